@@ -1,0 +1,60 @@
+"""From a plan to its results. A backend knows no cell; see `gatework.backends.calls`.
+
+The first backend of `_BACKENDS` that can run a call runs it, unless one is chosen by hand with
+`use_backend`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from gatework.backends.calls import Backend, Call, Result
+from gatework.backends.reference import Reference
+from gatework.compiler.plan import Plan
+from gatework.lang.cell import check_known
+
+_BACKENDS: dict[str, Backend] = {b.name: b for b in (Reference(),)}
+_chosen: ContextVar[str | None] = ContextVar("backend", default=None)
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Run every plan inside the `with` block on one backend, or fail saying why it cannot.
+
+    Args:
+        name: A backend's name, such as "reference".
+
+    Raises:
+        ValueError: If there is no backend of that name.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> with gw.use_backend("reference"):
+        ...     y, h = gw.nn.GRU(3, 4)(torch.zeros(5, 1, 3))
+    """
+    check_known("backend", [name], _BACKENDS, "Gatework")
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def select(plan: Plan, call: Call) -> Backend:
+    """The backend that runs this call.
+
+    Raises:
+        RuntimeError: If the backend chosen by hand cannot run it.
+    """
+    name = _chosen.get()
+    if name is None:
+        return next(b for b in _BACKENDS.values() if b.refusal(plan, call) is None)
+    reason = _BACKENDS[name].refusal(plan, call)
+    if reason is not None:
+        raise RuntimeError(f"the backend {name!r} cannot run {plan.recurrence.name}: {reason}")
+    return _BACKENDS[name]
+
+
+__all__ = ["Backend", "Call", "Result", "select", "use_backend"]

@@ -1,0 +1,209 @@
+"""The reference backend: torch operations, step by step. It defines what every plan means.
+
+Any dtype, any device, differentiable by torch's autograd itself. Every other backend is tested
+against it.
+
+Legend: T steps, B sequences, n units of a row; a row is a tensor [..., n].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from gatework.backends.calls import Call, Result
+from gatework.compiler.plan import Plan
+from gatework.lang.cell import block_of
+from gatework.lang.expressions import (
+    Apply,
+    Const,
+    Count,
+    Expr,
+    Matrix,
+    Product,
+    Reduce,
+    Symbol,
+    postorder,
+)
+
+
+def _softplus(v: Tensor) -> Tensor:
+    return torch.logaddexp(v, torch.zeros_like(v))  # torch's own is linear above 20
+
+
+OPERATIONS: dict[str, Callable[..., Tensor]] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "neg": torch.neg,
+    "pow": torch.pow,
+    "lt": lambda a, b: torch.lt(a, b).to(a.dtype),
+    "le": lambda a, b: torch.le(a, b).to(a.dtype),
+    "where": lambda c, a, b: torch.where(c != 0, a, b),
+    "minimum": torch.minimum,
+    "maximum": torch.maximum,
+    "abs": torch.abs,
+    "sign": torch.sign,
+    "relu": torch.relu,
+    "sqrt": torch.sqrt,
+    "exp": torch.exp,
+    "expm1": torch.expm1,
+    "log": torch.log,
+    "log1p": torch.log1p,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": _softplus,
+}
+
+
+class Reference:
+    """The specification of every plan. See `gatework.backends.calls.Backend`."""
+
+    name = "reference"
+
+    def refusal(self, plan: Plan, call: Call) -> str | None:
+        """Nothing is refused."""
+        return None
+
+    def run(self, plan: Plan, call: Call) -> Result:
+        """Run a plan with torch operations."""
+        return _Run(plan, call).result()
+
+
+class _Run:
+    """One run of a plan: the tensors known so far, by expression."""
+
+    def __init__(self, plan: Plan, call: Call) -> None:
+        self.plan, self.call, self.recurrence = plan, call, plan.recurrence
+        self.active = call.active()
+        self.spans = {p.name: p.spans(call.sizes) for p in plan.recurrence.parameters}
+        self.sequences = {n: self.masked(s) for n, s in call.sequences.items()}
+        self.fixed: dict[Expr, Tensor] = {
+            s: call.constants[s.name] for s in plan.recurrence.constants
+        }
+        self.like = call.states[0]
+
+    def result(self) -> Result:
+        """Before the loop, the loop, after the loop."""
+        self.sequences.update(self.over_all_steps(self.plan.hoisted))
+        written, states = self.loop()
+        self.sequences.update(written)
+        deferred = {n: v for n, v in self.plan.deferred.items() if n not in self.call.skip}
+        late = {n: self.masked(s) for n, s in self.over_all_steps(deferred).items()}
+        return Result({**written, **late}, states, self.gradients())
+
+    def loop(self) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        """Every step in order: the written sequences and the final states."""
+        states = self.call.states
+        rows: list[list[Tensor]] = [[] for _ in self.plan.written]
+        for t in self.call.steps():
+            states, new_rows = self.step(t, states)
+            for column, row in zip(rows, new_rows, strict=True):
+                column.append(row)
+        columns = zip(self.plan.written.items(), rows, strict=True)
+        return {name: self.stacked(value, column) for (name, value), column in columns}, states
+
+    def step(
+        self, t: int, states: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """One step: the new states and the rows to write."""
+        known = dict(self.fixed)
+        known.update(zip(self.recurrence.states, states, strict=True))
+        for node in (n for stage in self.plan.stages for n in stage.nodes()):
+            known[node] = self.evaluate(node, known, t)
+        new = tuple(self.row(v, known, t) for v in self.plan.next_states)
+        rows = tuple(self.row(v, known, t) for v in self.plan.written.values())
+        if self.active is not None:  # a sequence that is over keeps its states and writes zeros
+            here = self.active[t]
+            new = tuple(torch.where(here, n, s) for n, s in zip(new, states, strict=True))
+            rows = tuple(torch.where(here, r, torch.zeros_like(r)) for r in rows)
+        return new, rows
+
+    def row(self, value: Expr, known: Mapping[Expr, Tensor], t: int) -> Tensor:
+        """A value as a full row [B, n]."""
+        return self.known(value, known, t).expand(self.call.shape[1], self.call.sizes[value.size])
+
+    def stacked(self, value: Expr, column: list[Tensor]) -> Tensor:
+        """The rows of all steps as one sequence [T, B, n], in the order of time."""
+        if not column:
+            return self.like.new_zeros((*self.call.shape, self.call.sizes[value.size]))
+        return torch.stack(column[::-1] if self.call.reverse else column)
+
+    def masked(self, sequence: Tensor) -> Tensor:
+        """The sequence with zeros where a sequence is over, whatever stood there."""
+        if self.active is None:
+            return sequence
+        return torch.where(self.active, sequence, torch.zeros_like(sequence))
+
+    def over_all_steps(self, values: Mapping[str, Expr]) -> dict[str, Tensor]:
+        """Values that read no state, for all steps at once: [T, B, n]."""
+        known: dict[Expr, Tensor] = {}
+        for node in postorder(values.values()):
+            known[node] = self.evaluate(node, known, None)
+        return {
+            name: known[value].expand(*self.call.shape, self.call.sizes[value.size])
+            for name, value in values.items()
+        }
+
+    # ---- one value -----------------------------------------------------------------------------
+
+    def known(self, node: Expr, known: Mapping[Expr, Tensor], t: int | None) -> Tensor:
+        """A value that was computed, or a leaf."""
+        return known[node] if node in known else self.evaluate(node, known, t)
+
+    def evaluate(self, node: Expr, known: Mapping[Expr, Tensor], t: int | None) -> Tensor:
+        """A value from its arguments; at step t, or at all steps when t is None."""
+        if isinstance(node, Symbol):
+            if node.role == "parameter":
+                return self.block(node)
+            sequence = self.sequences[node.name]
+            return sequence if t is None else sequence[t]
+        if isinstance(node, Const):
+            return self.like.new_full((), node.value)
+        if isinstance(node, Count):
+            return self.like.new_full((), self.call.sizes[node.of])
+        args = [self.known(a, known, t) for a in node.args]
+        if isinstance(node, Product):
+            weight = self.block(node.matrix)
+            return args[0] @ (weight if node.transposed else weight.T)
+        if isinstance(node, Reduce):
+            reduced: Tensor = getattr(torch, {"sum": "sum", "max": "amax"}[node.function])(
+                args[0], -1, keepdim=True
+            )
+            return reduced
+        assert isinstance(node, Apply)
+        return OPERATIONS[node.function](*args)
+
+    def block(self, node: Symbol | Matrix) -> Tensor:
+        """One gate's rows of a stacked parameter."""
+        parameter, block = block_of(node)
+        return self.call.parameters[parameter][self.spans[parameter][block]]
+
+    # ---- after the loop ------------------------------------------------------------------------
+
+    def gradients(self) -> dict[str, Tensor]:
+        """The gradients of the learned tensors, from whole sequences."""
+        blocks: dict[str, dict[str, Tensor]] = {}
+        for c in self.recurrence.contractions:
+            name, block = block_of(c.matrix)
+            if name not in self.call.skip:
+                left, right = (self.sequences[s].flatten(0, 1) for s in (c.left, c.right))
+                blocks.setdefault(name, {})[block] = left.T @ right
+        for s in self.recurrence.summations:
+            name, block = block_of(s.parameter)
+            if name not in self.call.skip:
+                blocks.setdefault(name, {})[block] = self.sequences[s.sequence].sum((0, 1))
+        return {name: self.assembled(name, parts) for name, parts in blocks.items()}
+
+    def assembled(self, name: str, parts: Mapping[str, Tensor]) -> Tensor:
+        """The gradient of a stacked parameter; zero for blocks that nothing depends on."""
+        parameter = self.call.parameters[name]
+        spans = self.spans[name].items()
+        return torch.cat(
+            [parts[b] if b in parts else torch.zeros_like(parameter[span]) for b, span in spans]
+        )

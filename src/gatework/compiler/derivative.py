@@ -1,0 +1,330 @@
+"""The derivative of a recurrence: reverse mode on its expressions.
+
+Given how a step computes its new states and outputs, `derive` gives the step that runs from the
+last time to the first and computes the gradients. It is a recurrence again:
+
+    its states     ∂L/∂s, the gradient of each forward state s, named `d_s`
+    it reads       the gradient of each forward output y, `d_y`, and what the forward pass kept
+    it writes      the gradient of each read sequence, and of the result of each product
+    afterwards     the gradients of matrices and learned vectors, from whole sequences
+
+What the forward pass must keep is chosen here as well: see `Kept`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from gatework.compiler.recurrence import Contraction, Recurrence, Summation
+from gatework.lang.expressions import (
+    SCALAR,
+    Apply,
+    Const,
+    Count,
+    Expr,
+    Product,
+    Reduce,
+    Symbol,
+    apply,
+    const,
+    expand,
+    postorder,
+    product,
+    reduce,
+    symbol,
+)
+from gatework.lang.functions import FUNCTIONS
+
+# ∂L/∂(each argument), from g = ∂L/∂result, the result y and the arguments.
+Rule = Callable[..., tuple[Expr | None, ...]]
+
+
+def _where(condition: Expr, a: Expr | float, b: Expr | float) -> Expr:
+    return apply("where", condition, a, b)
+
+
+def _shared(g: Expr, first: Expr) -> tuple[Expr, Expr]:
+    """The gradient shared between two arguments: this part to the first, the rest to the second."""
+    return g * first, g * (1 - first)
+
+
+def _below(a: Expr, b: Expr) -> Expr:
+    """1 where a < b, 0 where b < a, one half where they are equal, as torch has it."""
+    return _where(a < b, 1, _where(b < a, 0, 0.5))
+
+
+RULES: dict[str, Rule] = {
+    "add": lambda g, y, a, b: (g, g),
+    "sub": lambda g, y, a, b: (g, -g),
+    "mul": lambda g, y, a, b: (g * b, g * a),
+    "div": lambda g, y, a, b: (g / b, -g * y / b),
+    "neg": lambda g, y, a: (-g,),
+    "pow": lambda g, y, a, n: (g * n * a ** (n.value - 1), None),
+    "lt": lambda g, y, a, b: (None, None),
+    "le": lambda g, y, a, b: (None, None),
+    "where": lambda g, y, c, a, b: (None, _where(c, g, 0), _where(c, 0, g)),
+    "minimum": lambda g, y, a, b: _shared(g, _below(a, b)),
+    "maximum": lambda g, y, a, b: _shared(g, _below(b, a)),
+    "abs": lambda g, y, a: (g * apply("sign", a),),
+    "sign": lambda g, y, a: (None,),
+    "relu": lambda g, y, a: (_where(y > 0, g, 0),),
+    "sqrt": lambda g, y, a: (g * 0.5 / y,),
+    "exp": lambda g, y, a: (g * y,),
+    "expm1": lambda g, y, a: (g * (y + 1),),
+    "log": lambda g, y, a: (g / a,),
+    "log1p": lambda g, y, a: (g / (1 + a),),
+    "sin": lambda g, y, a: (g * apply("cos", a),),
+    "cos": lambda g, y, a: (-g * apply("sin", a),),
+    "tanh": lambda g, y, a: (g * (1 - y * y),),
+    "sigmoid": lambda g, y, a: (g * (y * (1 - y)),),
+    "softplus": lambda g, y, a: (g * apply("sigmoid", a),),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Derivative:
+    """A backward recurrence and what its forward must keep for it.
+
+    Attributes:
+        forward: The forward recurrence, which now also writes what is kept.
+        backward: The derived recurrence.
+        kept: The names of the kept values; `previous_h` is the state h before the step.
+    """
+
+    forward: Recurrence
+    backward: Recurrence
+    kept: tuple[str, ...]
+
+
+def adjoint(name: str) -> str:
+    """The name of the gradient of a named row."""
+    return f"d_{name}"
+
+
+def derive(forward: Recurrence, wrt: tuple[Symbol, ...]) -> Derivative:
+    """The backward recurrence of a forward one.
+
+    Args:
+        forward: The recurrence to differentiate.
+        wrt: The read sequences whose gradient is wanted; that of the states and of the parameters
+            always is.
+
+    Example:
+        >>> from gatework import cells
+        >>> from gatework.compiler.recurrence import of_cell
+        >>> derive(of_cell(cells.rnn), wrt=(cells.rnn.input,)).kept
+        ('previous_h', 'h')
+    """
+    gradients = _Gradients(forward)
+    kept = Kept(forward)
+    outputs = _Outputs({adjoint(s.name): gradients.of(s) for s in wrt})
+    contractions = []
+    for node, g in gradients.of_products():
+        row = kept.sequence(node.args[0]).name
+        left = outputs.name_of(g, f"d_{node.matrix.group}.{node.matrix.gate}")
+        pair = (row, left) if node.transposed else (left, row)
+        contractions.append(Contraction(node.matrix, *pair))
+    summations = [
+        Summation(p, outputs.name_of(gradients.of(p), adjoint(p.name)))
+        for p in gradients.parameters()
+    ]
+    results = (*(gradients.of(s) for s in forward.states), *outputs.values.values())
+    rewritten = kept.rewrite(results)
+    backward = Recurrence(
+        name=f"{forward.name}, backward",
+        sequences=(*gradients.read, *kept.sequences()),
+        constants=forward.constants,
+        states=gradients.states,
+        next_states=rewritten[: len(forward.states)],
+        outputs=dict(zip(outputs.values, rewritten[len(forward.states) :], strict=True)),
+        parameters=forward.parameters,
+        contractions=tuple(contractions),
+        summations=tuple(summations),
+    )
+    return Derivative(
+        forward=replace(forward, outputs={**forward.outputs, **kept.written()}),
+        backward=_only_read(backward),
+        kept=tuple(kept.names.values()),
+    )
+
+
+class _Outputs:
+    """What the backward step writes; equal gradients are written once."""
+
+    def __init__(self, values: dict[str, Expr]) -> None:
+        self.values = values
+        self.names: dict[Expr, str] = {}
+
+    def name_of(self, value: Expr, wish: str) -> str:
+        """The name under which a gradient is written."""
+        name = self.names.setdefault(value, wish)
+        self.values[name] = value
+        return name
+
+
+def _only_read(recurrence: Recurrence) -> Recurrence:
+    """The recurrence without the sequences and constants that nothing reads."""
+    read = set(postorder(recurrence.results()))
+    read_later = {name for c in recurrence.contractions for name in (c.left, c.right)}
+    return replace(
+        recurrence,
+        sequences=tuple(s for s in recurrence.sequences if s in read or s.name in read_later),
+        constants=tuple(s for s in recurrence.constants if s in read),
+    )
+
+
+class _Gradients:
+    """∂L/∂v for every value v of a step, by one sweep from results to arguments."""
+
+    def __init__(self, forward: Recurrence) -> None:
+        self.states = tuple(symbol(adjoint(s.name), "state", s.size) for s in forward.states)
+        self.read = tuple(
+            symbol(f"d_out_{n}", "sequence", v.size) for n, v in forward.outputs.items()
+        )
+        self.nodes = tuple(postorder(forward.results()))
+        self.sums: dict[Expr, Expr] = {}
+        for value, g in zip(forward.results(), (*self.states, *self.read), strict=True):
+            self._add(value, g)
+        for node in reversed(self.nodes):
+            if node in self.sums:
+                self._pass_on(node, self.sums[node])
+
+    def has(self, value: Expr) -> bool:
+        """Whether anything depends on the value."""
+        return value in self.sums
+
+    def of(self, value: Expr) -> Expr:
+        """∂L/∂value."""
+        return self.sums.get(value, const(0, value.size))
+
+    def of_products(self) -> list[tuple[Product, Expr]]:
+        """Each product with the gradient of its result."""
+        return [(n, self.of(n)) for n in self.nodes if isinstance(n, Product) and self.has(n)]
+
+    def parameters(self) -> list[Symbol]:
+        """The learned vectors that anything depends on."""
+        return [
+            n for n in self.nodes if isinstance(n, Symbol) and n.role == "parameter" and self.has(n)
+        ]
+
+    def _add(self, value: Expr, g: Expr) -> None:
+        if isinstance(value, Const | Count):
+            return
+        if value.size == SCALAR and g.size != SCALAR:
+            g = reduce("sum", g)  # the number was broadcast, so every unit's gradient is its own
+        g = expand(g, value.size)
+        self.sums[value] = self.sums[value] + g if value in self.sums else g
+
+    def _pass_on(self, node: Expr, g: Expr) -> None:
+        if isinstance(node, Apply):
+            rule = RULES[node.function](g, node, *node.args)
+            for argument, part in zip(node.args, rule, strict=True):
+                if part is not None:
+                    self._add(argument, part)
+        elif isinstance(node, Product):
+            self._add(node.args[0], product(node.matrix, g, not node.transposed))
+        elif isinstance(node, Reduce):
+            row = node.args[0]
+            self._add(row, g if node.function == "sum" else _where(row < node, 0, g))
+
+
+class Kept:
+    """Chooses which forward values the backward pass reads back, and which it computes again.
+
+    Read back: the states before and after the step, whatever comes out of a product or a
+    reduction before the next non-linear function, that function's result, and the rows that
+    products read. Computed again: what arithmetic or one function of kept values gives.
+    """
+
+    def __init__(self, forward: Recurrence) -> None:
+        self.forward = forward
+        self.inside = set(postorder(forward.results()))
+        self.new = {v: s.name for s, v in zip(forward.states, forward.next_states, strict=True)}
+        self.outputs = {v: n for n, v in forward.outputs.items()}
+        self.names: dict[Expr, str] = {}  # kept value -> name
+        self.operands: set[Expr] = set()  # what products read
+        self.raw: dict[Expr, bool] = {}
+
+    def sequences(self) -> tuple[Symbol, ...]:
+        """Everything the backward step may read, as sequences."""
+        kept = [symbol(n, "sequence", v.size) for v, n in self.names.items()]
+        return (*self.forward.sequences, *kept)
+
+    def written(self) -> dict[str, Expr]:
+        """What the forward step writes for it."""
+        return {n: v for v, n in self.names.items()}
+
+    def sequence(self, row: Expr) -> Symbol:
+        """A row that a product reads, as a sequence, for the gradient of its matrix."""
+        self.operands.add(row)
+        return self._leaf(row) if isinstance(row, Symbol) else self._keep(row)
+
+    def rewrite(self, roots: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        """The roots with forward values replaced by what is read back."""
+        self._rewritten(roots)  # once to see what is needed, once without what can be spared
+        for node in [n for n in self.names if self._can_be_spared(n)]:
+            del self.names[node]
+            self.raw[node] = False
+        return self._rewritten(roots)
+
+    def _rewritten(self, roots: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        done: dict[Expr, Expr] = {}
+        for node in postorder(roots, until=self.inside):
+            if node in self.inside:
+                done[node] = self._expressed(node)
+            else:
+                done[node] = node.rebuilt(tuple(done[a] for a in node.args))
+        return tuple(done[r] for r in roots)
+
+    def _expressed(self, node: Expr) -> Expr:
+        """A forward value in terms of what is read back."""
+        if isinstance(node, Const | Count):
+            return node
+        if isinstance(node, Symbol):
+            return self._leaf(node)
+        if node in self.new or node in self.names or self._is_raw(node):
+            return self._keep(node)
+        assert isinstance(node, Apply)
+        if not FUNCTIONS[node.function].cheap and any(self._is_raw(a) for a in node.args):
+            return self._keep(node)
+        return node.rebuilt(tuple(self._expressed(a) for a in node.args))
+
+    def _is_raw(self, node: Expr) -> bool:
+        """Whether a product or a reduction reaches the value by arithmetic alone."""
+        if node not in self.raw:
+            self.raw[node] = isinstance(node, Product | Reduce) or (
+                _is_cheap(node) and node not in self.new and any(self._is_raw(a) for a in node.args)
+            )
+        return self.raw[node]
+
+    def _can_be_spared(self, node: Expr) -> bool:
+        """Whether arithmetic on other kept values gives a kept value."""
+        replaceable = _is_cheap(node) and node not in self.new and node not in self.operands
+        return replaceable and all(self._is_available(a) for a in node.args)
+
+    def _is_available(self, node: Expr) -> bool:
+        if isinstance(node, Symbol):
+            return node.role != "state" or node in self.names
+        if node in self.names or isinstance(node, Const | Count):
+            return True
+        return _is_cheap(node) and all(self._is_available(a) for a in node.args)
+
+    def _leaf(self, node: Symbol) -> Symbol:
+        return self._keep(node) if node.role == "state" else node
+
+    def _keep(self, node: Expr) -> Symbol:
+        """The sequence in which a forward value is read back."""
+        if node not in self.names:
+            self.names[node] = self._name(node)
+        return symbol(self.names[node], "sequence", node.size)
+
+    def _name(self, node: Expr) -> str:
+        if isinstance(node, Symbol):
+            return f"previous_{node.name}"
+        known = self.new.get(node) or self.outputs.get(node) or self.forward.labels.get(node)
+        return known or f"kept{len(self.names)}"
+
+
+def _is_cheap(node: Expr) -> bool:
+    return isinstance(node, Apply) and FUNCTIONS[node.function].cheap

@@ -1,0 +1,185 @@
+"""`explain`: a cell's equations, its derived backward equations, its plan and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gatework.compiler.plan import Plan
+from gatework.compiler.program import Program, program
+from gatework.compiler.recurrence import Recurrence
+from gatework.lang.cell import Cell
+from gatework.lang.expressions import Apply, Expr, Product, postorder
+from gatework.lang.printing import definitions, equations, text
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` found; printed as text, or as LaTeX by its `latex` attribute.
+
+    Attributes:
+        title: The cell's name and documentation.
+        equations: The equations of one step.
+        latex: The same in LaTeX, an equation each.
+        backward: The derived backward equations.
+        plan: The order of the work, forward and backward.
+        cost: Parameters, flops and bytes for the sizes asked for.
+    """
+
+    title: str
+    equations: tuple[str, ...]
+    latex: tuple[str, ...]
+    backward: tuple[str, ...]
+    plan: tuple[str, ...]
+    cost: tuple[str, ...]
+
+    def __str__(self) -> str:
+        sections = {
+            "Equations": self.equations,
+            "Backward equations, from the last step to the first": self.backward,
+            "Plan": self.plan,
+            "Cost": self.cost,
+        }
+        parts = [f"{heading}\n{_indented(lines)}" for heading, lines in sections.items()]
+        return "\n\n".join([self.title, *parts])
+
+    __repr__ = __str__
+
+
+def explain(cell: Cell, input_size: int = 128, hidden_size: int = 128, **sizes: int) -> Explanation:
+    """Explain a cell: its equations, their derivative, the plan and the cost of a step.
+
+    Args:
+        cell: A cell, pinned or not.
+        input_size: The input size for which the cost is given.
+        hidden_size: The hidden size for which the cost is given.
+        sizes: Other sizes that the cell names; half the hidden size unless given.
+
+    Example:
+        >>> from gatework import cells, explain
+        >>> print("\\n".join(explain(cells.rnn).equations))
+        h' = tanh(W_ih[h]·x + bias_ih.h + (W_hh[h]·h + bias_hh.h))
+    """
+    if not isinstance(cell, Cell):
+        raise TypeError(f"explain expects a cell, made by gatework.cell; got {type(cell).__name__}")
+    others = {n: max(1, hidden_size // 2) for n in cell.size_names()}
+    known = {"1": 1, "input": input_size, "hidden": hidden_size, **others, **sizes}
+    made = program(cell)
+    return Explanation(
+        title=f"{cell.name}: {cell.doc}" if cell.doc else cell.name,
+        equations=tuple(equations(cell)),
+        latex=tuple(equations(cell, as_latex=True)),
+        backward=tuple(_backward(made.derivative.backward)),
+        plan=tuple(_plans(made)),
+        cost=tuple(_cost(cell, made, known)),
+    )
+
+
+def _indented(lines: Iterable[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)
+
+
+# ---- backward ----------------------------------------------------------------------------------
+
+
+def _backward(recurrence: Recurrence) -> list[str]:
+    """The backward step, with a name for what is used more than once, and the sums after it."""
+    named = dict(recurrence.outputs)
+    shared = _used_often(recurrence.results(), set(named.values()))
+    pairs = [(f"v{k}", node) for k, node in enumerate(shared)]
+    after = {
+        f"{s.name}'": v for s, v in zip(recurrence.states, recurrence.next_states, strict=True)
+    }
+    lines = definitions([*pairs, *named.items(), *after.items()])
+    lines += [
+        f"d_weight_{c.matrix.group}[{c.matrix.gate}] = Σ {c.left} ⊗ {c.right}"
+        for c in recurrence.contractions
+    ]
+    return lines + [f"d_{s.parameter.name} = Σ {s.sequence}" for s in recurrence.summations]
+
+
+def _used_often(roots: tuple[Expr, ...], named: set[Expr]) -> list[Expr]:
+    """What is computed from something and used more than once, in order."""
+    order = list(postorder(roots))
+    uses: dict[Expr, int] = {}
+    for node in order:
+        for a in node.args:
+            uses[a] = uses.get(a, 0) + 1
+    return [n for n in order if n.args and uses.get(n, 0) > 1 and n not in named]
+
+
+# ---- plan --------------------------------------------------------------------------------------
+
+
+def _plans(made: Program) -> list[str]:
+    derivative = made.derivative
+    named = {*made.cell.names.values(), *made.cell.states}
+    kept = {n: derivative.forward.outputs[n] for n in derivative.kept}
+    unnamed = [f"  {n} = {text(v)}" for n, v in kept.items() if v not in named]
+    return [
+        "forward",
+        *(f"  {line}" for line in describe(made.forward)),
+        f"  kept for the backward pass: {', '.join(kept)}",
+        *(f"  {line}" for line in unnamed),
+        "backward",
+        *(f"  {line}" for line in describe(made.backward)),
+    ]
+
+
+def describe(plan: Plan) -> list[str]:
+    """A plan in lines: before the loop, each stage of a step, after the loop."""
+    before = [f"before the loop: {n} = {text(v)}" for n, v in plan.hoisted.items()]
+    names = {v: n for n, v in plan.written.items() if v.args}
+    stages = []
+    for k, stage in enumerate(plan.stages, 1):
+        wide = [text(n, names) for n in (*stage.products, *stage.reductions)]
+        work = f"{', '.join(wide)}; then " if wide else ""
+        stages.append(f"stage {k} of {len(plan.stages)}: {work}{len(stage.values)} pointwise")
+    after = [f"after the loop: {n} = {text(v)}" for n, v in plan.deferred.items()]
+    recurrence = plan.recurrence
+    sums = len(recurrence.contractions), len(recurrence.summations)
+    if any(sums):
+        after.append(f"after the loop: gradients of {sums[0]} matrices and {sums[1]} vectors")
+    return [*before, *stages, *after]
+
+
+# ---- cost --------------------------------------------------------------------------------------
+
+
+def _cost(cell: Cell, made: Program, sizes: Mapping[str, int]) -> list[str]:
+    parameters = sum(_numbers(p.shape(sizes)) for p in cell.parameters)
+    forward = _flops(made.forward.recurrence, sizes)
+    backward = _flops(made.derivative.backward, sizes) + _contraction_flops(made, sizes)
+    kept = sum(
+        sizes[v.size]
+        for n, v in made.derivative.forward.outputs.items()
+        if n in made.derivative.kept
+    )
+    shown = ", ".join(f"{n} {v}" for n, v in sizes.items() if n != "1")
+    return [
+        f"sizes: {shown}",
+        f"parameters: {parameters:,} ({4 * parameters:,} bytes in float32)",
+        f"forward: {forward:,} flops a step of one sequence",
+        f"backward: {backward:,} flops a step of one sequence",
+        f"kept: {4 * kept:,} bytes a step of one sequence in float32",
+    ]
+
+
+def _numbers(shape: tuple[int, ...]) -> int:
+    return shape[0] * (shape[1] if len(shape) > 1 else 1)
+
+
+def _flops(recurrence: Recurrence, sizes: Mapping[str, int]) -> int:
+    """Two for each weight of a product, one for each unit of a pointwise function."""
+    total = 0
+    for node in postorder(recurrence.results()):
+        if isinstance(node, Product):
+            total += 2 * sizes[node.matrix.rows] * sizes[node.matrix.cols]
+        elif isinstance(node, Apply):
+            total += sizes[node.size]
+    return total
+
+
+def _contraction_flops(made: Program, sizes: Mapping[str, int]) -> int:
+    matrices = (c.matrix for c in made.derivative.backward.contractions)
+    return sum(2 * sizes[m.rows] * sizes[m.cols] for m in matrices)

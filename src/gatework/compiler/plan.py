@@ -1,0 +1,177 @@
+"""The plan: in which order a recurrence does its work. It knows no machine.
+
+    before the loop   what depends on the read sequences alone, for all steps at once ("hoisted")
+    in the loop       the stages of a step: products and reductions, then unit by unit
+    after the loop    what no later step waits for ("deferred"), and the gradients of parameters
+
+A stage begins where a whole row must be complete: at the operand of a product and at a reduction.
+Everything else is unit by unit and belongs to the stage of its latest argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gatework.compiler.recurrence import Recurrence
+from gatework.lang.expressions import (
+    Apply,
+    Expr,
+    Product,
+    Reduce,
+    Symbol,
+    postorder,
+    substitute,
+    symbol,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What can be computed once the rows of the stages before it are complete, in this order."""
+
+    products: tuple[Product, ...]
+    reductions: tuple[Reduce, ...]
+    values: tuple[Apply, ...]
+
+    def nodes(self) -> tuple[Expr, ...]:
+        """Everything the stage computes."""
+        return (*self.products, *self.reductions, *self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A recurrence and the order of its work.
+
+    Attributes:
+        recurrence: What is computed.
+        hoisted: Values over all steps, before the loop; the loop reads each as the sequence named.
+        stages: The work of one step.
+        next_states: The new states, in terms of what the stages compute.
+        written: The sequences the loop writes.
+        deferred: Outputs computed after the loop from read and written sequences.
+    """
+
+    recurrence: Recurrence
+    hoisted: Mapping[str, Expr]
+    stages: tuple[Stage, ...]
+    next_states: tuple[Expr, ...]
+    written: Mapping[str, Expr]
+    deferred: Mapping[str, Expr]
+
+
+def plan(recurrence: Recurrence) -> Plan:
+    """Order the work of a recurrence.
+
+    Example:
+        >>> from gatework import cells
+        >>> from gatework.compiler.recurrence import of_cell
+        >>> [len(plan(of_cell(c)).stages) for c in (cells.gru, cells.gru_reset_before)]
+        [1, 2]
+    """
+    written, deferred = _split_outputs(recurrence)
+    hoisted = _hoisted((*recurrence.next_states, *written.values()), recurrence)
+    names = {node: symbol(n, "sequence", node.size) for n, node in hoisted.items()}
+    roots = substitute((*recurrence.next_states, *written.values()), names)
+    states = len(recurrence.next_states)
+    return Plan(
+        recurrence=recurrence,
+        hoisted=hoisted,
+        stages=_stages(roots),
+        next_states=roots[:states],
+        written=dict(zip(written, roots[states:], strict=True)),
+        deferred=deferred,
+    )
+
+
+# ---- before the loop ---------------------------------------------------------------------------
+
+
+def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
+    """The largest values that read no state and hold a product or a reduction."""
+    roots = tuple(roots)
+    order = tuple(postorder(roots))
+    bound: set[Expr] = set()  # what must stay in the loop
+    worth: set[Expr] = set()  # what holds a product or a reduction
+    for node in order:
+        outside = isinstance(node, Symbol) and node.role in ("state", "constant")
+        if outside or any(a in bound for a in node.args):
+            bound.add(node)
+        if isinstance(node, Product | Reduce) or any(a in worth for a in node.args):
+            worth.add(node)
+    free = [n for n in order if n not in bound and n in worth and _reads_sequence(n)]
+    used_inside = {a for n in order if n in bound for a in n.args} | set(roots)
+    chosen = [n for n in free if n in used_inside]
+    return {f"hoisted{k}": node for k, node in enumerate(chosen)}
+
+
+def _reads_sequence(value: Expr) -> bool:
+    return any(isinstance(n, Symbol) and n.role == "sequence" for n in postorder([value]))
+
+
+# ---- after the loop ----------------------------------------------------------------------------
+
+
+def _split_outputs(recurrence: Recurrence) -> tuple[dict[str, Expr], dict[str, Expr]]:
+    """The outputs that the loop writes, and those that follow from written ones after it.
+
+    An output waits when it is arithmetic on products and reductions of written sequences that no
+    new state needs: ∂L/∂x = Σ Wᵀ dG.
+    """
+    needed = set(postorder(recurrence.next_states))
+    plain = {n: v for n, v in recurrence.outputs.items() if not _sinks(v, needed)}
+    sequences = {v: symbol(n, "sequence", v.size) for n, v in plain.items() if _stored(v)}
+    deferred = {}
+    for name, value in recurrence.outputs.items():
+        if name in plain:
+            continue
+        (late,) = substitute([value], sequences)
+        if _reads_only_sequences(late):
+            deferred[name] = late
+        else:
+            plain[name] = value
+    return {n: v for n, v in recurrence.outputs.items() if n in plain}, deferred
+
+
+def _sinks(value: Expr, needed: set[Expr]) -> bool:
+    return value not in needed and any(
+        isinstance(n, Product) and n not in needed for n in postorder([value])
+    )
+
+
+def _stored(value: Expr) -> bool:
+    """Whether the written sequence of a value is the place to read it after the loop."""
+    return bool(value.args) or (isinstance(value, Symbol) and value.role == "state")
+
+
+def _reads_only_sequences(value: Expr) -> bool:
+    return all(
+        n.role in ("sequence", "parameter") for n in postorder([value]) if isinstance(n, Symbol)
+    )
+
+
+# ---- in the loop -------------------------------------------------------------------------------
+
+
+def _stages(roots: Iterable[Expr]) -> tuple[Stage, ...]:
+    level: dict[Expr, int] = {}
+    members: dict[int, list[Expr]] = {}
+    for node in postorder(roots):
+        if isinstance(node, Product | Reduce):
+            # A row that this step computes is complete only when its stage is over.
+            row = node.args[0]
+            level[node] = level[row] + 1 if row.args else 0
+        else:
+            level[node] = max((level[a] for a in node.args), default=0)
+        if node.args:
+            members.setdefault(level[node], []).append(node)
+    return tuple(_stage(members.get(k, ())) for k in range(max(members, default=-1) + 1))
+
+
+def _stage(nodes: Iterable[Expr]) -> Stage:
+    nodes = tuple(nodes)
+    return Stage(
+        products=tuple(n for n in nodes if isinstance(n, Product)),
+        reductions=tuple(n for n in nodes if isinstance(n, Reduce)),
+        values=tuple(n for n in nodes if isinstance(n, Apply)),
+    )

@@ -1,0 +1,93 @@
+"""A recurrence: one step of computation, repeated over time.
+
+A cell's forward step and the backward step derived from it are both recurrences, so one planner
+and every backend serve both. A recurrence knows no direction: forward runs it from the first time
+to the last, backward from the last to the first.
+
+Legend: T steps, B sequences, n units of a row.
+
+    sequences   rows [T, B, n] that are read, another one each step
+    constants   rows [B, n] that are read, the same at each step
+    states      rows [B, n] carried from step to step
+    parameters  learned tensors, the same for all
+    outputs     rows [T, B, n] that are written, one each step
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gatework.lang.cell import Cell, Parameter
+from gatework.lang.expressions import Expr, Matrix, Symbol
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """The gradient of one matrix: Σ over steps and sequences of left ⊗ right, [rows, cols].
+
+    `left` names a written sequence of the matrix's rows, `right` a read or written one of its cols.
+    """
+
+    matrix: Matrix
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Summation:
+    """The gradient of one block of a learned vector: Σ over steps and sequences of a sequence."""
+
+    parameter: Symbol
+    sequence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrence:
+    """One step, and what is done with its rows after the last step.
+
+    Attributes:
+        name: What is computed, for people.
+        sequences: The rows read at each step.
+        constants: The rows read that are the same at each step.
+        states: The rows carried from step to step.
+        next_states: The new value of each state.
+        outputs: What is written at each step, by name.
+        parameters: The learned tensors it reads, or whose gradient it computes.
+        contractions: Gradients of matrices, from whole sequences.
+        summations: Gradients of learned vectors, from whole sequences.
+        labels: What values of the step are called, for the names of what is kept.
+    """
+
+    name: str
+    sequences: tuple[Symbol, ...]
+    constants: tuple[Symbol, ...]
+    states: tuple[Symbol, ...]
+    next_states: tuple[Expr, ...]
+    outputs: Mapping[str, Expr]
+    parameters: tuple[Parameter, ...]
+    contractions: tuple[Contraction, ...] = ()
+    summations: tuple[Summation, ...] = ()
+    labels: Mapping[Expr, str] = field(default_factory=dict)
+
+    def results(self) -> tuple[Expr, ...]:
+        """Everything a step must compute: the new states, then the outputs."""
+        return (*self.next_states, *self.outputs.values())
+
+
+def of_cell(cell: Cell, traced: tuple[str, ...] = ()) -> Recurrence:
+    """The forward recurrence of a cell: it writes the output and the traced named values."""
+    noises = tuple(n.symbol for n in cell.noises)
+    return Recurrence(
+        name=cell.name,
+        sequences=(cell.input, *(n for n in noises if n.role == "sequence")),
+        constants=tuple(n for n in noises if n.role == "constant"),
+        states=cell.states,
+        next_states=cell.next_states,
+        outputs={
+            cell.states[0].name: cell.next_states[0],
+            **{n: cell.names[n] for n in traced},
+        },
+        parameters=cell.parameters,
+        labels={v: n for n, v in reversed([*cell.names.items()]) if v.args},
+    )

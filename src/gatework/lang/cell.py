@@ -1,0 +1,215 @@
+"""A cell: the equations of one step, with the names and the parameters they use."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gatework.lang.expressions import (
+    Expr,
+    Matrix,
+    Number,
+    Product,
+    Symbol,
+    as_expr,
+    const,
+    expand,
+    postorder,
+    substitute,
+)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A learned tensor of a cell, stacked from the blocks of several gates.
+
+    Attributes:
+        name: Its name in a layer's state_dict, before the suffix `_l0`.
+        blocks: The gates stacked in it, in order; its own name if it is a single value.
+        rows: The name of each block's size.
+        cols: The name of the size of the row it maps; None for a vector.
+        init: The number it starts from; None for torch's uniform ±1/√hidden_size.
+    """
+
+    name: str
+    blocks: tuple[str, ...]
+    rows: tuple[str, ...]
+    cols: str | None = None
+    init: float | None = None
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The tensor's shape for these sizes."""
+        rows = sum(sizes[r] for r in self.rows)
+        return (rows,) if self.cols is None else (rows, sizes[self.cols])
+
+    def spans(self, sizes: Mapping[str, int]) -> dict[str, slice]:
+        """Where each block's rows lie in the tensor."""
+        ends = [sum(sizes[r] for r in self.rows[:k]) for k in range(len(self.rows) + 1)]
+        return {b: slice(ends[k], ends[k + 1]) for k, b in enumerate(self.blocks)}
+
+    def only(self, blocks: Iterable[str]) -> Parameter | None:
+        """The parameter with some of its blocks, or None when none is left."""
+        kept = [k for k, b in enumerate(self.blocks) if b in set(blocks)]
+        if not kept:
+            return None
+        return replace(
+            self,
+            blocks=tuple(self.blocks[k] for k in kept),
+            rows=tuple(self.rows[k] for k in kept),
+        )
+
+
+def block_of(node: Symbol | Matrix) -> tuple[str, str]:
+    """The parameter and the block that a matrix or a learned vector stands for."""
+    if isinstance(node, Matrix):
+        return f"weight_{node.group}", node.gate
+    parameter, _, block = node.name.partition(".")
+    return parameter, block or parameter
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A random row of zeros and ones, 1 with this probability; fixed to it in eval mode."""
+
+    symbol: Symbol
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A recurrent cell as its equations. Made by the decorator `cell`; never changed.
+
+    Attributes:
+        name: The function's name.
+        doc: The function's docstring.
+        input: The input of the step.
+        states: What is carried from step to step; the first new state is the output.
+        next_states: The new value of each state.
+        names: Every named value: the gates, what went into them (`f.pre`), the new states.
+        parameters: The learned tensors, in the order of a layer's state_dict.
+        noises: The random rows of dropout and zoneout.
+        constants: The keyword-only arguments and their values.
+    """
+
+    name: str
+    doc: str
+    input: Symbol
+    states: tuple[Symbol, ...]
+    next_states: tuple[Expr, ...]
+    names: Mapping[str, Expr]
+    parameters: tuple[Parameter, ...]
+    noises: tuple[Noise, ...] = ()
+    constants: Mapping[str, Number] = field(default_factory=dict)
+    retrace: Callable[[Mapping[str, Number]], Cell] | None = None
+
+    def __call__(self, **constants: Number) -> Cell:
+        """The same cell with other constants: `cornn(dt=0.02)`."""
+        check_known("constant", constants, self.constants, f"cell {self.name!r}")
+        if self.retrace is None:
+            raise TypeError(
+                f"cell {self.name!r} was pinned or unpickled, so its constants are fixed; "
+                "set them on the cell as it was defined"
+            )
+        return self.retrace({**self.constants, **constants})
+
+    def pin(self, pins: Mapping[str, Number | Expr] | None = None, **more: Number | Expr) -> Cell:
+        """The cell with named values held, as a cell of its own (partial evaluation).
+
+        Args:
+            pins: The held values by name, for names that are no Python identifiers.
+            more: The held values by name.
+
+        Raises:
+            ValueError: If the cell has no value of that name.
+
+        Example:
+            >>> from gatework import cells, equivalent
+            >>> equivalent(cells.gru.pin(r=1, z=0), cells.rnn)
+            True
+        """
+        held = {**(pins or {}), **more}
+        check_known("value", held, self.names, f"cell {self.name!r}")
+        values = {self.names[n]: expand(as_expr(v), self.names[n].size) for n, v in held.items()}
+        shown = ", ".join(f"{n}={v}" for n, v in held.items())
+        return self.substituted(values, f"{self.name}.pin({shown})")
+
+    def deterministic(self) -> Cell:
+        """The cell in eval mode: each random row at its expected value."""
+        return self.substituted(
+            {n.symbol: const(n.probability, n.symbol.size) for n in self.noises}, self.name
+        )
+
+    def without_bias(self) -> Cell:
+        """The cell whose linear maps have no bias."""
+        biases: dict[Expr, Expr] = {
+            node: const(0, node.size)
+            for node in postorder(self.named_values())
+            if isinstance(node, Symbol) and node.name.startswith("bias_") and "." in node.name
+        }
+        return self.substituted(biases, self.name)
+
+    def named_values(self) -> tuple[Expr, ...]:
+        """The new states and every other named value."""
+        return (*self.next_states, *self.names.values())
+
+    def substituted(self, values: Mapping[Expr, Expr], name: str) -> Cell:
+        """The cell with values replaced; parameters that are no longer read are gone."""
+        if not values:
+            return self
+        new = substitute(self.named_values(), values)
+        states, named = new[: len(self.states)], new[len(self.states) :]
+        used = set(postorder(states))
+        return replace(
+            self,
+            name=name,
+            next_states=tuple(expand(n, s.size) for n, s in zip(states, self.states, strict=True)),
+            names=dict(zip(self.names, named, strict=True)),
+            parameters=_used_parameters(self.parameters, used),
+            noises=tuple(n for n in self.noises if n.symbol in used),
+            retrace=None,
+        )
+
+    def gates(self) -> dict[str, Expr]:
+        """The named values that are neither states nor what goes into a gate."""
+        states = {s.name for s in self.states}
+        return {n: v for n, v in self.names.items() if n not in states and "." not in n}
+
+    def size_names(self) -> tuple[str, ...]:
+        """The sizes a layer must know beside the input's and the hidden size."""
+        used = {node.size for node in postorder(self.named_values())}
+        return tuple(sorted(used - {"1", "input", "hidden"}))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "retrace": None}  # the traced function is no part of the equations
+
+    def __deepcopy__(self, memo: Any) -> Cell:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<cell {self.name}({', '.join(s.name for s in (self.input, *self.states))})>"
+
+
+def _used_parameters(parameters: Iterable[Parameter], used: set[Expr]) -> tuple[Parameter, ...]:
+    blocks: dict[str, set[str]] = {}
+    for node in used:
+        if isinstance(node, Product):
+            name, block = block_of(node.matrix)
+        elif isinstance(node, Symbol) and node.role == "parameter":
+            name, block = block_of(node)
+        else:
+            continue
+        blocks.setdefault(name, set()).add(block)
+    kept = (p.only(blocks.get(p.name, ())) for p in parameters)
+    return tuple(p for p in kept if p is not None)
+
+
+def check_known(kind: str, given: Iterable[str], known: Iterable[str], owner: str) -> None:
+    """Raise a ValueError that suggests the near name when a given name is not known."""
+    names = list(known)
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names) or 'none'}"
+            raise ValueError(f"{owner} has no {kind} named {name!r}; {hint}")

@@ -1,0 +1,221 @@
+"""Whether two cells compute the same, whatever their parameters are called.
+
+Both cells are brought to a normal form, in which each value is a polynomial: a sum of products of
+atoms, an atom being an input, a state, a learned value or a function of normal forms. Two normal
+forms are matched atom by atom while one renaming of the parameters is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gatework.lang.cell import Cell
+from gatework.lang.expressions import (
+    Apply,
+    Const,
+    Count,
+    Expr,
+    Product,
+    Reduce,
+    Symbol,
+    postorder,
+)
+
+
+@dataclass(frozen=True)
+class Atom:
+    """What a polynomial is made of.
+
+    `kind` says what it is, `name` is a name that may be renamed ("" when it has none), `args` are
+    the polynomials it is a function of.
+    """
+
+    kind: str
+    name: str = ""
+    args: tuple[Polynomial, ...] = ()
+
+
+Monomial = tuple[Atom, ...]  # a product of atoms, in a fixed order
+Polynomial = tuple[tuple[Monomial, float], ...]  # monomials with their factors, in a fixed order
+Renaming = Mapping[str, str]
+
+_LARGEST = 2000  # monomials; a larger product is kept as it is written
+_EVEN_ORDER = {"minimum", "maximum"}  # functions whose arguments may be swapped
+
+
+def equivalent(a: Cell, b: Cell) -> bool:
+    """Whether two cells have the same equations up to the names of their parameters.
+
+    Decided on the equations: sums and products are expanded and reordered freely. True means the
+    cells are equal for all inputs and parameters; cells that are equal for a reason that algebra
+    does not show (such as 1 - σ(v) = σ(-v)) are told apart.
+
+    Args:
+        a: A cell.
+        b: Another cell.
+
+    Example:
+        >>> from gatework import cells, equivalent
+        >>> equivalent(cells.gru.pin(r=1, z=0), cells.rnn)
+        True
+        >>> equivalent(cells.gru.pin(r=1, z=0.5), cells.rnn)
+        False
+    """
+    if [s.size for s in (a.input, *a.states)] != [s.size for s in (b.input, *b.states)]:
+        return False
+    pairs = list(zip(_normal_forms(a), _normal_forms(b), strict=True))
+    return any(True for _ in _match_all(pairs, {}))
+
+
+# ---- normal form -------------------------------------------------------------------------------
+
+
+def _normal_forms(cell: Cell) -> list[Polynomial]:
+    """The normal form of each new state."""
+    places: dict[Expr, str] = {s: f"row {k}" for k, s in enumerate((cell.input, *cell.states))}
+    chances = {n.symbol: n.probability for n in cell.noises}
+    forms: dict[Expr, Polynomial] = {}
+    for node in postorder(cell.next_states):
+        if node in places:
+            forms[node] = _single(Atom(places[node]))
+        elif isinstance(node, Symbol) and node in chances:
+            forms[node] = _single(Atom(f"noise {node.role} {chances[node]}", node.name))
+        else:
+            forms[node] = _normal(node, tuple(forms[a] for a in node.args))
+    return [forms[s] for s in cell.next_states]
+
+
+def _normal(node: Expr, args: tuple[Polynomial, ...]) -> Polynomial:
+    if isinstance(node, Const):
+        return _collected({(): node.value})
+    if isinstance(node, Count):
+        return _single(Atom(f"count {node.of}"))
+    if isinstance(node, Symbol):
+        return _single(Atom(f"parameter {node.size}", f"vector {node.name}"))
+    if isinstance(node, Product):
+        kind = f"product {node.matrix.rows} {node.matrix.cols}"
+        return _single(Atom(kind, f"matrix {node.matrix.group}.{node.matrix.gate}", args))
+    if isinstance(node, Reduce):
+        return _single(Atom(f"{node.function} over {node.args[0].size}", "", args))
+    assert isinstance(node, Apply)
+    return _normal_function(node.function, args)
+
+
+def _normal_function(function: str, args: tuple[Polynomial, ...]) -> Polynomial:
+    if function == "add":
+        return _sum(args[0], args[1])
+    if function == "sub":
+        return _sum(args[0], _scaled(args[1], -1.0))
+    if function == "neg":
+        return _scaled(args[0], -1.0)
+    if function == "mul" and len(args[0]) * len(args[1]) <= _LARGEST:
+        return _times(args[0], args[1])
+    if function == "div":
+        return _times(args[0], _single(Atom("inverse", "", (args[1],))))
+    if function == "pow" and args[1] == _collected({(): 2.0}):
+        return _times(args[0], args[0])
+    if function in _EVEN_ORDER:
+        args = tuple(sorted(args, key=_shape_of))
+    return _single(Atom(function, "", args))
+
+
+def _single(atom: Atom) -> Polynomial:
+    return (((atom,), 1.0),)
+
+
+def _collected(terms: Mapping[Monomial, float]) -> Polynomial:
+    kept = ((m, c) for m, c in terms.items() if c != 0)
+    return tuple(sorted(kept, key=lambda term: (_monomial_shape(term[0]), term[1])))
+
+
+def _sum(a: Polynomial, b: Polynomial) -> Polynomial:
+    terms = dict(a)
+    for monomial, factor in b:
+        terms[monomial] = terms.get(monomial, 0.0) + factor
+    return _collected(terms)
+
+
+def _scaled(a: Polynomial, factor: float) -> Polynomial:
+    return _collected({m: c * factor for m, c in a})
+
+
+def _times(a: Polynomial, b: Polynomial) -> Polynomial:
+    terms: dict[Monomial, float] = {}
+    for left, x in a:
+        for right, y in b:
+            monomial = tuple(sorted(left + right, key=_atom_key))
+            terms[monomial] = terms.get(monomial, 0.0) + x * y
+    return _collected(terms)
+
+
+def _atom_key(atom: Atom) -> tuple[str, str]:
+    return _atom_shape(atom), repr(atom)
+
+
+def _atom_shape(atom: Atom) -> str:
+    """The atom without the names of its parameters: equal shapes are candidates to match."""
+    return f"{atom.kind}({','.join(_shape_of(a) for a in atom.args)})"
+
+
+def _monomial_shape(monomial: Monomial) -> str:
+    return "·".join(sorted(_atom_shape(a) for a in monomial))
+
+
+def _shape_of(polynomial: Polynomial) -> str:
+    return "+".join(sorted(f"{c:.17g}·{_monomial_shape(m)}" for m, c in polynomial))
+
+
+# ---- matching: every way in which one form is the other under a renaming -------------------------
+
+
+def _match_all(pairs: list[tuple[Polynomial, Polynomial]], names: Renaming) -> Iterator[Renaming]:
+    if not pairs:
+        yield names
+        return
+    (a, b), *rest = pairs
+    for extended in _match(a, b, names):
+        yield from _match_all(rest, extended)
+
+
+def _match(a: Polynomial, b: Polynomial, names: Renaming) -> Iterator[Renaming]:
+    """The renamings, extending `names`, under which two polynomials are equal."""
+    if len(a) != len(b):
+        return
+    if not a:
+        yield names
+        return
+    (monomial, factor), rest = a[0], a[1:]
+    for k, (other, other_factor) in enumerate(b):
+        same = factor == other_factor and _monomial_shape(monomial) == _monomial_shape(other)
+        if same:
+            for extended in _match_atoms(monomial, other, names):
+                yield from _match(rest, b[:k] + b[k + 1 :], extended)
+
+
+def _match_atoms(a: Monomial, b: Monomial, names: Renaming) -> Iterator[Renaming]:
+    if len(a) != len(b):
+        return
+    if not a:
+        yield names
+        return
+    first, rest = a[0], a[1:]
+    for k, other in enumerate(b):
+        if _atom_shape(first) == _atom_shape(other):
+            renamed = _renamed(first.name, other.name, names)
+            if renamed is not None:
+                for extended in _match_arguments(first, other, renamed):
+                    yield from _match_atoms(rest, b[:k] + b[k + 1 :], extended)
+
+
+def _match_arguments(a: Atom, b: Atom, names: Renaming) -> Iterator[Renaming]:
+    yield from _match_all(list(zip(a.args, b.args, strict=True)), names)
+    if a.kind in _EVEN_ORDER:
+        yield from _match_all(list(zip(a.args, b.args[::-1], strict=True)), names)
+
+
+def _renamed(a: str, b: str, names: Renaming) -> Renaming | None:
+    """The renaming extended by a → b, or None when it contradicts what is renamed already."""
+    if a in names or b in names.values():
+        return names if names.get(a) == b else None
+    return {**names, a: b}

@@ -1,0 +1,480 @@
+"""Expressions: what a cell computes in one step, as an immutable graph.
+
+Every expression stands for one row of numbers per sequence of the batch. Its `size` is the
+name of the row's length: "input", "hidden", a name the cell chose, or "1" for a single number,
+which is broadcast against any other size.
+
+Equal expressions are one object (they are hash-consed), so identity is equality, a common
+subexpression is shared for free, and every graph is a directed acyclic graph. `apply`, `reduce`
+and `product` are the only ways to build an inner node; they simplify as they build.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+from weakref import WeakValueDictionary
+
+from gatework.lang.functions import FUNCTIONS
+
+SCALAR = "1"
+Number = int | float
+
+tracing: ContextVar[bool] = ContextVar("tracing", default=False)  # is a cell being traced?
+
+
+class Expr:
+    """A node of the graph. Compared by identity; never changed after it is built."""
+
+    __slots__ = ("__weakref__", "fields", "size")
+
+    fields: tuple[Any, ...]
+    size: str
+    __array_ufunc__: ClassVar[None] = None  # numpy leaves the operators to this class
+
+    @property
+    def args(self) -> tuple[Expr, ...]:
+        """The expressions this one is computed from."""
+        return ()
+
+    def rebuilt(self, args: tuple[Expr, ...]) -> Expr:
+        """The same operation on other arguments."""
+        return self
+
+    def __add__(self, other: Expr | Number) -> Expr:
+        return apply("add", self, other)
+
+    def __radd__(self, other: Number) -> Expr:
+        return apply("add", other, self)
+
+    def __sub__(self, other: Expr | Number) -> Expr:
+        return apply("sub", self, other)
+
+    def __rsub__(self, other: Number) -> Expr:
+        return apply("sub", other, self)
+
+    def __mul__(self, other: Expr | Number) -> Expr:
+        return apply("mul", self, other)
+
+    def __rmul__(self, other: Number) -> Expr:
+        return apply("mul", other, self)
+
+    def __truediv__(self, other: Expr | Number) -> Expr:
+        return apply("div", self, other)
+
+    def __rtruediv__(self, other: Number) -> Expr:
+        return apply("div", other, self)
+
+    def __neg__(self) -> Expr:
+        return apply("neg", self)
+
+    def __pos__(self) -> Expr:
+        return self
+
+    def __abs__(self) -> Expr:
+        return apply("abs", self)
+
+    def __pow__(self, exponent: Number) -> Expr:
+        if isinstance(exponent, Expr):
+            raise TypeError("the exponent of ** must be a number; write exp(b * log(a)) for a ** b")
+        return apply("pow", self, exponent)
+
+    def __lt__(self, other: Expr | Number) -> Expr:
+        return apply("lt", self, other)
+
+    def __le__(self, other: Expr | Number) -> Expr:
+        return apply("le", self, other)
+
+    def __gt__(self, other: Expr | Number) -> Expr:
+        return apply("lt", other, self)
+
+    def __ge__(self, other: Expr | Number) -> Expr:
+        return apply("le", other, self)
+
+    def __eq__(self, other: object) -> bool:
+        if self is not other and tracing.get():
+            raise TypeError("a cell's values have no number yet, so == cannot compare them")
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "a cell cannot branch on a value: it is traced once, for every input at the same time; "
+            "write where(condition, a, b)"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(f"a cell's value has no attribute {name!r}; {_suggest(name)}")
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name = getattr(function, "__name__", str(function))
+        raise TypeError(f"torch.{name} was given a cell's value; {_suggest(name)}")
+
+    def __copy__(self) -> Expr:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Expr:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _intern, (type(self), self.fields, self.size)
+
+    def __repr__(self) -> str:
+        from gatework.lang.printing import text  # printing stands on this module
+
+        return text(self)
+
+
+def _suggest(name: str) -> str:
+    if name in FUNCTIONS:
+        return f"write {name}(v), imported from gatework"
+    return "use the functions imported from gatework, such as sigmoid, tanh and where"
+
+
+class Const(Expr):
+    """A number, the same for every unit."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return float(self.fields[0])
+
+
+class Count(Expr):
+    """How many units a size has: known once a layer is built."""
+
+    __slots__ = ()
+
+    @property
+    def of(self) -> str:
+        """The name of the counted size."""
+        return str(self.fields[0])
+
+
+class Symbol(Expr):
+    """A named row that comes from outside the step.
+
+    Roles: "sequence" (another row at each step), "state" (carried from step to step),
+    "constant" (one row per sequence, the same at each step), "parameter" (one row for all).
+    """
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """What the row is called."""
+        return str(self.fields[0])
+
+    @property
+    def role(self) -> str:
+        """Where the row comes from: sequence, state, constant or parameter."""
+        return str(self.fields[1])
+
+
+class Apply(Expr):
+    """A function of the language, unit by unit."""
+
+    __slots__ = ()
+
+    @property
+    def function(self) -> str:
+        """The function's name, a key of FUNCTIONS."""
+        return str(self.fields[0])
+
+    @property
+    def args(self) -> tuple[Expr, ...]:
+        """The function's arguments."""
+        return self.fields[1]  # type: ignore[no-any-return]
+
+    def rebuilt(self, args: tuple[Expr, ...]) -> Expr:
+        """The same function of other arguments."""
+        return apply(self.function, *args)
+
+
+class Reduce(Expr):
+    """The sum or the maximum over the units of a row: a single number."""
+
+    __slots__ = ()
+
+    @property
+    def function(self) -> str:
+        """Either "sum" or "max"."""
+        return str(self.fields[0])
+
+    @property
+    def args(self) -> tuple[Expr, ...]:
+        """The reduced row."""
+        return (self.fields[1],)
+
+    def rebuilt(self, args: tuple[Expr, ...]) -> Expr:
+        """The same reduction of another row."""
+        return reduce(self.function, *args)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One gate's block of rows in the stacked weight of a group: "i" in `weight_ih`.
+
+    `rows` and `cols` are names of sizes.
+    """
+
+    group: str
+    gate: str
+    rows: str
+    cols: str
+
+
+class Product(Expr):
+    """A matrix times a row: W v, or Wᵀ v when `transposed`."""
+
+    __slots__ = ()
+
+    @property
+    def matrix(self) -> Matrix:
+        """The matrix W."""
+        return self.fields[0]  # type: ignore[no-any-return]
+
+    @property
+    def args(self) -> tuple[Expr, ...]:
+        """The row v."""
+        return (self.fields[1],)
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the product is with Wᵀ."""
+        return bool(self.fields[2])
+
+    def rebuilt(self, args: tuple[Expr, ...]) -> Expr:
+        """The same matrix times another row."""
+        return product(self.matrix, args[0], self.transposed)
+
+
+# ---- building ----------------------------------------------------------------------------------
+
+_nodes: WeakValueDictionary[tuple[Any, ...], Expr] = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+E = TypeVar("E", bound=Expr)
+
+
+def _intern(kind: type[E], fields: tuple[Any, ...], size: str) -> E:
+    """The one node with these fields."""
+    key = (kind, fields, size)
+    with _lock:
+        node = _nodes.get(key)
+        if node is None:
+            node = object.__new__(kind)
+            node.fields, node.size = fields, size
+            _nodes[key] = node
+    return node  # type: ignore[return-value]
+
+
+def const(value: Number, size: str = SCALAR) -> Const:
+    """A number as an expression."""
+    return _intern(Const, (float(value),), size)
+
+
+def count(size: str) -> Expr:
+    """The number of units of a size."""
+    return const(1.0) if size == SCALAR else _intern(Count, (size,), SCALAR)
+
+
+def symbol(name: str, role: str, size: str) -> Symbol:
+    """A named row from outside the step."""
+    return _intern(Symbol, (name, role), size)
+
+
+def as_expr(value: Any) -> Expr:
+    """A value of a cell, or a number, as an expression."""
+    if isinstance(value, Expr):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError(f"a number in a cell must be finite, got {value}")
+        return const(value)
+    raise TypeError(
+        f"expected a value of the cell or a number, got {type(value).__name__}; "
+        "a learned value is made by vector(name) or scalar(name)"
+    )
+
+
+def joint_size(args: Iterable[Expr]) -> str:
+    """The size of a unit-by-unit function's result."""
+    sizes = sorted({a.size for a in args} - {SCALAR})
+    if len(sizes) > 1:
+        raise ValueError(
+            f"values of the sizes {' and '.join(map(repr, sizes))} cannot be combined unit by "
+            "unit; map one of them with linear(name, v)"
+        )
+    return sizes[0] if sizes else SCALAR
+
+
+def apply(function: str, *args: Expr | Number) -> Expr:
+    """A function of the language on its arguments, simplified.
+
+    >>> x = symbol("x", "sequence", "input")
+    >>> apply("mul", 1, apply("add", x, 0)) is x
+    True
+    """
+    operands = tuple(as_expr(a) for a in args)
+    size = joint_size(operands)
+    simpler = _simplified(function, operands, size)
+    return _intern(Apply, (function, operands), size) if simpler is None else simpler
+
+
+def reduce(function: str, row: Expr) -> Expr:
+    """The sum or maximum over the units of a row."""
+    row = as_expr(row)
+    if row.size == SCALAR:
+        return row
+    if isinstance(row, Const):
+        return const(row.value) * count(row.size) if function == "sum" else const(row.value)
+    return _intern(Reduce, (function, row), SCALAR)
+
+
+def product(matrix: Matrix, row: Expr, transposed: bool = False) -> Expr:
+    """A matrix, or its transpose, times a row."""
+    expected, size = (matrix.rows, matrix.cols) if transposed else (matrix.cols, matrix.rows)
+    if row.size != expected:
+        raise ValueError(f"{matrix} expects a row of size {expected!r}, got {row.size!r}")
+    if _is(row, 0):
+        return const(0, size)
+    return _intern(Product, (matrix, row, transposed), size)
+
+
+def expand(value: Expr, size: str) -> Expr:
+    """A single number repeated for every unit of `size`."""
+    return value if value.size == size else apply("mul", const(1, size), value)
+
+
+# ---- simplifying -------------------------------------------------------------------------------
+
+
+def _is(value: Expr, number: float) -> bool:
+    return isinstance(value, Const) and value.value == number
+
+
+def _simplified(function: str, args: tuple[Expr, ...], size: str) -> Expr | None:
+    """A simpler expression with the same value for finite arguments, or None."""
+    if all(isinstance(a, Const) for a in args):
+        folded = _folded(function, args)
+        if folded is not None:
+            return const(folded, size)
+    rule = _RULES.get(function)
+    simpler = rule(*args) if rule else None
+    if simpler is None:
+        return None
+    if isinstance(simpler, Const):
+        return const(simpler.value, size)
+    return simpler if simpler.size == size else None  # else it still has to be broadcast
+
+
+def _folded(function: str, args: tuple[Expr, ...]) -> float | None:
+    try:
+        value = FUNCTIONS[function].compute(*(a.value for a in args if isinstance(a, Const)))
+    except (ArithmeticError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _add(a: Expr, b: Expr) -> Expr | None:
+    if _is(a, 0):
+        return b
+    if isinstance(b, Apply) and b.function == "neg":
+        return a - b.args[0]
+    return a if _is(b, 0) else None
+
+
+def _sub(a: Expr, b: Expr) -> Expr | None:
+    if _is(b, 0):
+        return a
+    if a is b:
+        return const(0)
+    return -b if _is(a, 0) else None
+
+
+def _mul(a: Expr, b: Expr) -> Expr | None:
+    for one, other in ((a, b), (b, a)):
+        if _is(one, 0):
+            return one
+        if _is(one, 1):
+            return other
+        if _is(one, -1):
+            return -other
+    return None
+
+
+def _div(a: Expr, b: Expr) -> Expr | None:
+    return a if _is(b, 1) or _is(a, 0) else None
+
+
+def _neg(a: Expr) -> Expr | None:
+    return a.args[0] if isinstance(a, Apply) and a.function == "neg" else None
+
+
+def _pow(a: Expr, b: Expr) -> Expr | None:
+    if _is(b, 0):
+        return const(1)
+    return a if _is(b, 1) else None
+
+
+def _where(condition: Expr, a: Expr, b: Expr) -> Expr | None:
+    if isinstance(condition, Const):
+        return a if condition.value else b
+    return a if a is b else None
+
+
+_RULES: dict[str, Callable[..., Expr | None]] = {
+    "add": _add,
+    "sub": _sub,
+    "mul": _mul,
+    "div": _div,
+    "neg": _neg,
+    "pow": _pow,
+    "where": _where,
+}
+
+
+# ---- walking -----------------------------------------------------------------------------------
+
+
+def postorder(roots: Iterable[Expr], until: Container[Expr] = ()) -> Iterator[Expr]:
+    """Every expression reachable from the roots, once, arguments before results.
+
+    The arguments of an expression in `until` are not visited for its sake.
+    """
+    seen: set[Expr] = set()
+    stack: list[tuple[Expr, bool]] = [(r, False) for r in reversed(tuple(roots))]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            yield node
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            if node not in until:
+                stack.extend((a, False) for a in reversed(node.args))
+
+
+def substitute(roots: Iterable[Expr], replacements: Mapping[Expr, Expr]) -> tuple[Expr, ...]:
+    """The roots with some expressions replaced, simplified again."""
+    roots = tuple(roots)
+    done: dict[Expr, Expr] = dict(replacements)
+    for node in postorder(roots):
+        if node not in done:
+            done[node] = node.rebuilt(tuple(done[a] for a in node.args)) if node.args else node
+    return tuple(done[r] for r in roots)

@@ -1,0 +1,70 @@
+"""The pointwise functions of the language: one row each.
+
+`compute` is the function on plain numbers, for folding constants. The derivative of each function
+stands in `gatework.compiler.derivative`, its torch operation in `gatework.backends.reference`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Function:
+    """A pointwise function: its name, its number of arguments, its value on numbers.
+
+    `cheap` functions are recomputed in the backward pass rather than saved.
+    """
+
+    name: str
+    arity: int
+    compute: Callable[..., float]
+    cheap: bool = False
+
+
+def _sigmoid(v: float) -> float:
+    return 0.5 * (1 + math.tanh(0.5 * v))
+
+
+def _softplus(v: float) -> float:
+    return max(v, 0.0) + math.log1p(math.exp(-abs(v)))
+
+
+def _sign(v: float) -> float:
+    return math.copysign(1.0, v) if v else 0.0
+
+
+_ARITHMETIC = (
+    Function("add", 2, lambda a, b: a + b, cheap=True),
+    Function("sub", 2, lambda a, b: a - b, cheap=True),
+    Function("mul", 2, lambda a, b: a * b, cheap=True),
+    Function("div", 2, lambda a, b: a / b, cheap=True),
+    Function("neg", 1, lambda a: -a, cheap=True),
+    Function("pow", 2, math.pow),
+)
+_COMPARISONS = (  # 1.0 where it holds, 0.0 elsewhere
+    Function("lt", 2, lambda a, b: float(a < b), cheap=True),
+    Function("le", 2, lambda a, b: float(a <= b), cheap=True),
+    Function("where", 3, lambda c, a, b: a if c else b, cheap=True),
+    Function("minimum", 2, min, cheap=True),
+    Function("maximum", 2, max, cheap=True),
+)
+_ONE_ARGUMENT = (
+    Function("abs", 1, abs, cheap=True),
+    Function("sign", 1, _sign, cheap=True),
+    Function("relu", 1, lambda v: max(v, 0.0), cheap=True),
+    Function("sqrt", 1, math.sqrt),
+    Function("exp", 1, math.exp),
+    Function("expm1", 1, math.expm1),
+    Function("log", 1, math.log),
+    Function("log1p", 1, math.log1p),
+    Function("sin", 1, math.sin),
+    Function("cos", 1, math.cos),
+    Function("tanh", 1, math.tanh),
+    Function("sigmoid", 1, _sigmoid),
+    Function("softplus", 1, _softplus),
+)
+
+FUNCTIONS: dict[str, Function] = {f.name: f for f in (*_ARITHMETIC, *_COMPARISONS, *_ONE_ARGUMENT)}

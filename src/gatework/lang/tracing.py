@@ -1,0 +1,345 @@
+"""Tracing: `@cell` runs a function once with symbolic values and keeps its equations."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from typing import Any, Literal, overload
+
+from gatework.lang.cell import Cell, Noise, Parameter, check_known
+from gatework.lang.expressions import (
+    SCALAR,
+    Expr,
+    Matrix,
+    Number,
+    Product,
+    Symbol,
+    as_expr,
+    expand,
+    postorder,
+    symbol,
+    tracing,
+)
+
+Per = Literal["step", "sequence"]
+_current: ContextVar[Trace | None] = ContextVar("current", default=None)
+
+
+class DefinitionError(ValueError):
+    """A cell's function does something a cell cannot do; says in which line, and what to write."""
+
+
+@overload
+def cell(function: Callable[..., Any]) -> Cell: ...
+@overload
+def cell(*, sizes: Mapping[str, str]) -> Callable[[Callable[..., Any]], Cell]: ...
+def cell(
+    function: Callable[..., Any] | None = None, *, sizes: Mapping[str, str] | None = None
+) -> Cell | Callable[[Callable[..., Any]], Cell]:
+    """Turn a function of the input and the previous states into a recurrent cell.
+
+    The function returns the new states in the order of its arguments; the first of them is the
+    output. Keyword-only arguments are constants with a default.
+
+    Args:
+        function: The equations of one step.
+        sizes: The name of the size of a state that has not the hidden size, such as
+            `{"h": "proj_size"}`; a layer then takes an argument of that name.
+
+    Raises:
+        DefinitionError: If the function does something a cell cannot do.
+
+    Example:
+        >>> from gatework import cell, linear, sigmoid, tanh
+        >>> @cell
+        ... def minimal_gated_unit(x, h):  # Zhou et al. 2016
+        ...     f = sigmoid(linear("f", x, h))
+        ...     n = tanh(linear("n", x, f * h))
+        ...     return (1 - f) * h + f * n
+        >>> sorted(minimal_gated_unit.gates())
+        ['f', 'n']
+    """
+    if function is None:
+        return lambda f: _define(f, sizes or {})
+    return _define(function, sizes or {})
+
+
+def _define(function: Callable[..., Any], sizes: Mapping[str, str]) -> Cell:
+    arguments = inspect.signature(function).parameters.values()
+    constants = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
+    rows = [a.name for a in arguments if a.kind is not a.KEYWORD_ONLY]
+    problem = _signature_problem(arguments, constants, rows, sizes)
+    if problem:
+        line = function.__code__.co_firstlineno
+        raise DefinitionError(f"{function.__code__.co_filename}:{line}: {problem}")
+
+    def trace(values: Mapping[str, Number]) -> Cell:
+        return Trace(function, rows, sizes, values).run(trace)
+
+    return trace(constants)
+
+
+def _signature_problem(
+    arguments: Any, constants: Mapping[str, Any], rows: list[str], sizes: Mapping[str, str]
+) -> str | None:
+    if len(rows) < 2 or any(a.kind in (a.VAR_POSITIONAL, a.VAR_KEYWORD) for a in arguments):
+        return "a cell takes the input and at least one state, each by name: def my_cell(x, h)"
+    for name, value in constants.items():
+        if not isinstance(value, int | float):
+            return f"the constant {name!r} needs a number as its default: {name}=0.1"
+    try:
+        check_known("argument", sizes, rows, "the cell")
+    except ValueError as error:
+        return f"in sizes=, {error}"
+    return None
+
+
+class Trace:
+    """What is collected while the function of one cell runs."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        rows: list[str],
+        sizes: Mapping[str, str],
+        constants: Mapping[str, Number],
+    ) -> None:
+        self.function = function
+        self.constants = constants
+        self.input = symbol(rows[0], "sequence", sizes.get(rows[0], "input"))
+        self.states = tuple(symbol(r, "state", sizes.get(r, "hidden")) for r in rows[1:])
+        self.names: dict[str, Expr] = {}
+        self.observed: list[str] = []
+        self.linears: dict[str, list[Expr]] = {}
+        self.groups: dict[str, Expr] = {}
+        self.stacks: dict[str, list[tuple[str, str]]] = {}  # parameter -> blocks and their sizes
+        self.vectors: dict[str, Parameter] = {}
+        self.noises: list[Noise] = []
+
+    # ---- running -------------------------------------------------------------------------------
+
+    @classmethod
+    def current(cls, word: str) -> Trace:
+        """The trace under way."""
+        trace = _current.get()
+        if trace is None:
+            raise DefinitionError(f"{word} works inside a function marked @cell")
+        return trace
+
+    def run(self, retrace: Callable[[Mapping[str, Number]], Cell]) -> Cell:
+        """Trace the function and build the cell."""
+        tokens: tuple[Token[Any], Token[Any]] = (_current.set(self), tracing.set(True))
+        try:
+            returned = self.function(self.input, *self.states, **self.constants)
+            next_states = self.checked_states(returned)
+        except Exception as error:
+            raise DefinitionError(self.located(error)) from error
+        finally:
+            _current.reset(tokens[0])
+            tracing.reset(tokens[1])
+        self.finish_names(next_states)
+        return Cell(
+            name=self.function.__name__,
+            doc=inspect.getdoc(self.function) or "",
+            input=self.input,
+            states=self.states,
+            next_states=next_states,
+            names=self.names,
+            parameters=self.parameters(),
+            noises=tuple(self.noises),
+            constants=dict(self.constants),
+            retrace=retrace,
+        )
+
+    def checked_states(self, returned: Any) -> tuple[Expr, ...]:
+        """What the function returned, as one new value for each state."""
+        values = returned if isinstance(returned, tuple) else (returned,)
+        wanted = ", ".join(s.name for s in self.states)
+        if len(values) != len(self.states):
+            raise TypeError(
+                f"the cell has {len(self.states)} state(s) ({wanted}) but returns {len(values)} "
+                "value(s); return one new value for each state, in their order"
+            )
+        if any(v is None for v in values):
+            raise TypeError(f"the cell returns None; return the new value of {wanted}")
+        new = tuple(as_expr(v) for v in values)
+        for state, value in zip(self.states, new, strict=True):
+            if value.size not in (SCALAR, state.size):
+                raise ValueError(
+                    f"the new {state.name!r} has the size {value.size!r} but the state has "
+                    f"{state.size!r}; map it with linear(name, v, size={state.size!r}), or give "
+                    f"the state its size with @cell(sizes={{{state.name!r}: {value.size!r}}})"
+                )
+        return tuple(expand(v, s.size) for v, s in zip(new, self.states, strict=True))
+
+    def located(self, error: Exception) -> str:
+        """The error's message with the line of the cell it comes from."""
+        code, line = self.function.__code__, self.function.__code__.co_firstlineno
+        traceback = error.__traceback__
+        while traceback is not None:
+            if traceback.tb_frame.f_code is code:
+                line = traceback.tb_lineno
+            traceback = traceback.tb_next
+        source = linecache.getline(code.co_filename, line).strip()
+        message = f"{error}{_near_word(error)}"
+        shown = f"\n    {source}" if source else ""
+        return f"{code.co_filename}:{line}: in cell {self.function.__name__!r}: {message}{shown}"
+
+    # ---- collecting ----------------------------------------------------------------------------
+
+    def check_name(self, name: Any, what: str) -> None:
+        """Raise unless the name can be an attribute and a key."""
+        if not isinstance(name, str):
+            raise TypeError(f"{what} is named by a string first, got {type(name).__name__}")
+        if not name.isidentifier():
+            raise ValueError(f"{what} needs a name that is a Python identifier, got {name!r}")
+
+    def group_of(self, row: Expr, gate: str, group: str | None) -> str:
+        """The name of the stacked parameter whose maps read this row."""
+        if row is self.input:
+            name = "ih"
+        elif row is self.states[0]:
+            name = "hh"
+        elif group is not None:
+            self.check_name(group, "a group")
+            name = group
+        elif isinstance(row, Symbol) and row.role == "state":
+            name = f"{row.name}h"
+        else:
+            known = [g for g, r in self.groups.items() if r is row]
+            name = known[0] if known else f"{gate}h"
+        if self.groups.setdefault(name, row) is not row:
+            raise ValueError(
+                f"the group {name!r} already maps another value; name this one: "
+                f"linear({gate!r}, …, group='another')"
+            )
+        return name
+
+    def matrix(self, matrix: Matrix) -> Matrix:
+        """Register one gate's weight in its group."""
+        self._stack(f"weight_{matrix.group}", matrix.gate, matrix.rows)
+        return matrix
+
+    def bias(self, group: str, gate: str, size: str) -> Symbol:
+        """Register one gate's bias in its group."""
+        self._stack(f"bias_{group}", gate, size)
+        return symbol(f"bias_{group}.{gate}", "parameter", size)
+
+    def _stack(self, parameter: str, block: str, size: str) -> None:
+        blocks = self.stacks.setdefault(parameter, [])
+        known = dict(blocks)
+        if known.setdefault(block, size) != size:
+            raise ValueError(
+                f"the gate {block!r} is mapped to two sizes, {known[block]!r} and {size!r}"
+            )
+        if (block, size) not in blocks:
+            blocks.append((block, size))
+
+    def add_linear(self, gate: str, value: Expr) -> None:
+        """Remember what a gate's linear map gave, in case no activation follows."""
+        self.linears.setdefault(gate, []).append(value)
+
+    def add_parameter(self, parameter: Parameter) -> Symbol:
+        """Register a learned vector or scalar."""
+        self.check_name(parameter.name, "a learned value")
+        if parameter.name in self.vectors:
+            raise ValueError(f"there are two learned values named {parameter.name!r}; rename one")
+        self.vectors[parameter.name] = parameter
+        return symbol(parameter.name, "parameter", parameter.rows[0])
+
+    def add_noise(self, probability: float, per: str, size: str) -> Symbol:
+        """Register a random row that is 1 with this probability, 0 otherwise."""
+        roles = {"step": "sequence", "sequence": "constant"}
+        if per not in roles:
+            raise ValueError(f"per= expects 'step' or 'sequence', got {per!r}")
+        noise = symbol(f"noise{len(self.noises)}", roles[per], size)
+        self.noises.append(Noise(noise, probability))
+        return noise
+
+    # ---- names ---------------------------------------------------------------------------------
+
+    def name(self, name: str, value: Expr) -> None:
+        """Give a value its name."""
+        if self.names.setdefault(name, value) is not value:
+            raise ValueError(f"two values are named {name!r}; give one of them another name")
+        self.observed.append(name)
+
+    @staticmethod
+    def name_activation(argument: Expr, result: Expr) -> None:
+        """Give a gate's name to the activation of its linear map.
+
+        That is the first activation whose argument depends on the maps of one gate alone, reached
+        without passing through another named value: σ(linear("i", …) + p * c) is "i".
+        """
+        trace = _current.get()
+        if trace is None:
+            return
+        gates = trace._gates_reaching(argument)
+        if len(gates) == 1:
+            (gate,) = gates
+            if gate not in trace.names:
+                trace.names[gate] = result
+                trace.names[f"{gate}.pre"] = argument
+
+    def _gates_reaching(self, value: Expr) -> set[str]:
+        named = {v for n, v in self.names.items() if not n.endswith(".pre")}
+        gates: set[str] = set()
+        stack = [value]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, Product):
+                gates.add(node.matrix.gate)
+            elif node not in named:
+                stack.extend(node.args)
+        return gates
+
+    def finish_names(self, next_states: tuple[Expr, ...]) -> None:
+        """Name the gates without activation and the states; refuse a name with two meanings."""
+        for gate, values in self.linears.items():
+            if gate not in self.names and len(set(values)) == 1:
+                self.names[gate] = values[0]
+        for state, value in zip(self.states, next_states, strict=True):
+            if self.names.setdefault(state.name, value) is not value:
+                raise DefinitionError(
+                    f"cell {self.function.__name__!r}: {state.name!r} names a gate and a state "
+                    "that are not the same value; give the gate another name"
+                )
+        read = set(postorder((*next_states, *(self.names[n] for n in self.observed))))
+        used = {n.matrix.gate for n in read if isinstance(n, Product)}
+        unused = [g for g in self.linears if g not in used]
+        if unused:
+            raise DefinitionError(
+                f"cell {self.function.__name__!r}: the gate {unused[0]!r} is never used; "
+                "nothing the cell returns depends on it"
+            )
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The learned tensors: weights then biases by group, as torch orders them, then vectors."""
+        stacks = sorted(self.stacks.items(), key=_torch_order)
+        matrices = [self._stacked(name, blocks) for name, blocks in stacks]
+        return (*matrices, *self.vectors.values())
+
+    def _stacked(self, name: str, blocks: list[tuple[str, str]]) -> Parameter:
+        kind, _, group = name.partition("_")
+        cols = self.groups[group].size if kind == "weight" else None
+        return Parameter(name, tuple(b for b, _ in blocks), tuple(s for _, s in blocks), cols)
+
+
+def _torch_order(item: tuple[str, Any]) -> int:
+    """weight_ih, weight_hh, bias_ih, bias_hh, and the other groups after them."""
+    order = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
+    return order.index(item[0]) if item[0] in order else len(order)
+
+
+def _near_word(error: Exception) -> str:
+    """What to write instead of an unknown name."""
+    import difflib
+
+    from gatework.lang import words
+
+    if not isinstance(error, NameError) or not error.name:
+        return ""
+    near = difflib.get_close_matches(error.name, words.__all__, 1)
+    return f"; did you mean {near[0]}, imported from gatework?" if near else ""

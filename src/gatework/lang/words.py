@@ -1,0 +1,318 @@
+"""The words a cell is written with: linear, vector, sigmoid, layer_norm, dropout, …
+
+Functions carry torch's names and meaning. They work on the values of a cell while it is traced.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gatework.lang.cell import Parameter
+from gatework.lang.expressions import (
+    SCALAR,
+    Expr,
+    Matrix,
+    Number,
+    apply,
+    as_expr,
+    const,
+    count,
+    product,
+    reduce,
+)
+from gatework.lang.tracing import Per, Trace
+
+Value = Expr | Number
+
+# ---- maps and learned values -------------------------------------------------------------------
+
+
+def linear(
+    gate: str, *values: Expr, bias: bool = True, size: str = "hidden", group: str | None = None
+) -> Expr:
+    """The affine map of a gate on each given value, each with its own weight: Σ Wᵥ v + bᵥ.
+
+    Maps that read the same value are stacked in one parameter, in the order in which they first
+    appear: those of the input in `weight_ih`, those of the first state in `weight_hh`, those of
+    another state `c` in `weight_ch`. Any other value has a group of its own, `weight_<gate>h`
+    unless `group` names it.
+
+    Args:
+        gate: The gate's name.
+        values: What it reads; each may be the input, a state or any other value.
+        bias: Whether each map adds a learned bias.
+        size: The name of the result's size.
+        group: The name of the stacked parameter, for a value that is no input and no state.
+
+    Example:
+        >>> from gatework import cell, linear, tanh
+        >>> @cell
+        ... def vanilla(x, h):
+        ...     return tanh(linear("h", x, h))
+        >>> [p.name for p in vanilla.parameters]
+        ['weight_ih', 'weight_hh', 'bias_ih', 'bias_hh']
+    """
+    trace = Trace.current("linear")
+    trace.check_name(gate, "a gate")
+    if not values:
+        raise TypeError(f"linear({gate!r}) needs at least one value to map")
+    total: Expr = const(0)
+    for value in values:
+        row = as_expr(value)
+        name = trace.group_of(row, gate, group)
+        mapped = product(trace.matrix(Matrix(name, gate, size, row.size)), row)
+        total = total + (mapped + trace.bias(name, gate, size) if bias else mapped)
+    trace.add_linear(gate, total)
+    return total
+
+
+def vector(name: str, init: float | None = None, *, size: str = "hidden") -> Expr:
+    """A learned value per unit, such as a peephole or a gain.
+
+    `init` is the number it starts from; without it, it starts as torch starts weights, uniform in
+    ±1/√hidden_size.
+    """
+    return Trace.current("vector").add_parameter(Parameter(name, (name,), (size,), init=init))
+
+
+def scalar(name: str, init: float = 0.0) -> Expr:
+    """One learned number per layer, starting at `init`."""
+    return Trace.current("scalar").add_parameter(Parameter(name, (name,), (SCALAR,), init=init))
+
+
+def observe(name: str, value: Expr) -> Expr:
+    """The value itself, under a name by which it can be traced, pinned and plotted."""
+    trace = Trace.current("observe")
+    trace.check_name(name, "an observed value")
+    trace.name(name, as_expr(value))
+    return value
+
+
+def _activated(value: Value, result: Expr) -> Expr:
+    """The result of a non-linear function: put on a gate's linear map, it takes its name."""
+    Trace.name_activation(as_expr(value), result)
+    return result
+
+
+def _activation(function: str, value: Value) -> Expr:
+    return _activated(value, apply(function, value))
+
+
+# ---- functions of one value --------------------------------------------------------------------
+
+
+def sigmoid(v: Value) -> Expr:
+    """1 / (1 + e⁻ᵛ), between 0 (closed) and 1 (open)."""
+    return _activation("sigmoid", v)
+
+
+def tanh(v: Value) -> Expr:
+    """The hyperbolic tangent, between -1 and 1."""
+    return _activation("tanh", v)
+
+
+def relu(v: Value) -> Expr:
+    """max(v, 0)."""
+    return _activation("relu", v)
+
+
+def softplus(v: Value) -> Expr:
+    """log(1 + eᵛ)."""
+    return _activation("softplus", v)
+
+
+def exp(v: Value) -> Expr:
+    """eᵛ."""
+    return _activation("exp", v)
+
+
+def expm1(v: Value) -> Expr:
+    """eᵛ - 1, exact near 0."""
+    return _activation("expm1", v)
+
+
+def log(v: Value) -> Expr:
+    """The natural logarithm."""
+    return _activation("log", v)
+
+
+def log1p(v: Value) -> Expr:
+    """log(1 + v), exact near 0."""
+    return _activation("log1p", v)
+
+
+def sqrt(v: Value) -> Expr:
+    """The square root."""
+    return apply("sqrt", v)
+
+
+def sin(v: Value) -> Expr:
+    """The sine."""
+    return _activation("sin", v)
+
+
+def cos(v: Value) -> Expr:
+    """The cosine."""
+    return _activation("cos", v)
+
+
+def abs(v: Value) -> Expr:
+    """The absolute value."""
+    return apply("abs", v)
+
+
+def sign(v: Value) -> Expr:
+    """-1, 0 or 1."""
+    return apply("sign", v)
+
+
+def square(v: Expr) -> Expr:
+    """v²."""
+    return v * v
+
+
+def silu(v: Expr) -> Expr:
+    """v σ(v)."""
+    return _activated(v, v * apply("sigmoid", v))
+
+
+def logsigmoid(v: Expr) -> Expr:
+    """log σ(v)."""
+    return _activated(v, -apply("softplus", -v))
+
+
+def elu(v: Expr, alpha: float = 1.0) -> Expr:
+    """v where it is positive, α(eᵛ - 1) elsewhere."""
+    negative = alpha * apply("expm1", apply("minimum", v, 0))
+    return _activated(v, where(v > 0, v, negative))
+
+
+def leaky_relu(v: Expr, negative_slope: float = 0.01) -> Expr:
+    """v where it is positive, negative_slope · v elsewhere."""
+    return _activated(v, where(v > 0, v, negative_slope * v))
+
+
+# ---- functions of several values ---------------------------------------------------------------
+
+
+def where(condition: Expr, a: Value, b: Value) -> Expr:
+    """`a` where the condition holds, `b` elsewhere; conditions are written with <, <=, > and >=."""
+    return apply("where", condition, a, b)
+
+
+def minimum(a: Value, b: Value) -> Expr:
+    """The smaller of two values."""
+    return apply("minimum", a, b)
+
+
+def maximum(a: Value, b: Value) -> Expr:
+    """The larger of two values."""
+    return apply("maximum", a, b)
+
+
+def clamp(v: Expr, min: float = -math.inf, max: float = math.inf) -> Expr:
+    """`v` held between two numbers."""
+    if min > -math.inf:
+        v = where(v < min, min, v)
+    return v if max == math.inf else where(v > max, max, v)
+
+
+# ---- functions over the units of a row ---------------------------------------------------------
+
+
+def sum(v: Expr) -> Expr:
+    """The sum over the units: one number per sequence."""
+    return reduce("sum", v)
+
+
+def mean(v: Expr) -> Expr:
+    """The mean over the units: one number per sequence."""
+    return reduce("sum", v) / count(as_expr(v).size)
+
+
+def softmax(v: Expr) -> Expr:
+    """exp(v) / Σ exp(v) over the units, computed without overflow."""
+    e = apply("exp", v - reduce("max", v))
+    return e / reduce("sum", e)
+
+
+def layer_norm(v: Expr, name: str | None = None, *, eps: float = 1e-5) -> Expr:
+    """(v - mean) / √(variance + eps) over the units (Ba et al. 2016, eq. 3).
+
+    With a `name`, a learned gain `<name>_weight` (from 1) and bias `<name>_bias` (from 0) follow.
+    """
+    centred = v - mean(v)
+    normal = centred / apply("sqrt", mean(centred * centred) + eps)
+    if name is None:
+        return normal
+    size = as_expr(v).size
+    return normal * vector(f"{name}_weight", 1.0, size=size) + vector(
+        f"{name}_bias", 0.0, size=size
+    )
+
+
+# ---- noise: random in training mode, its expected value in eval mode -----------------------------
+
+
+def dropout(v: Expr, p: float, per: Per = "step") -> Expr:
+    """`v` with each unit set to 0 with probability p, the others scaled by 1/(1-p).
+
+    Units are drawn anew at every step, or once per sequence (Gal & Ghahramani 2016).
+    """
+    if _probability("dropout", p) == 0:
+        return v
+    keep = Trace.current("dropout").add_noise(1 - p, per, v.size)
+    return v * (keep * (1 / (1 - p)))
+
+
+def zoneout(new: Expr, old: Expr, p: float, per: Per = "step") -> Expr:
+    """`new`, where each unit keeps its old value with probability p (Krueger et al. 2017).
+
+    In eval mode both are mixed in that proportion.
+    """
+    if _probability("zoneout", p) == 0:
+        return new
+    keep = Trace.current("zoneout").add_noise(p, per, new.size)
+    return keep * old + (1 - keep) * new
+
+
+def _probability(word: str, p: float) -> float:
+    if not isinstance(p, int | float) or not 0 <= p < 1:
+        raise ValueError(f"{word} expects a probability p with 0 <= p < 1, got {p!r}")
+    return p
+
+
+__all__ = [
+    "abs",
+    "clamp",
+    "cos",
+    "dropout",
+    "elu",
+    "exp",
+    "expm1",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log",
+    "log1p",
+    "logsigmoid",
+    "maximum",
+    "mean",
+    "minimum",
+    "observe",
+    "relu",
+    "scalar",
+    "sigmoid",
+    "sign",
+    "silu",
+    "sin",
+    "softmax",
+    "softplus",
+    "sqrt",
+    "square",
+    "sum",
+    "tanh",
+    "vector",
+    "where",
+    "zoneout",
+]

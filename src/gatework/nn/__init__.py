@@ -1,0 +1,19 @@
+"""Recurrent layers as torch modules."""
+
+from gatework.nn.layers import GRU, LSTM, RNN
+from gatework.nn.recurrent import Recurrent
+from gatework.nn.steps import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from gatework.nn.tracing import DirectionTrace, LayerTrace
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "DirectionTrace",
+    "GRUCell",
+    "LSTMCell",
+    "LayerTrace",
+    "RNNCell",
+    "Recurrent",
+    "RecurrentCell",
+]

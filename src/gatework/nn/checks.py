@@ -1,0 +1,197 @@
+"""What a layer accepts: each check says what came, what was expected and how to mend it.
+
+The exception types, and the beginnings of the messages, are torch.nn's for the same fault.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_sizes(**sizes: Any) -> None:
+    """Raise unless every size is a positive int."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"{name} should be of type int, got: {type(value).__name__}")
+        if value <= 0:
+            raise ValueError(f"{name} must be greater than zero, got {value}")
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise unless every flag is a bool."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} should be of type bool, got: {type(value).__name__}")
+
+
+def check_dropout(dropout: Any, num_layers: int) -> None:
+    """Raise unless dropout is a probability; warn where torch warns that it does nothing."""
+    number = isinstance(dropout, int | float) and not isinstance(dropout, bool)
+    if not number or not 0 <= dropout <= 1:
+        raise ValueError(
+            "dropout should be a number in range [0, 1] representing the probability of an "
+            f"element being zeroed, got {dropout!r}"
+        )
+    if dropout > 0 and num_layers == 1:
+        warnings.warn(
+            "dropout option adds dropout after all but last recurrent layer, so non-zero dropout "
+            f"expects num_layers greater than 1, but got dropout={dropout} and num_layers=1",
+            stacklevel=4,
+        )
+
+
+def check_extra_sizes(given: Mapping[str, int], names: Sequence[str], cell: str) -> None:
+    """Raise unless exactly the sizes that a cell names are given."""
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        known = ", ".join(names) or "none"
+        raise TypeError(f"cell {cell!r} has no size named {unknown[0]!r}; its own sizes: {known}")
+    missing = sorted(set(names) - set(given))
+    if missing:
+        raise TypeError(f"cell {cell!r} needs the size {missing[0]!r}; give {missing[0]}=…")
+    check_sizes(**given)
+
+
+def check_input(layer: str, x: Any, dims: tuple[int, int]) -> None:
+    """Raise unless the input is a tensor of one of two numbers of dimensions."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{layer}: expected the input as a tensor, got {type(x).__name__}")
+    if x.dim() not in dims:
+        shown = " or ".join(f"{d}D" for d in dims)
+        raise ValueError(f"{layer}: Expected input to be {shown}, got {x.dim()}D tensor instead")
+
+
+def check_dtype(x: Tensor, weight: Tensor) -> None:
+    """Raise unless the input has the weights' dtype and device."""
+    if x.dtype != weight.dtype:
+        raise ValueError(
+            f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
+            f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
+        )
+    if x.device != weight.device:
+        raise RuntimeError(
+            f"the input is on {x.device}, the weights on {weight.device}; "
+            f"move one: input.to({str(weight.device)!r})"
+        )
+
+
+def check_features(x: Tensor, input_size: int) -> None:
+    """Raise unless the last dimension of the input is the input size."""
+    if x.size(-1) != input_size:
+        raise RuntimeError(
+            "input.size(-1) must be equal to input_size. "
+            f"Expected {input_size}, got {x.size(-1)} in an input of shape {list(x.shape)}"
+        )
+
+
+def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
+    """The lengths as an int64 tensor [B]; raise unless each is between 0 and the steps."""
+    lengths = torch.as_tensor(lengths)
+    if lengths.dtype.is_floating_point or lengths.dtype in (torch.bool, torch.complex64):
+        raise TypeError(f"lengths should be integers, got {lengths.dtype}")
+    if lengths.shape != (batch,):
+        raise ValueError(
+            f"lengths should have one number for each of the {batch} sequences, "
+            f"got the shape {list(lengths.shape)}"
+        )
+    if batch and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps:
+        raise ValueError(
+            f"lengths should be between 0 and the {steps} steps of the input, "
+            f"got {int(lengths.min())} to {int(lengths.max())}"
+        )
+    checked: Tensor = lengths.to(torch.int64)
+    return checked
+
+
+def check_state(state: Any, names: Sequence[str]) -> tuple[Tensor, ...]:
+    """The state as one tensor for each of the cell's states."""
+    states = (state,) if isinstance(state, Tensor) else tuple(state)
+    if len(states) != len(names):
+        raise ValueError(
+            f"the state should be {_form(names)}, got {len(states)} "
+            f"{'tensor' if isinstance(state, Tensor) else 'values'}"
+        )
+    for value in states:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"the state should be {_form(names)}, got {type(value).__name__} in it")
+    return states
+
+
+def _form(names: Sequence[str]) -> str:
+    return "one tensor" if len(names) == 1 else f"a tuple of tensors ({', '.join(names)})"
+
+
+def check_state_dims(states: Sequence[Tensor], batched: bool) -> None:
+    """Raise unless the state is batched exactly when the input is."""
+    dims, kind, form = (3, "batched 3-D", "3-D") if batched else (2, "unbatched 2-D", "2-D")
+    for state in states:
+        if state.dim() != dims:
+            raise RuntimeError(
+                f"For {kind} input, hx should also be {form} but got {state.dim()}-D tensor"
+            )
+
+
+def check_state_shape(
+    states: Sequence[Tensor], shapes: Sequence[tuple[int, ...]], names: Sequence[str], x: Tensor
+) -> None:
+    """Raise unless each state has its shape [layers * directions, B, n] and the input's dtype."""
+    for k, (state, shape, name) in enumerate(zip(states, shapes, names, strict=True)):
+        if state.shape != shape:
+            which = f"hidden[{k}]" if len(states) > 1 else "hidden"
+            raise RuntimeError(
+                f"Expected {which} size {shape}, got {list(state.shape)}: the state {name!r} is "
+                "[num_layers * num_directions, batch, size], also with batch_first=True"
+            )
+        if state.dtype != x.dtype or state.device != x.device:
+            raise RuntimeError(
+                f"the state {name!r} is {state.dtype} on {state.device}, the input is {x.dtype} "
+                f"on {x.device}; convert one with .to(…)"
+            )
+
+
+# ---- one step ----------------------------------------------------------------------------------
+
+
+def check_step_input(x: Tensor, input_size: int, weight: Tensor) -> None:
+    """Raise unless the input [B, I] of a single step fits the cell."""
+    if x.size(1) != input_size:
+        raise RuntimeError(
+            f"input has inconsistent input_size: got {x.size(1)} expected {input_size}"
+        )
+    if x.dtype != weight.dtype:
+        raise RuntimeError(
+            f"the input is {x.dtype}, the weights are {weight.dtype}; "
+            f"convert one: input.to({weight.dtype})"
+        )
+
+
+def check_step_state_dims(layer: str, states: Sequence[Tensor]) -> None:
+    """Raise unless each state of a single step is [B, n] or [n]."""
+    for k, state in enumerate(states):
+        if state.dim() not in (1, 2):
+            which = f"hx[{k}]" if len(states) > 1 else "hidden"
+            raise ValueError(
+                f"{layer}: Expected {which} to be 1D or 2D, got {state.dim()}D instead"
+            )
+
+
+def check_step_states(states: Sequence[Tensor], sizes: Sequence[int], x: Tensor) -> None:
+    """Raise unless each state of a single step fits the input and the cell."""
+    for k, (state, size) in enumerate(zip(states, sizes, strict=True)):
+        if state.dim() != 2 or state.size(0) != x.size(0):
+            raise RuntimeError(
+                f"Input batch size {x.size(0)} doesn't match hidden{k} batch size {state.size(0)}"
+            )
+        if state.size(1) != size:
+            raise RuntimeError(
+                f"hidden{k} has inconsistent hidden_size: got {state.size(1)}, expected {size}"
+            )
+        if state.dtype != x.dtype:
+            raise RuntimeError(
+                f"hidden{k} is {state.dtype}, the input is {x.dtype}; convert one with .to(…)"
+            )

@@ -1,0 +1,149 @@
+"""RNN, LSTM and GRU: drop-in replacements for torch.nn's, by the catalogue's cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gatework.cells import gru, lstm, projected_lstm, rnn, rnn_relu
+from gatework.nn.recurrent import Recurrent
+
+NONLINEARITIES = {"tanh": rnn, "relu": rnn_relu}
+
+
+class RNN(Recurrent):
+    """The vanilla recurrent network, as torch.nn.RNN: h' = tanh(W x + b + U h + b').
+
+    Everything is stored, nothing is selected, so over a long sequence the beginning is forgotten.
+    The arguments are those of torch.nn.RNN; see `Recurrent` for what they mean.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> y, h = gw.nn.RNN(4, 8, nonlinearity="relu")(torch.randn(6, 2, 4))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if nonlinearity not in NONLINEARITIES:
+            raise ValueError(
+                f"Unknown nonlinearity {nonlinearity!r}. Select from 'tanh' or 'relu'."
+            )
+        super().__init__(
+            NONLINEARITIES[nonlinearity],
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
+        )
+        self.nonlinearity = nonlinearity
+
+    def _repr_cell(self) -> list[str]:
+        return []
+
+
+class LSTM(Recurrent):
+    """Long Short-Term Memory, as torch.nn.LSTM: a memory cell and three gates.
+
+    The arguments are those of torch.nn.LSTM; see `Recurrent` for what they mean. With `proj_size`
+    the output and the hidden state have that size.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> layer = gw.nn.LSTM(4, 8)
+        >>> layer.load_state_dict(torch.nn.LSTM(4, 8).state_dict())
+        <All keys matched successfully>
+        >>> y, (h, c) = layer(torch.randn(6, 2, 4))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if proj_size < 0:
+            raise ValueError(
+                "proj_size should be a positive integer or zero to disable projections"
+            )
+        if proj_size >= hidden_size > 0:
+            raise ValueError("proj_size has to be smaller than hidden_size")
+        sizes = {"proj_size": proj_size} if proj_size else {}
+        super().__init__(
+            projected_lstm if proj_size else lstm,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
+            **sizes,
+        )
+        self.proj_size = proj_size
+
+    def _repr_cell(self) -> list[str]:
+        return []
+
+
+class GRU(Recurrent):
+    """Gated Recurrent Unit, as torch.nn.GRU: a reset gate and an update gate.
+
+    The arguments are those of torch.nn.GRU; see `Recurrent` for what they mean. The reset gate
+    stands after the product; for the other variant, use `Recurrent(gw.cells.gru_reset_before, …)`.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> y, h = gw.nn.GRU(4, 8, bidirectional=True)(torch.randn(6, 2, 4))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            gru,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
+        )
+
+    def _repr_cell(self) -> list[str]:
+        return []

@@ -1,0 +1,98 @@
+"""The forms in which sequences come and go: time first, batch first, one alone, packed.
+
+Legend: T steps, B sequences, n features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from gatework.nn import checks
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Sequences as [T, B, n], with what is needed to give results in the form they came in.
+
+    Attributes:
+        sequence: [T, B, n].
+        lengths: The steps of each sequence [B]; None when all have T.
+        batch_first: Whether results are [B, T, n].
+        batched: Whether results have a batch dimension.
+        packed: The packed sequence they came from.
+    """
+
+    sequence: Tensor
+    lengths: Tensor | None
+    batch_first: bool
+    batched: bool = True
+    packed: PackedSequence | None = None
+
+    @classmethod
+    def of(cls, layer: str, input: Any, lengths: Any, batch_first: bool) -> Padded:
+        """Bring an input of any form to [T, B, n]."""
+        if isinstance(input, PackedSequence):
+            return cls._unpacked(input, lengths, batch_first)
+        checks.check_input(layer, input, (2, 3))
+        batched = input.dim() == 3
+        if not batched:
+            input = input.unsqueeze(1)
+        elif batch_first:
+            input = input.transpose(0, 1)
+        if lengths is not None:
+            lengths = checks.check_lengths(lengths, input.shape[0], input.shape[1])
+            lengths = lengths.to(input.device)
+        return cls(input, lengths, batch_first, batched)
+
+    @classmethod
+    def _unpacked(cls, input: PackedSequence, lengths: Any, batch_first: bool) -> Padded:
+        if lengths is not None:
+            raise ValueError("a packed sequence has its lengths already; leave lengths= out")
+        if input.data.dim() != 2:
+            raise RuntimeError(f"input must have 2 dimensions, got {input.data.dim()}")
+        # In the packed order, longest first, so that nothing has to be sorted on the way.
+        ordered = PackedSequence(input.data, input.batch_sizes)
+        sequence, steps = pad_packed_sequence(ordered)
+        return cls(sequence, steps.to(sequence.device), batch_first, packed=input)
+
+    def state(self, state: Tensor) -> Tensor:
+        """A given state [L * D, B, n], in the order of the batch."""
+        if not self.batched:
+            return state.unsqueeze(1)
+        if self.packed is not None and self.packed.sorted_indices is not None:
+            return state.index_select(1, self.packed.sorted_indices)
+        return state
+
+    def restored_state(self, state: Tensor) -> Tensor:
+        """A final state in the form of the given one."""
+        if not self.batched:
+            return state.squeeze(1)
+        if self.packed is not None and self.packed.unsorted_indices is not None:
+            return state.index_select(1, self.packed.unsorted_indices)
+        return state
+
+    def restored(self, rows: Tensor, packed: bool = False) -> Any:
+        """An output [T, B, n] in the form of the input; packed only when asked to."""
+        if self.packed is not None:
+            return self._repacked(rows) if packed else self._in_given_order(rows)
+        if not self.batched:
+            return rows.squeeze(1)
+        return rows.transpose(0, 1) if self.batch_first else rows
+
+    def _repacked(self, rows: Tensor) -> PackedSequence:
+        assert self.packed is not None
+        assert self.lengths is not None
+        data = pack_padded_sequence(rows, self.lengths.cpu()).data
+        return PackedSequence(
+            data, self.packed.batch_sizes, self.packed.sorted_indices, self.packed.unsorted_indices
+        )
+
+    def _in_given_order(self, rows: Tensor) -> Tensor:
+        assert self.packed is not None
+        if self.packed.unsorted_indices is not None:
+            rows = rows.index_select(1, self.packed.unsorted_indices)
+        return rows.transpose(0, 1) if self.batch_first else rows

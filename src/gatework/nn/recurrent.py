@@ -1,0 +1,284 @@
+"""Recurrent layers for any cell, with torch.nn.LSTM's arguments, shapes and results.
+
+Legend: T steps, B sequences, I input size, n the size of a state, L layers, D directions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from gatework.compiler.program import program
+from gatework.lang.cell import Cell, Noise, Parameter
+from gatework.nn import checks
+from gatework.nn.differentiable import Job, run
+from gatework.nn.packing import Padded
+from gatework.nn.pinning import pinned, rows_of
+from gatework.nn.tracing import DirectionTrace, LayerTrace
+
+State = Tensor | tuple[Tensor, ...]
+
+
+class Recurrent(nn.Module):
+    """A stack of recurrent layers of any cell.
+
+    Args:
+        cell: A cell made by `gatework.cell`, or one of the catalogue `gatework.cells`.
+        input_size: The number of features of the input, I.
+        hidden_size: The number of hidden units, H.
+        num_layers: How many layers are stacked; each reads the output of the one below.
+        bias: Whether the linear maps have biases.
+        batch_first: Whether input and output are [B, T, …]; states never are.
+        dropout: The probability of zeroing an element of the output of every layer but the last.
+        bidirectional: Whether each layer also runs backward in time.
+        device: Where the parameters are made.
+        dtype: The parameters' dtype.
+        sizes: Any other size that the cell names, such as `proj_size=64`.
+
+    Shapes:
+        input: [T, B, I], or [B, T, I] with batch_first, or [T, I] for one sequence.
+        state: [L * D, B, n] for each of the cell's states; a tuple when it has several.
+        output: as the input, with D times the size of the first state.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> layer = gw.nn.Recurrent(gw.cells.peephole_lstm, 8, 16, num_layers=2)
+        >>> y, (h, c) = layer(torch.randn(5, 3, 8))
+        >>> y.shape, c.shape
+        (torch.Size([5, 3, 16]), torch.Size([2, 3, 16]))
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        **sizes: int,
+    ) -> None:
+        super().__init__()
+        if not isinstance(cell, Cell):
+            raise TypeError(f"expected a cell, made by gatework.cell; got {type(cell).__name__}")
+        checks.check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        checks.check_flags(bias=bias, batch_first=batch_first, bidirectional=bidirectional)
+        checks.check_dropout(dropout, num_layers)
+        checks.check_extra_sizes(sizes, cell.size_names(), cell.name)
+        self.cell = cell if bias else cell.without_bias()
+        self.eval_cell = self.cell.deterministic()
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first = bias, batch_first
+        self.dropout, self.bidirectional = float(dropout), bidirectional
+        self.extra_sizes = dict(sizes)
+        for layer in range(num_layers):
+            for suffix in self._suffixes(layer):
+                for p in self.cell.parameters:
+                    values = torch.empty(p.shape(self._sizes(layer)), device=device, dtype=dtype)
+                    self.register_parameter(p.name + suffix, nn.Parameter(values))
+        self.reset_parameters()
+
+    # ---- parameters ----------------------------------------------------------------------------
+
+    @property
+    def num_directions(self) -> int:
+        """D: 2 when bidirectional, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def output_size(self) -> int:
+        """The size of one direction's output: that of the cell's first state."""
+        return self._state_sizes()[0]
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer and direction, as torch.nn has it."""
+        return [
+            [getattr(self, p.name + suffix) for p in self.cell.parameters]
+            for layer in range(self.num_layers)
+            for suffix in self._suffixes(layer)
+        ]
+
+    def reset_parameters(self) -> None:
+        """Draw weights and biases from ±1/√hidden_size, as torch; set others as the cell says."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for weights in self.all_weights:
+            for p, value in zip(self.cell.parameters, weights, strict=True):
+                if p.init is None:
+                    nn.init.uniform_(value, -bound, bound)
+                else:
+                    nn.init.constant_(value, p.init)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: parameters need no flattening here. Kept because torch.nn has it."""
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"_l{layer}", f"_l{layer}_reverse"][: self.num_directions]
+
+    def _sizes(self, layer: int) -> dict[str, int]:
+        below = self.output_size * self.num_directions
+        features = self.input_size if layer == 0 else below
+        return {"1": 1, "input": features, "hidden": self.hidden_size, **self.extra_sizes}
+
+    def _state_sizes(self) -> list[int]:
+        sizes = {"1": 1, "hidden": self.hidden_size, **self.extra_sizes}
+        return [sizes[s.size] for s in self.cell.states]
+
+    # ---- running -------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        pin: Mapping[str, float | Tensor] | None = None,
+    ) -> tuple[Any, State]:
+        """Run the layers over whole sequences.
+
+        Args:
+            input: [T, B, I], [B, T, I] with batch_first, [T, I], or a packed sequence.
+            hx: The initial state; zero when it is not given.
+            lengths: How many steps each sequence has, in any order, zero allowed. Outputs past an
+                end are zero; final states are those at each sequence's own last step.
+            pin: Named values to hold, in every layer and direction: numbers, or one per unit.
+
+        Returns:
+            The output, in the form of the input, and the final state, in the form of `hx`.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> layer = gw.nn.GRU(4, 8)
+            >>> y, h = layer(torch.randn(6, 2, 4), lengths=[6, 3], pin={"z": 0.5})
+            >>> bool((y[3:, 1] == 0).all())
+            True
+        """
+        output, state, _ = self._forward(input, hx, lengths, pin, ())
+        return output, state
+
+    def trace(
+        self,
+        input: Tensor | PackedSequence,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        pin: Mapping[str, float | Tensor] | None = None,
+    ) -> LayerTrace:
+        """Run the layers and return every named gate and state at every step.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> trace = gw.nn.LSTM(4, 8, num_layers=2).trace(torch.randn(6, 2, 4))
+            >>> trace["f"].shape, trace.layer(0)["c"].shape
+            (torch.Size([6, 2, 8]), torch.Size([6, 2, 8]))
+        """
+        names = tuple(n for n, v in self.cell.names.items() if v.args)
+        output, state, layers = self._forward(input, hx, lengths, pin, names)
+        return LayerTrace(layers, output, state)
+
+    def _forward(
+        self, input: Any, hx: Any, lengths: Any, pin: Any, traced: tuple[str, ...]
+    ) -> tuple[Any, State, list[list[DirectionTrace]]]:
+        padded = Padded.of(type(self).__name__, input, lengths, self.batch_first)
+        x = padded.sequence  # [T, B, I]
+        checks.check_dtype(x, self.all_weights[0][0])
+        checks.check_features(x, self.input_size)
+        states = self._initial(hx, padded)
+        layers: list[list[DirectionTrace]] = []
+        finals: list[tuple[Tensor, ...]] = []
+        for layer in range(self.num_layers):
+            if layer and self.dropout:
+                x = nn.functional.dropout(x, self.dropout, self.training)
+            k = layer * self.num_directions
+            here = [tuple(s[k + d] for s in states) for d in range(self.num_directions)]
+            rows = [
+                self._direction(layer, d, x, here[d], padded.lengths, pin, traced)
+                for d in range(self.num_directions)
+            ]
+            x = rows[0][0] if len(rows) == 1 else torch.cat([r[0] for r in rows], -1)
+            layers.append(
+                [DirectionTrace({n: padded.restored(v) for n, v in r[2].items()}) for r in rows]
+            )
+            finals += [r[1] for r in rows]
+        state = tuple(padded.restored_state(torch.stack(s)) for s in zip(*finals, strict=True))
+        return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
+
+    def _initial(self, hx: Any, padded: Padded) -> tuple[Tensor, ...]:
+        """The initial states, checked: each [L * D, B, n]."""
+        x, names = padded.sequence, [s.name for s in self.cell.states]
+        shapes = [
+            (self.num_layers * self.num_directions, x.shape[1], n) for n in self._state_sizes()
+        ]
+        if hx is None:
+            return tuple(x.new_zeros(shape) for shape in shapes)
+        states = checks.check_state(hx, names)
+        checks.check_state_dims(states, padded.batched)
+        states = tuple(padded.state(s) for s in states)
+        checks.check_state_shape(states, shapes, names, x)
+        return states
+
+    def _direction(
+        self,
+        layer: int,
+        direction: int,
+        x: Tensor,
+        states: tuple[Tensor, ...],
+        lengths: Tensor | None,
+        pin: Mapping[str, float | Tensor] | None,
+        traced: tuple[str, ...],
+    ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
+        """One layer in one direction: its output, its final states, its traced values."""
+        sizes, suffix = self._sizes(layer), self._suffixes(layer)[direction]
+        cell, held = pinned(self.cell if self.training else self.eval_cell, pin, sizes)
+        job = Job(program(cell, traced), sizes, lengths, reverse=direction == 1)
+        parameters = self._parameters_for(cell, suffix, sizes, held)
+        noises = [draw_noise(n, x, sizes) for n in cell.noises]
+        outputs, final = run(job, (x, *states, *parameters, *noises))
+        return outputs[cell.states[0].name], final, {n: outputs[n] for n in traced}
+
+    def _parameters_for(
+        self, cell: Cell, suffix: str, sizes: Mapping[str, int], held: Mapping[str, Tensor]
+    ) -> list[Tensor]:
+        """The tensors that a cell, pinned or not, reads in one layer and direction."""
+        full: dict[str, Parameter] = {p.name: p for p in self.cell.parameters}
+        return [
+            held[p.name].expand(p.shape(sizes))
+            if p.name in held
+            else rows_of(p, full[p.name], getattr(self, p.name + suffix), sizes)
+            for p in cell.parameters
+        ]
+
+    def extra_repr(self) -> str:
+        """The arguments that differ from the defaults, as torch.nn writes them."""
+        parts = [f"{self.input_size}, {self.hidden_size}"]
+        parts += [f"{n}={v}" for n, v in self.extra_sizes.items()]
+        if self.num_layers != 1:
+            parts.append(f"num_layers={self.num_layers}")
+        if not self.bias:
+            parts.append("bias=False")
+        if self.batch_first:
+            parts.append("batch_first=True")
+        if self.dropout:
+            parts.append(f"dropout={self.dropout}")
+        if self.bidirectional:
+            parts.append("bidirectional=True")
+        return ", ".join([*self._repr_cell(), *parts])
+
+    def _repr_cell(self) -> list[str]:
+        return [self.cell.name]
+
+
+def draw_noise(noise: Noise, x: Tensor, sizes: Mapping[str, int]) -> Tensor:
+    """A random row of zeros and ones for each step, or for each sequence."""
+    units = sizes[noise.symbol.size]
+    shape = (x.shape[1], units) if noise.symbol.role == "constant" else (*x.shape[:2], units)
+    return torch.bernoulli(x.new_full(shape, noise.probability))

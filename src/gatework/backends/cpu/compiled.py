@@ -1,12 +1,10 @@
-"""Compiled kernels: made once for each plan and setting, kept as long as the plan lives."""
+"""Kernels and shared routines as machine code in memory."""
 
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable
 from functools import cache
-from weakref import WeakKeyDictionary
 
 from gatework.backends.cpu import routines
 from gatework.backends.cpu.ir import Module
@@ -55,17 +53,3 @@ def routine(name: str, target: Target, element: str) -> Routine:
 def _wanted(ir: str, widest: int) -> list[str]:
     """The shared routines that a kernel calls."""
     return [name for name in routines.names(widest) if f"@{name}(" in ir]
-
-
-_kernels: WeakKeyDictionary[Plan, dict[tuple[object, ...], Compiled]] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def compiled(plan: Plan, setting: Setting, skip: frozenset[str]) -> Compiled:
-    """The kernel of a plan for a setting, compiled when it is first wanted."""
-    key = (setting.key, skip)
-    with _lock:
-        kernels = _kernels.setdefault(plan, {})
-        if key not in kernels:
-            kernels[key] = Compiled(plan, setting, skip)
-        return kernels[key]

@@ -112,6 +112,8 @@ class _Contractions:
     ) -> None:
         """The products of the packed units with every packed block of features."""
         b, lanes = self.b, self.vector.lanes
+        blocks = Blocks(columns, self.vector, self.widest)
+        widths = sorted({blocks.width // lanes, blocks.last})
         pitch = b.index(b.mul(b.div(b.add(units, lanes - 1), lanes), lanes))
         with b.loop(features, step=self.width) as at:
             panel = b.at(self.right_panels, self.element, b.mul(at, terms))
@@ -120,22 +122,22 @@ class _Contractions:
             vectors = b.index(b.div(b.add(here, lanes - 1), lanes))
             whole = b.compare("eq", b.mul(vectors, lanes), here)
             with b.when(whole):
-                self.contract(vectors, target, columns, pitch, units, panel, terms, add)
+                self.contract(widths, vectors, target, columns, pitch, units, panel, terms, add)
             with b.when(b.op(f"xor i1 {whole.text}, true", "i1")):
                 none = Value("false", "i1")
                 room = b.index(b.mul(vectors, lanes))
-                self.contract(vectors, self.result, room, pitch, units, panel, terms, none)
+                self.contract(widths, vectors, self.result, room, pitch, units, panel, terms, none)
                 call_routine(
                     b, "put", target, b.index(columns), self.result, room, units, here, add
                 )
 
     def contract(
-        self, vectors: Value, to: Value, ld: Index, pitch: Value, units: Value, panel: Value,
-        terms: Value, add: Value,
+        self, widths: list[int], vectors: Value, to: Value, ld: Index, pitch: Value, units: Value,
+        panel: Value, terms: Value, add: Value,
     ) -> None:  # fmt: skip
-        """The routine for this width."""
+        """The routine for this number of vectors, one of `widths`."""
         b = self.b
-        for width in b.cases(vectors, range(1, self.widest + 1)):
+        for width in b.cases(vectors, widths):
             call_routine(
                 b, f"contract_{width}", to, b.index(ld), self.left_panel, pitch, units, panel,
                 terms, add,

@@ -7,16 +7,26 @@ import threading
 from collections.abc import Mapping
 from functools import cache
 
+import llvmlite
 import llvmlite.binding as llvm
 
-from gatework.backends.cpu.target import Target
+from gatework.backends.cpu.cache import cached
+from gatework.backends.cpu.target import Target, initialise
 
 _names = itertools.count()
 _lock = threading.Lock()  # LLVM's global context is not safe to use from two threads
 
 
 def compile_object(ir: str, target: Target) -> bytes:
+    """A module as an object file, from the cache on disk if it was compiled before."""
+    versions = (llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)))
+    parts = (ir, target.triple, target.cpu, target.features, *versions)
+    return cached(parts, lambda: _compile(ir, target))
+
+
+def _compile(ir: str, target: Target) -> bytes:
     """Optimise a module and translate it to an object file."""
+    initialise()
     with _lock:
         module = llvm.parse_assembly(ir)
         module.verify()
@@ -49,4 +59,5 @@ class Library:
 
 @cache
 def _linker() -> llvm.LLJIT:
+    initialise()
     return llvm.create_lljit_compiler()

@@ -80,6 +80,7 @@ class Layout:
         passes: What is done before, in and after the loop.
         states: How each state is kept, by name: "single", in place; "double", in two slots in
             turn; "trajectory", a slot for each step and one more.
+        state_sizes: The size of each state.
         aliases: Written sequences that are a trajectory: of which state, and whether the new one.
         offsets: The first row of each block of each parameter.
         hoisted: The sequences that are computed before the loop, and their sizes.
@@ -89,6 +90,7 @@ class Layout:
     arguments: Arguments
     passes: Passes
     states: Mapping[str, str]
+    state_sizes: Mapping[str, str]
     aliases: Mapping[str, tuple[str, bool]]
     offsets: Mapping[tuple[str, str], int]
     hoisted: Mapping[str, str]
@@ -123,8 +125,9 @@ def lay_out(plan: Plan, setting: Setting, skip: frozenset[str]) -> Layout:
         for block, span in p.spans(setting.sizes).items()
     }
     states = {s.name: _storage(s, passes.step, aliases) for s in plan.recurrence.states}
+    state_sizes = {s.name: s.size for s in plan.recurrence.states}
     sizes = {n: v.size for n, v in hoisted.items()}
-    return Layout(setting, Arguments(), passes, states, aliases, offsets, sizes)
+    return Layout(setting, Arguments(), passes, states, state_sizes, aliases, offsets, sizes)
 
 
 def _sequences(values: Mapping[str, Expr]) -> list[tuple[Expr, Place]]:

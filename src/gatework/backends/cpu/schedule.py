@@ -10,7 +10,6 @@ from torch import Tensor
 from gatework.backends.calls import Call
 from gatework.backends.cpu.setting import Setting
 from gatework.backends.cpu.target import Target
-from gatework.compiler.plan import Plan
 from gatework.lang.expressions import SCALAR
 
 SHARED_ROWS = 6  # sequences a thread below which threads share units, not sequences
@@ -25,32 +24,30 @@ class Schedule:
         setting: What the kernel is compiled for.
         threads: Threads that run it.
         shared: Whether threads share the units of a row instead of the rows.
-        lengths: The length of each sequence, i64 [B], or None when all are equal.
         shape: T and B.
+        reverse: Whether the last step is run first.
     """
 
     setting: Setting
     threads: int
     shared: bool
-    lengths: Tensor | None
     shape: tuple[int, int]
+    reverse: bool
 
-    def rows(self) -> tuple[Tensor, Tensor]:
+    def rows(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The order of the sequences [B], and all rows t·B + b that are run [N].
 
         Each part of the order has its longest sequences first, so those that still run at some
         step are its first ones, and every part has long and short ones.
         """
         steps, batch = self.shape
-        if self.lengths is None:
-            return torch.arange(batch), torch.arange(steps * batch)
-        longest = torch.argsort(self.lengths, descending=True, stable=True)
+        longest = torch.argsort(lengths, descending=True, stable=True)
         parts = 1 if self.shared else self.threads
         order = torch.empty_like(longest)
         for p in range(parts):  # part p is [batch·p/parts, batch·(p+1)/parts)
             order[batch * p // parts : batch * (p + 1) // parts] = _dealt(longest, p, parts)
         times = torch.arange(steps)
-        return order, (times[:, None] < self.lengths).flatten().nonzero().flatten()
+        return order, (times[:, None] < lengths).flatten().nonzero().flatten()
 
 
 def _dealt(longest: Tensor, part: int, parts: int) -> Tensor:
@@ -59,11 +56,9 @@ def _dealt(longest: Tensor, part: int, parts: int) -> Tensor:
     return mine.flip(0)
 
 
-def choose(plan: Plan, call: Call, element: str, target: Target) -> Schedule:
+def choose(call: Call, element: str, target: Target, threads: int) -> Schedule:
     """Choose by the number of sequences and threads."""
-    steps, batch = call.shape
-    threads = max(1, torch.get_num_threads())
-    shared = threads > 1 and batch < SHARED_ROWS * threads
+    shared = threads > 1 and call.shape[1] < SHARED_ROWS * threads
     sizes = {SCALAR: 1, **call.sizes}
     setting = Setting(
         target=target,
@@ -71,10 +66,9 @@ def choose(plan: Plan, call: Call, element: str, target: Target) -> Schedule:
         sizes=sizes,
         widest=_widest(target, element, sizes, threads if shared else 1),
         ragged=call.lengths is not None,
-        merged=batch >= MERGED_ROWS,
+        merged=call.shape[1] >= MERGED_ROWS,
     )
-    lengths = None if call.lengths is None else call.lengths.to(torch.int64).contiguous()
-    return Schedule(setting, threads, shared, lengths, (steps, batch))
+    return Schedule(setting, threads, shared, call.shape, call.reverse)
 
 
 def _widest(target: Target, element: str, sizes: dict[str, int], members: int) -> int:

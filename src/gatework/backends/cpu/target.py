@@ -52,7 +52,6 @@ def host() -> Target:
 
 def without(features: tuple[str, ...]) -> Target:
     """The host with some families of features switched off, such as ("avx512",)."""
-    _initialise()
     known = {
         name: present and not name.startswith(features or ("\0",))
         for name, present in llvm.get_host_cpu_features().items()
@@ -72,6 +71,7 @@ def _vectors(features: dict[str, bool]) -> tuple[int, int]:
 
 
 @cache
-def _initialise() -> None:
+def initialise() -> None:
+    """Make LLVM ready for this processor."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

@@ -1,7 +1,7 @@
 """Panels: the right-hand operand of a product, in the order in which the tile reads it.
 
 A matrix M[K, N] lies in blocks of columns, [block][k][V·W], each block as wide as a tile; the
-last block has only as many vectors as it needs, and zeros behind the N columns.
+last block has only as many vectors as it needs. What stands behind the N columns is never read.
 
 Letters: K the length of the sums, N columns, W lanes of a vector, V vectors of a tile.
 """

@@ -28,8 +28,22 @@ from gatework.lang.expressions import Matrix, Symbol
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
+LARGEST_KEPT = 16 * 2**20  # bytes of workspace that a thread keeps for its next call
+
 _numbers = torch.arange(4096)
 _lock = threading.Lock()
+_kept = threading.local()  # each Python thread's workspace
+
+
+def workspace(elements: int, dtype: torch.dtype) -> Tensor:
+    """Memory for one call, the same as in this thread's last call where that is enough."""
+    size = elements * dtype.itemsize
+    memory: Tensor | None = getattr(_kept, "memory", None)
+    if memory is None or memory.numel() < size:
+        memory = torch.empty(size, dtype=torch.uint8)
+        if size <= LARGEST_KEPT:
+            _kept.memory = memory
+    return memory
 
 
 def numbers(count: int) -> Tensor:
@@ -212,11 +226,14 @@ class _Call:
                 self.bind(index.get(role + name), tensor.contiguous())
 
     def states(self) -> dict[str, Tensor]:
-        """The slots of each state, [slots, B, n]; the initial value is in the first one read."""
+        """Each state, [B, n] or [slots, B, n]; the initial value is in the slot read first."""
         found = {}
         for (name, kind, memory), initial in zip(
             self.invocation._states, self.call.states, strict=True
         ):
+            if kind == "single":
+                found[name] = self.bind(memory.argument, initial.contiguous().clone())
+                continue
             slots = torch.empty(memory.shape, dtype=self.dtype)
             if kind == "double" and self.lengths is not None:
                 slots.copy_(initial.expand_as(slots))  # a sequence may start in either slot
@@ -250,7 +267,7 @@ class _Call:
 
     def workspace(self) -> None:
         """Packed weights, rows between stages, and scratch memory, in one piece."""
-        memory = torch.empty(self.invocation._elements, dtype=self.dtype)
+        memory = workspace(self.invocation._elements, self.dtype)
         self.alive.append(memory)
         start = -(-memory.data_ptr() // ALIGNMENT) * ALIGNMENT
         for argument, offset in self.invocation._workspace:
@@ -270,7 +287,7 @@ class _Call:
 
     def _final(self, kind: str, slots: Tensor) -> Tensor:
         if kind == "single":
-            return slots[0]
+            return slots
         if kind == "trajectory":
             return slots[0 if self.call.reverse else -1].clone()
         if self.lengths is None or self.call.reverse:

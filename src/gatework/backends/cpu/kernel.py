@@ -55,14 +55,16 @@ def build(plan: Plan, setting: Setting, skip: frozenset[str]) -> Kernel:
             write_stage(f"{name}_{k}", module, layout, stage)
     with module.function(ENTRY, [("ptr", "args")], exported=True) as (b, (args,)):
         _Writer(b, layout, args).write(plan, skip)
-    return Kernel(layout, _scratch_size(layout), module.text(8 * setting.target.vector_bytes))
+    chunks = contraction_scratch(setting) if plan.recurrence.contractions else 0
+    scratch = max(_sums(layout), chunks)
+    return Kernel(layout, scratch, module.text(8 * setting.target.vector_bytes))
 
 
-def _scratch_size(layout: Layout) -> int:
-    """Room for the sums of a block of rows, or for the chunks of a contraction."""
+def _sums(layout: Layout) -> int:
+    """Elements of scratch memory for the sums of a block of rows."""
     works = (w for s in layout.passes.stages() for w in s.works)
     sums = (len(w.sums) * ROW_BLOCK * layout.setting.blocks(w.size).width for w in works)
-    return max(*sums, contraction_scratch(layout.setting))
+    return max(sums)
 
 
 class _Writer:

@@ -6,7 +6,7 @@ row by row with a leading dimension ("ld": the distance of two rows); a list of 
     product_V       C[count, V·W] (+)= A[rows, K] · panel            (x Wᵀ, h Uᵀ, dG W)
     contract_V      C[count, V·W] (+)= A[K, count]ᵀ · panel          (dGᵀ x)
     gather          panel[count, ·] = columns of some rows, zeros behind the last column
-    transpose       panel[K, ·] = some rows as columns, zeros behind the last row
+    transpose       panel[K, ·] = some rows as columns, anything behind the last row
     sum_rows        sums of columns over some rows
     put             copy or add a block, no further than its last column
 """
@@ -134,28 +134,20 @@ def _transpose(
         to = b.at(panel, vector.element, first)
         starts = [_row_start(b, vector, from_, ld, rows, b.add(first, j)) for j in range(lanes)]
         with b.loop(whole, step=lanes) as at:
-            square = [
-                b.select(
-                    inside, b.load(b.at(row, vector.element, at), vector.type), vector.const(0)
-                )
-                for row, inside in starts
-            ]
+            square = [b.load(b.at(row, vector.element, at), vector.type) for row in starts]
             for i, line in enumerate(transposed(b, vector, square)):
                 b.store(line, b.at(to, vector.element, b.mul(b.add(at, i), pitch)))
         with b.loop(k, start=whole) as at:
-            for j, (row, inside) in enumerate(starts):
+            line = b.at(to, vector.element, b.mul(at, pitch))
+            for j, row in enumerate(starts):
                 number = b.load(b.at(row, vector.element, at), vector.element)
-                zero = Value("0.0", vector.element)
-                line = b.at(to, vector.element, b.mul(at, pitch))
-                b.store(b.select(inside, number, zero), b.at(line, vector.element, j))
+                b.store(number, b.at(line, vector.element, j))
 
 
-def _row_start(
-    b: Builder, vector: Vector, from_: Value, ld: Value, rows: Value, row: Index
-) -> tuple[Value, Value]:
-    """Where a row starts, and whether there is such a row; the last one stands in if not."""
+def _row_start(b: Builder, vector: Vector, from_: Value, ld: Value, rows: Value, row: Index) -> Value:
+    """Where a row starts; behind the last row that row again, whose sums nobody reads."""
     existing = b.smaller(row, b.sub(rows, 1))
-    return b.at(from_, vector.element, b.mul(existing, ld)), b.compare("slt", row, rows)
+    return b.at(from_, vector.element, b.mul(existing, ld))
 
 
 def transposed(b: Builder, vector: Vector, square: list[Value]) -> list[Value]:

@@ -12,8 +12,8 @@ from gatework.backends.cpu.setting import Setting
 from gatework.backends.cpu.target import Target
 from gatework.lang.expressions import SCALAR
 
-SHARED_ROWS = 6  # sequences a thread below which threads share units, not sequences
-MERGED_ROWS = 12  # sequences from which the input's products are done in the loop
+SHARED_ROWS = 10  # sequences a thread below which threads share units, not sequences
+MERGED_ROWS = 8  # sequences from which the input's products are done in the loop
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from gatework.backends.calls import Backend, Call, Result
+from gatework.backends.cpu import Cpu
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import Plan
 from gatework.lang.cell import check_known
 
-_BACKENDS: dict[str, Backend] = {b.name: b for b in (Reference(),)}
+_BACKENDS: dict[str, Backend] = {b.name: b for b in (Cpu(), Reference())}
 _chosen: ContextVar[str | None] = ContextVar("backend", default=None)
 
 

@@ -78,7 +78,7 @@ def plan(recurrence: Recurrence) -> Plan:
     return Plan(
         recurrence=recurrence,
         hoisted=hoisted,
-        stages=_stages(roots),
+        stages=stages(roots),
         next_states=roots[:states],
         written=dict(zip(written, roots[states:], strict=True)),
         deferred=deferred,
@@ -156,7 +156,8 @@ def _reads_only_sequences(value: Expr) -> bool:
 # ---- in the loop -------------------------------------------------------------------------------
 
 
-def _stages(roots: Iterable[Expr]) -> tuple[Stage, ...]:
+def stages(roots: Iterable[Expr]) -> tuple[Stage, ...]:
+    """The stages that compute some values, in order."""
     level: dict[Expr, int] = {}
     members: dict[int, list[Expr]] = {}
     for node in postorder(roots):

@@ -1,0 +1,81 @@
+"""The CPU backend: runs any plan on torch tensors by machine code made for it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+
+from gatework.backends.calls import Call, Result
+from gatework.compiler.plan import Plan
+
+if TYPE_CHECKING:
+    from gatework.backends.cpu.compiled import Compiled
+    from gatework.backends.cpu.invocation import Invocation
+    from gatework.backends.cpu.target import Target
+
+ELEMENTS = {torch.float32: "float", torch.float64: "double"}
+SHAPES_KEPT = 256  # prepared shapes of one plan
+
+Key = tuple[object, ...]
+
+
+class Cpu:
+    """Machine code for the processor at hand. See `gatework.backends.calls.Backend`."""
+
+    name = "cpu"
+
+    def __init__(self, processor: Target | None = None) -> None:
+        """A backend for the host's processor, or for another that it can stand in for."""
+        self._processor = processor
+        self._kernels: WeakKeyDictionary[Plan, dict[Key, Compiled]] = WeakKeyDictionary()
+        self._prepared: WeakKeyDictionary[Plan, OrderedDict[Key, Invocation]] = WeakKeyDictionary()
+        self._lock = threading.RLock()
+
+    def refusal(self, plan: Plan, call: Call) -> str | None:
+        """Why a call cannot run here, or None when it can."""
+        for tensor in (*call.states, *call.sequences.values(), *call.parameters.values()):
+            if tensor.device.type != "cpu":
+                return f"it runs on the CPU only, and a tensor is on {tensor.device}"
+            if tensor.dtype not in ELEMENTS:
+                return f"it knows float32 and float64, and a tensor is {tensor.dtype}"
+        return None
+
+    def run(self, plan: Plan, call: Call) -> Result:
+        """Run a plan on tensors."""
+        with torch.no_grad():
+            return self._invocation(plan, call).run(call)
+
+    def _invocation(self, plan: Plan, call: Call) -> Invocation:
+        """The prepared kernel for calls of this shape."""
+        dtype, threads = call.states[0].dtype, torch.get_num_threads()
+        key = (
+            call.shape, tuple(call.sizes.items()), dtype, threads, call.lengths is None,
+            call.reverse, call.skip,
+        )  # fmt: skip
+        with self._lock:
+            prepared = self._prepared.setdefault(plan, OrderedDict())
+            if key not in prepared:
+                prepared[key] = self._prepare(plan, call, threads)
+                if len(prepared) > SHAPES_KEPT:
+                    prepared.popitem(last=False)
+            prepared.move_to_end(key)
+            return prepared[key]
+
+    def _prepare(self, plan: Plan, call: Call, threads: int) -> Invocation:
+        # LLVM takes a tenth of a second to load: only when code is wanted
+        from gatework.backends.cpu.compiled import Compiled
+        from gatework.backends.cpu.invocation import Invocation
+        from gatework.backends.cpu.schedule import choose
+        from gatework.backends.cpu.target import host
+
+        element = ELEMENTS[call.states[0].dtype]
+        schedule = choose(call, element, self._processor or host(), threads)
+        kernels = self._kernels.setdefault(plan, {})
+        key = (schedule.setting.key, call.skip)
+        if key not in kernels:
+            kernels[key] = Compiled(plan, schedule.setting, call.skip)
+        return Invocation(plan, schedule, kernels[key], call.skip)

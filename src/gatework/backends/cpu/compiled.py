@@ -1,0 +1,55 @@
+"""Kernels and shared routines as machine code in memory."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+
+from gatework.backends.cpu import routines
+from gatework.backends.cpu.ir import Module
+from gatework.backends.cpu.jit import Library, compile_object
+from gatework.backends.cpu.kernel import ENTRY, build
+from gatework.backends.cpu.setting import Setting
+from gatework.backends.cpu.target import Target
+from gatework.compiler.plan import Plan
+
+
+class Compiled:
+    """A kernel as a native function: `function(address of the arguments)`."""
+
+    def __init__(self, plan: Plan, setting: Setting, skip: frozenset[str]) -> None:
+        self.setting = setting
+        kernel = build(plan, setting, skip)
+        self.layout, self.scratch, ir = kernel.layout, kernel.scratch, kernel.ir
+        self._routines = [
+            routine(name, setting.target, setting.element)
+            for name in _wanted(ir, setting.target.tile_vectors)
+        ]
+        imports = {r.name: r.address for r in self._routines}
+        self._library = Library(compile_object(ir, setting.target), (ENTRY,), imports)
+        self.address = self._library.address(ENTRY)
+        self.function: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
+
+
+class Routine:
+    """One of the shared routines, compiled."""
+
+    def __init__(self, name: str, target: Target, element: str) -> None:
+        module = Module()
+        routines.write(name, module, target, element)
+        image = compile_object(module.text(8 * target.vector_bytes), target)
+        self.name = name
+        self._library = Library(image, (name,))
+        self.address = self._library.address(name)
+
+
+@cache
+def routine(name: str, target: Target, element: str) -> Routine:
+    """A shared routine for a processor and a precision, compiled when it is first wanted."""
+    return Routine(name, target, element)
+
+
+def _wanted(ir: str, widest: int) -> list[str]:
+    """The shared routines that a kernel calls."""
+    return [name for name in routines.names(widest) if f"@{name}(" in ir]

@@ -1,0 +1,7 @@
+"""What the CPU backend raises."""
+
+from __future__ import annotations
+
+
+class CodegenError(NotImplementedError):
+    """The plan asks for something this backend has no machine code for."""

@@ -1,0 +1,186 @@
+"""Gradients of parameters from whole sequences, after the loop.
+
+    contraction   dW[units, features] = Σ over rows of left[row, units] ⊗ right[row, features]
+    summation     db[units] = Σ over rows of a sequence
+
+Both run over the rows in chunks: a chunk of `right` is packed into panels that stay in the second-
+level cache, a chunk of 64 units of `left` is packed beside it, and the tile adds their product to
+dW, whose rows are the tile's rows. Each thread owns some units, so nobody waits for anybody.
+"""
+
+from __future__ import annotations
+
+from gatework.backends.cpu.blocks import Blocks
+from gatework.backends.cpu.ir import Builder, Index, Value
+from gatework.backends.cpu.layout import Layout
+from gatework.backends.cpu.routines import call_routine
+from gatework.backends.cpu.setting import FEATURES, TERMS, Setting
+from gatework.backends.cpu.team import Team
+from gatework.compiler.plan import Plan
+from gatework.compiler.recurrence import Contraction
+from gatework.lang.cell import block_of
+
+
+def contraction_scratch(setting: Setting) -> int:
+    """Elements of scratch memory: panels of right, of left, and one block of results."""
+    width = setting.target.tile_vectors * setting.vector.lanes
+    return TERMS * (FEATURES + width) + TERMS * width + width * width
+
+
+def write_contractions(
+    b: Builder, layout: Layout, args: Value, team: Team, scratch: Value, plan: Plan,
+    skip: frozenset[str],
+) -> None:  # fmt: skip
+    """The gradients of all matrices, those with a common right-hand sequence together."""
+    together: dict[str, list[Contraction]] = {}
+    for c in plan.recurrence.contractions:
+        if block_of(c.matrix)[0] not in skip:
+            together.setdefault(c.right, []).append(c)
+    for right, group in together.items():
+        _Contractions(b, layout, args, team, scratch).write(right, group)
+
+
+class _Contractions:
+    def __init__(self, b: Builder, layout: Layout, args: Value, team: Team, scratch: Value) -> None:
+        self.b, self.layout, self.args, self.team = b, layout, args, team
+        setting = layout.setting
+        self.element, self.vector = setting.element, setting.vector
+        self.widest = setting.target.tile_vectors
+        self.width = self.widest * self.vector.lanes
+        self.right_panels = scratch
+        self.left_panel = b.at(scratch, self.element, TERMS * (FEATURES + self.width))
+        self.result = b.at(self.left_panel, self.element, TERMS * self.width)
+
+    def pointer(self, name: str) -> Value:
+        """An argument as an address."""
+        return self.layout.arguments.pointer(self.b, self.args, name)
+
+    def blocks(self, size: str) -> Blocks:
+        """The units of a size in blocks of the widest tile."""
+        return Blocks(self.layout.setting.sizes[size], self.vector, self.widest)
+
+    def write(self, right: str, group: list[Contraction]) -> None:
+        """Chunk by chunk of rows and of features, every contraction with this right side."""
+        b, columns = self.b, self.layout.setting.sizes[group[0].matrix.cols]
+        total = self.layout.arguments.number(b, self.args, "row count")
+        all_rows = self.pointer("all rows")
+        source = self.pointer(f"sequence {right}")
+        with b.loop(columns, step=FEATURES) as f, b.loop(total, step=TERMS) as k:
+            terms = b.index(b.smaller(b.sub(total, k), TERMS))
+            rows = b.at(all_rows, "i64", k)
+            features = b.index(b.smaller(b.sub(columns, f), FEATURES))
+            with b.loop(features, step=self.width) as at:
+                panel = b.at(self.right_panels, self.element, b.mul(at, terms))
+                start = b.at(b.at(source, self.element, f), self.element, at)
+                left_over = b.index(b.sub(features, at))
+                call_routine(b, "gather", panel, start, b.index(columns), rows, terms, left_over)
+            add = b.compare("ne", k, 0)
+            turn = 0
+            for c in group:
+                self.one(c, rows, terms, f, features, add, turn)
+                turn += self.blocks(c.matrix.rows).count
+
+    def one(
+        self, c: Contraction, rows: Value, terms: Value, f: Value, features: Value, add: Value,
+        turn: int,
+    ) -> None:  # fmt: skip
+        """One contraction's blocks of units that fall to this thread, for a chunk."""
+        b, blocks = self.b, self.blocks(c.matrix.rows)
+        columns = self.layout.setting.sizes[c.matrix.cols]
+        name, block = block_of(c.matrix)
+        gradient = b.at(
+            self.pointer(f"gradient {name}"), self.element,
+            self.layout.offsets[name, block] * columns,
+        )  # fmt: skip
+        left = self.pointer(f"sequence {c.left}")
+        # blocks are dealt in turn, over all contractions: this is the first one of ours
+        ahead = b.op(f"urem i64 {turn}, {self.team.size.text}", "i64")
+        first = b.sub(b.add(self.team.member, self.team.size), ahead)
+        first = b.op(f"urem i64 {b.index(first).text}, {self.team.size.text}", "i64")
+        with b.loop(blocks.count, start=first, step=self.team.size) as s:
+            unit = b.mul(s, blocks.width)
+            units = b.index(b.smaller(b.sub(blocks.columns, unit), blocks.width))
+            start = b.at(left, self.element, unit)
+            call_routine(
+                b, "gather", self.left_panel, start, b.index(blocks.columns), rows, terms, units
+            )
+            to = b.at(gradient, self.element, b.add(b.mul(unit, columns), f))
+            self.products(to, columns, units, features, terms, add)
+
+    def products(
+        self, to: Value, columns: int, units: Value, features: Value, terms: Value, add: Value
+    ) -> None:
+        """The products of the packed units with every packed block of features."""
+        b, lanes = self.b, self.vector.lanes
+        blocks = Blocks(columns, self.vector, self.widest)
+        widths = sorted({blocks.width // lanes, blocks.last})
+        pitch = b.index(b.mul(b.div(b.add(units, lanes - 1), lanes), lanes))
+        with b.loop(features, step=self.width) as at:
+            panel = b.at(self.right_panels, self.element, b.mul(at, terms))
+            here = b.index(b.smaller(b.sub(features, at), self.width))
+            target = b.at(to, self.element, at)
+            vectors = b.index(b.div(b.add(here, lanes - 1), lanes))
+            whole = b.compare("eq", b.mul(vectors, lanes), here)
+            with b.when(whole):
+                self.contract(widths, vectors, target, columns, pitch, units, panel, terms, add)
+            with b.when(b.op(f"xor i1 {whole.text}, true", "i1")):
+                none = Value("false", "i1")
+                room = b.index(b.mul(vectors, lanes))
+                self.contract(widths, vectors, self.result, room, pitch, units, panel, terms, none)
+                call_routine(
+                    b, "put", target, b.index(columns), self.result, room, units, here, add
+                )
+
+    def contract(
+        self, widths: list[int], vectors: Value, to: Value, ld: Index, pitch: Value, units: Value,
+        panel: Value, terms: Value, add: Value,
+    ) -> None:  # fmt: skip
+        """The routine for this number of vectors, one of `widths`."""
+        b = self.b
+        for width in b.cases(vectors, widths):
+            call_routine(
+                b, f"contract_{width}", to, b.index(ld), self.left_panel, pitch, units, panel,
+                terms, add,
+            )  # fmt: skip
+
+
+def write_summations(
+    b: Builder, layout: Layout, args: Value, team: Team, plan: Plan, skip: frozenset[str]
+) -> None:
+    """The gradients of learned vectors: every sequence is summed once, for all that want it."""
+    wanted: dict[str, list[tuple[str, str]]] = {}
+    sizes: dict[str, str] = {}
+    for s in plan.recurrence.summations:
+        name, block = block_of(s.parameter)
+        if name not in skip:
+            wanted.setdefault(s.sequence, []).append((name, block))
+            sizes[s.sequence] = s.parameter.size
+    count = layout.arguments.number(b, args, "row count")
+    rows = layout.arguments.pointer(b, args, "all rows")
+    for sequence, targets in wanted.items():
+        units = layout.setting.sizes[sizes[sequence]]
+        source = layout.arguments.pointer(b, args, f"sequence {sequence}")
+        places = [
+            b.at(
+                layout.arguments.pointer(b, args, f"gradient {name}"),
+                layout.setting.element, layout.offsets[name, block],
+            )
+            for name, block in targets
+        ]  # fmt: skip
+        _sum(b, layout.setting, team, source, places, units, count, rows)
+
+
+def _sum(
+    b: Builder, setting: Setting, team: Team, source: Value, places: list[Value], units: int,
+    count: Value, rows: Value,
+) -> None:  # fmt: skip
+    """One sequence, 64 units at a time, into each of its places."""
+    width = 64
+    own = b.mul(team.member, width)
+    with b.loop(units, start=own, step=b.mul(team.size, width)) as at:
+        here = b.index(b.smaller(b.sub(units, at), width))
+        first, *others = [b.at(p, setting.element, at) for p in places]
+        start = b.at(source, setting.element, at)
+        call_routine(b, "sum_rows", first, start, b.index(units), rows, count, here)
+        for other in others:
+            call_routine(b, "put", other, here, first, here, b.index(1), here, Value("false", "i1"))

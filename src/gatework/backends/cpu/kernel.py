@@ -1,0 +1,190 @@
+"""A plan as one function of machine code that every thread runs.
+
+    pack the weights    each thread some blocks of units
+    before the loop     each thread some of all rows
+    the loop            each thread sequences of its own, or units of its own (then with barriers)
+    after the loop      each thread some of all rows
+    gradients           each thread some units of the parameters' gradients
+
+Letters: T steps, B sequences, n units, K the length of sums, t a step, k how many ran before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gatework.backends.cpu.gradients import (
+    contraction_scratch,
+    write_contractions,
+    write_summations,
+)
+from gatework.backends.cpu.ir import Builder, Index, Module, Value
+from gatework.backends.cpu.layout import Layout, Panels, lay_out
+from gatework.backends.cpu.routines import call_routine
+from gatework.backends.cpu.setting import ROW_BLOCK, Setting
+from gatework.backends.cpu.stage import write_stage
+from gatework.backends.cpu.team import Team
+from gatework.compiler.plan import Plan
+from gatework.lang.cell import block_of
+
+ENTRY = "gatework_run"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A plan lowered for one setting.
+
+    Attributes:
+        layout: Where everything lies.
+        scratch: Elements of scratch memory that a thread needs.
+        ir: The function, as LLVM IR.
+    """
+
+    layout: Layout
+    scratch: int
+    ir: str
+
+
+def build(plan: Plan, setting: Setting, skip: frozenset[str]) -> Kernel:
+    """Lower a plan and write its function."""
+    layout = lay_out(plan, setting, skip)
+    module = Module()
+    for name, one in layout.passes.items():
+        for k, stage in enumerate(one.stages):
+            write_stage(f"{name}_{k}", module, layout, stage)
+    with module.function(ENTRY, [("ptr", "args")], exported=True) as (b, (args,)):
+        _Writer(b, layout, args).write(plan, skip)
+    chunks = contraction_scratch(setting) if plan.recurrence.contractions else 0
+    scratch = max(_sums(layout), chunks)
+    return Kernel(layout, scratch, module.text(8 * setting.target.vector_bytes))
+
+
+def _sums(layout: Layout) -> int:
+    """Elements of scratch memory for the sums of a block of rows."""
+    works = (w for s in layout.passes.stages() for w in s.works)
+    sums = (len(w.sums) * ROW_BLOCK * layout.setting.blocks(w.size).width for w in works)
+    return max(sums)
+
+
+class _Writer:
+    def __init__(self, b: Builder, layout: Layout, args: Value) -> None:
+        self.b, self.layout, self.args = b, layout, args
+        self.setting, self.element = layout.setting, layout.setting.element
+        self.team = Team(b, layout.arguments, args)
+        own = b.mul(self.number("scratch size"), self.team.member)
+        self.scratch = b.at(self.pointer("scratch"), self.element, own)
+
+    def number(self, name: str) -> Value:
+        """An argument as an integer."""
+        return self.layout.arguments.number(self.b, self.args, name)
+
+    def pointer(self, name: str) -> Value:
+        """An argument as an address."""
+        return self.layout.arguments.pointer(self.b, self.args, name)
+
+    def share(self, total: Index, part: Index, parts: Index) -> tuple[Index, Index]:
+        """Where a part of a total starts and ends."""
+        b = self.b
+        first, last = (b.div(b.mul(b.add(part, more), total), parts) for more in (0, 1))
+        return first, last
+
+    def write(self, plan: Plan, skip: frozenset[str]) -> None:
+        """Everything, in order; nobody goes on before all have written what the rest reads."""
+        for panels in self.layout.passes.panels():
+            self.pack(panels)
+        self.team.barrier()
+        if self.layout.hoisted:
+            self.all_rows("before")
+            self.team.barrier()
+        self.loop()
+        self.team.barrier()
+        self.all_rows("after")
+        b, layout, args, team = self.b, self.layout, self.args, self.team
+        write_contractions(b, layout, args, team, self.scratch, plan, skip)
+        write_summations(b, layout, args, team, plan, skip)
+
+    # ---- weights -------------------------------------------------------------------------------
+
+    def pack(self, panels: Panels) -> None:
+        """The blocks of one matrix, taken in turn by the threads."""
+        b, setting = self.b, self.setting
+        blocks, k = setting.blocks(panels.outer), setting.sizes[panels.inner]
+        cols = setting.sizes[panels.matrix.cols]
+        name, block = block_of(panels.matrix)
+        first = self.layout.offsets[name, block] * cols
+        weight = b.at(self.pointer(f"parameter {name}"), self.element, first)
+        room = self.pointer(panels.name)
+        with b.loop(blocks.count, start=self.team.member, step=self.team.size) as s:
+            unit = b.mul(s, blocks.width)
+            to = b.at(room, self.element, b.mul(unit, k))
+            left = b.index(b.smaller(b.sub(blocks.columns, unit), blocks.width))
+            if panels.transposed:
+                start, numbers = b.at(weight, self.element, unit), self.pointer("numbers")
+                call_routine(b, "gather", to, start, b.index(cols), numbers, b.index(k), left)
+            else:
+                start = b.at(weight, self.element, b.mul(unit, cols))
+                call_routine(b, "transpose", to, start, b.index(cols), left, b.index(k))
+
+    # ---- all rows ------------------------------------------------------------------------------
+
+    def all_rows(self, name: str) -> None:
+        """A pass over all rows: a contiguous share for each thread."""
+        b = self.b
+        first, last = self.share(self.number("row count"), self.team.member, self.team.size)
+        rows = b.at(self.pointer("all rows"), "i64", first)
+        count = b.index(b.sub(last, first))
+        zero, one = b.index(0), b.index(1)
+        for k in range(len(dict(self.layout.passes.items())[name].stages)):
+            b.call_local(f"{name}_{k}", self.args, rows, count, zero, zero, zero, one, self.scratch)
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def loop(self) -> None:
+        """Every part of the batch that falls to this thread, through all steps."""
+        b, team = self.b, self.team
+        shared = b.compare("ne", self.number("shared"), 0)
+
+        def either(when_shared: Index, when_not: Index) -> Value:
+            return b.select(shared, b.index(when_shared), b.index(when_not))
+
+        parts = either(1, self.number("parts"))
+        with b.loop(parts, start=either(0, team.member), step=either(1, team.size)) as p:
+            first, last = self.share(self.number("batch"), p, parts)
+            rows = b.at(self.pointer("rows"), "i64", first)
+            count = b.index(b.sub(last, first))
+            self.steps(rows, count, either(team.member, 0), either(team.size, 1), shared)
+
+    def steps(
+        self, rows: Value, count: Value, member: Value, members: Value, shared: Value
+    ) -> None:
+        """All steps of some sequences."""
+        b, step = self.b, self.layout.passes.step
+        first, stride = self.number("first"), self.number("stride")
+        active = self.active(rows, count) if self.setting.ragged else None
+        with b.loop(self.number("steps")) as k:
+            t = b.index(b.add(first, b.mul(k, stride)))
+            here = active(t) if active else count
+            for j, stage in enumerate(step.stages):
+                if stage.exchanges or (j == 0 and step.temporaries):
+                    with b.when(shared):
+                        self.team.barrier()
+                b.call_local(
+                    f"step_{j}", self.args, rows, here, t, k, member, members, self.scratch
+                )
+
+    def active(self, rows: Value, count: Value) -> Callable[[Value], Value]:
+        """How many of the rows, longest first, have a step t."""
+        b, lengths = self.b, self.pointer("lengths")
+        total = b.slot("i64", 8)
+
+        def at(t: Value) -> Value:
+            b.store(b.index(0), total, 8)
+            with b.loop(count) as i:
+                row = b.load(b.at(rows, "i64", i), "i64", 8)
+                here = b.compare("sgt", b.load(b.at(lengths, "i64", row), "i64", 8), t)
+                more = b.op(f"zext i1 {here.text} to i64", "i64")
+                b.store(b.index(b.add(b.load(total, "i64", 8), more)), total, 8)
+            return b.load(total, "i64", 8)
+
+        return at

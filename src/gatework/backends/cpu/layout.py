@@ -1,0 +1,208 @@
+"""Where everything lies that a kernel reads and writes, decided for the kernel as a whole.
+
+Letters: T steps, B sequences, n units of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gatework.backends.cpu.lowering import Lowered, Pass, Place, lower
+from gatework.backends.cpu.setting import Arguments, Setting
+from gatework.compiler.plan import Plan, Stage, stages
+from gatework.lang.expressions import (
+    SCALAR,
+    Expr,
+    Matrix,
+    Product,
+    Reduce,
+    Symbol,
+    postorder,
+    substitute,
+    symbol,
+)
+
+
+@dataclass(frozen=True)
+class Panels:
+    """The packed form of a matrix W, or of Wᵀ when `transposed`: see `blocks`."""
+
+    matrix: Matrix
+    transposed: bool
+
+    @property
+    def name(self) -> str:
+        """The argument that points to it."""
+        turned = " transposed" if self.transposed else ""
+        return f"panel {self.matrix.group}.{self.matrix.gate}{turned}"
+
+    @property
+    def inner(self) -> str:
+        """The size over which is summed."""
+        return self.matrix.rows if self.transposed else self.matrix.cols
+
+    @property
+    def outer(self) -> str:
+        """The size of the result."""
+        return self.matrix.cols if self.transposed else self.matrix.rows
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The passes of a plan in their order."""
+
+    before: Pass
+    step: Pass
+    after: Pass
+
+    def items(self) -> tuple[tuple[str, Pass], ...]:
+        """Each pass with its name."""
+        return (("before", self.before), ("step", self.step), ("after", self.after))
+
+    def stages(self) -> Iterable[Lowered]:
+        """Every stage of every pass."""
+        return (s for _, one in self.items() for s in one.stages)
+
+    def panels(self) -> tuple[Panels, ...]:
+        """The packed matrices that the products read."""
+        products: Iterable[Product] = (p for _, one in self.items() for p in one.products())
+        return tuple(dict.fromkeys(Panels(p.matrix, p.transposed) for p in products))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The decisions.
+
+    Attributes:
+        setting: The processor, the precision and the sizes.
+        arguments: The kernel's block of arguments.
+        passes: What is done before, in and after the loop.
+        states: How each state is kept, by name: "single", in place; "double", in two slots in
+            turn; "trajectory", a slot for each step and one more.
+        state_sizes: The size of each state.
+        aliases: Written sequences that are a trajectory: of which state, and whether the new one.
+        offsets: The first row of each block of each parameter.
+        hoisted: The sequences that are computed before the loop, and their sizes.
+    """
+
+    setting: Setting
+    arguments: Arguments
+    passes: Passes
+    states: Mapping[str, str]
+    state_sizes: Mapping[str, str]
+    aliases: Mapping[str, tuple[str, bool]]
+    offsets: Mapping[tuple[str, str], int]
+    hoisted: Mapping[str, str]
+
+    def temporaries(self) -> tuple[tuple[str, str, bool], ...]:
+        """Rows that only the kernel sees: argument, size, whether there are rows for all steps."""
+        found = [(f"sequence {n}", size, True) for n, size in self.hoisted.items()]
+        for name, one in self.passes.items():
+            found += [(n, size, name != "step") for n, size in one.temporaries.items()]
+        return tuple(found)
+
+
+def lay_out(plan: Plan, setting: Setting, skip: frozenset[str]) -> Layout:
+    """Decide where everything of a plan lies.
+
+    Args:
+        plan: The plan.
+        setting: What the kernel is made for.
+        skip: Outputs and gradients that are not wanted.
+    """
+    aliases = {} if setting.ragged else _aliases(plan)
+    hoisted, step_stages, roots = _hoisted(plan, setting.merged)
+    late = {n: v for n, v in plan.deferred.items() if n not in skip}
+    passes = Passes(
+        lower("before", stages(hoisted.values()), _sequences(hoisted)),
+        lower("step", step_stages, _step_targets(plan, roots, aliases)),
+        lower("after", stages(late.values()), _sequences(late)),
+    )
+    offsets = {
+        (p.name, block): span.start
+        for p in plan.recurrence.parameters
+        for block, span in p.spans(setting.sizes).items()
+    }
+    states = {s.name: _storage(s, passes.step, aliases) for s in plan.recurrence.states}
+    state_sizes = {s.name: s.size for s in plan.recurrence.states}
+    sizes = {n: v.size for n, v in hoisted.items()}
+    return Layout(setting, Arguments(), passes, states, state_sizes, aliases, offsets, sizes)
+
+
+def _sequences(values: Mapping[str, Expr]) -> list[tuple[Expr, Place]]:
+    return [(v, Place(f"sequence {n}", v.size, "step")) for n, v in values.items()]
+
+
+def _hoisted(
+    plan: Plan, merged: bool
+) -> tuple[Mapping[str, Expr], tuple[Stage, ...], tuple[Expr, ...]]:
+    """What is computed before the loop, the stages of the loop, and what they must compute."""
+    roots = (*plan.next_states, *plan.written.values())
+    if not merged or not _can_merge(plan.hoisted.values()):
+        return plan.hoisted, plan.stages, roots
+    names: dict[Expr, Expr] = {symbol(n, "sequence", v.size): v for n, v in plan.hoisted.items()}
+    back = substitute(roots, names)
+    return {}, stages(back), back
+
+
+def _can_merge(hoisted: Iterable[Expr]) -> bool:
+    """Whether hoisted values are sums of products, which a step can do as well."""
+    parts = stages(hoisted)
+    return len(parts) == 1 and not any(isinstance(n, Reduce) for n in parts[0].nodes())
+
+
+def _step_targets(
+    plan: Plan, roots: tuple[Expr, ...], aliases: Mapping[str, object]
+) -> list[tuple[Expr, Place]]:
+    """Where a step stores its new states and what it writes."""
+    states = plan.recurrence.states
+    new = [Place(f"state {s.name}", s.size, "new") for s in states]
+    written = dict(zip(plan.written, roots[len(states) :], strict=True))
+    return [
+        *zip(roots, new, strict=False),
+        *_sequences({n: v for n, v in written.items() if n not in aliases}),
+    ]
+
+
+def _aliases(plan: Plan) -> dict[str, tuple[str, bool]]:
+    """Written sequences that need no memory of their own.
+
+    The rows of a state at all steps, with one row more, are both the sequence of its old values
+    and the sequence of its new ones.
+    """
+    found: dict[str, tuple[str, bool]] = {}
+    names = {v: n for n, v in plan.written.items()}
+    for state, new in zip(plan.recurrence.states, plan.next_states, strict=True):
+        if state in names:
+            found[names[state]] = (state.name, False)
+            found.update((n, (state.name, True)) for n, v in plan.written.items() if v is new)
+    return found
+
+
+def _storage(state: Symbol, step: Pass, aliases: Mapping[str, tuple[str, bool]]) -> str:
+    """How a state is kept: in place if nobody still needs the old value once the new is stored."""
+    if state.name in {name for name, _ in aliases.values()}:
+        return "trajectory"
+    place = Place(f"state {state.name}", state.size, "new")
+    stored = next(k for k, s in enumerate(step.stages) if _stores(s, place))
+    whole_rows = [k for k, s in enumerate(step.stages) if state in _operands(s)]
+    units = [k for k, s in enumerate(step.stages) if state in _read(s)]
+    safe = max(whole_rows, default=-1) < stored and max(units, default=-1) <= stored
+    return "single" if safe and state.size != SCALAR else "double"
+
+
+def _stores(stage: Lowered, place: Place) -> bool:
+    return any(place in places for w in stage.works for _, places in w.stores)
+
+
+def _operands(stage: Lowered) -> set[Expr]:
+    """The rows that a stage reads whole."""
+    products = (p for w in stage.works for s in w.sums for p in s.products)
+    return {n.args[0] for n in (*products, *(r for r, _ in stage.reductions))}
+
+
+def _read(stage: Lowered) -> set[Expr]:
+    """The rows that a stage reads unit by unit."""
+    values = [v for w in stage.works for v, _ in w.stores]
+    return set(postorder(values, until=stage.known)) & set(stage.known)

@@ -1,0 +1,247 @@
+"""From a plan to passes over rows: what each stage computes, and where its values lie.
+
+A pass runs stages over a list of rows. Three kinds of pass exist: over all rows [T·B] before the
+loop, over the rows [B] of one step, over all rows after the loop. Rows of every value lie one
+after the other, [rows, n], so that a value can be read by a product, stored for later and handed
+to the user without being copied.
+
+Letters: n units of a row, T steps, B sequences.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from gatework.backends.cpu.errors import CodegenError
+from gatework.compiler.plan import Plan, Stage
+from gatework.lang.cell import block_of
+from gatework.lang.expressions import (
+    SCALAR,
+    Apply,
+    Const,
+    Count,
+    Expr,
+    Product,
+    Reduce,
+    Symbol,
+    postorder,
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the rows of a value lie.
+
+    Attributes:
+        argument: The name of the pointer among the kernel's arguments.
+        size: The name of a row's size.
+        kind: How a row is found: "step", row t·B + b; "row", row b; "all", one row for all;
+            "old" and "new", row b of a state before and after the step.
+        offset: Of "all": the block of a stacked parameter that is meant.
+    """
+
+    argument: str
+    size: str
+    kind: str
+    offset: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Products that are only ever added to each other: one accumulator."""
+
+    products: tuple[Product, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage does for the rows of one size: sums of products, then unit by unit."""
+
+    size: str
+    sums: tuple[Sum, ...]
+    stores: tuple[tuple[Expr, tuple[Place, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """One stage.
+
+    Attributes:
+        reductions: Row reductions and where each row's number goes.
+        works: What is done unit by unit, single numbers first.
+        known: Where the values lie that the stage reads.
+        chains: Additions whose product terms are summed in one accumulator.
+        exchanges: Whether a row is read that other units' threads wrote in this step or before.
+    """
+
+    reductions: tuple[tuple[Reduce, Place], ...]
+    works: tuple[Work, ...]
+    known: Mapping[Expr, Place]
+    chains: Mapping[Expr, Chain]
+    exchanges: bool
+
+
+@dataclass(frozen=True)
+class Chain:
+    """An addition of many terms: the products among them, and the others."""
+
+    sum: Sum | None
+    others: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Stages over rows, and the temporary rows they need, by argument name and size."""
+
+    stages: tuple[Lowered, ...]
+    temporaries: Mapping[str, str] = field(default_factory=dict)
+
+    def products(self) -> tuple[Product, ...]:
+        """Every product of the pass, once."""
+        sums = (s for stage in self.stages for w in stage.works for s in w.sums)
+        return tuple(dict.fromkeys(p for s in sums for p in s.products))
+
+
+def leaf_place(leaf: Symbol) -> Place:
+    """Where the rows of a symbol lie."""
+    if leaf.role == "parameter":
+        name, block = block_of(leaf)
+        return Place(f"parameter {name}", leaf.size, "all", (name, block))
+    kinds = {"sequence": "step", "state": "old", "constant": "row"}
+    return Place(f"{leaf.role} {leaf.name}", leaf.size, kinds[leaf.role])
+
+
+def lower(name: str, stages: tuple[Stage, ...], targets: Iterable[tuple[Expr, Place]]) -> Pass:
+    """Decide where every value of a pass lies.
+
+    Args:
+        name: What the temporary rows are named after.
+        stages: The stages of the pass.
+        targets: Values and where they must be stored.
+    """
+    return _Lowering(name, stages or (Stage((), (), ()),), tuple(targets)).result()
+
+
+class _Lowering:
+    def __init__(
+        self, name: str, stages: tuple[Stage, ...], targets: tuple[tuple[Expr, Place], ...]
+    ) -> None:
+        self.name, self.stages = name, stages
+        self.level = {n: k for k, s in enumerate(stages) for n in s.nodes()}
+        self.last_use: dict[Expr, int] = {}  # the last stage that reads a value
+        for node, k in self.level.items():
+            for a in node.args:
+                self.last_use[a] = max(k, self.last_use.get(a, 0))
+        self.temporaries: dict[str, str] = {}
+        self.places: dict[Expr, list[Place]] = {}
+        self.results = [value for value, _ in targets]
+        for value, place in targets:
+            self.places.setdefault(value, []).append(place)
+        self.known: dict[Expr, Place] = {
+            n: leaf_place(n) for n in self.nodes() if isinstance(n, Symbol)
+        }
+
+    def nodes(self) -> tuple[Expr, ...]:
+        """Every value of the pass."""
+        return tuple(postorder((*self.results, *self.level)))
+
+    def result(self) -> Pass:
+        """Stage by stage: store what later stages read, then write down what the stage does."""
+        for node in self.nodes():
+            if self.must_be_stored(node):
+                self.store(node)
+        lowered = tuple(self.stage(k) for k in range(len(self.stages)))
+        return Pass(lowered, self.temporaries)
+
+    def must_be_stored(self, node: Expr) -> bool:
+        """Whether a value outlives the registers of its stage."""
+        if node not in self.level:
+            return False
+        later = self.last_use.get(node, 0) > self.level[node]
+        return later or isinstance(node, Reduce) or node.size == SCALAR
+
+    def store(self, node: Expr) -> None:
+        """Give a value rows in memory, those of a written sequence if there is one."""
+        for place in self.places.get(node, ()):
+            if place.kind == "step":
+                self.known[node] = place
+                return
+        argument = f"{self.name} {len(self.temporaries)}"
+        self.temporaries[argument] = node.size
+        self.known[node] = Place(argument, node.size, "row")
+        self.places.setdefault(node, []).append(self.known[node])
+
+    def stage(self, k: int) -> Lowered:
+        """What one stage does, with the values that earlier stages left in memory."""
+        stage = self.stages[k]
+        known = {
+            n: p for n, p in self.known.items()
+            if self.level.get(n, -1) < k or isinstance(n, Reduce) or n.size == SCALAR
+        }  # fmt: skip
+        stored = [n for n in self.places if self.level.get(n, 0) == k]
+        values = [n for n in stored if not isinstance(n, Reduce)]
+        chains = _chains(stage, values)
+        return Lowered(
+            reductions=tuple((r, self.known[r]) for r in stage.reductions),
+            works=self.works(stage, values, chains),
+            known=known,
+            chains=chains,
+            exchanges=bool(stage.products or stage.reductions),
+        )
+
+    def works(
+        self, stage: Stage, values: list[Expr], chains: Mapping[Expr, Chain]
+    ) -> tuple[Work, ...]:
+        """The stored values of a stage by size, single numbers first."""
+        summed = {p: c.sum for c in chains.values() if c.sum for p in c.sum.products}
+        sums = dict.fromkeys(summed.get(p) or Sum((p,)) for p in stage.products)
+        sizes = sorted({v.size for v in values} | {p.size for p in stage.products})
+        sizes.sort(key=lambda size: size != SCALAR)
+        return tuple(
+            Work(
+                size,
+                tuple(s for s in sums if s.products[0].size == size),
+                tuple((v, tuple(self.places[v])) for v in values if v.size == size),
+            )
+            for size in sizes
+        )
+
+
+def _chains(stage: Stage, stored: Iterable[Expr]) -> dict[Expr, Chain]:
+    """The additions of a stage, their terms gathered as far as nothing else uses them."""
+    uses = Counter(a for n in stage.nodes() for a in set(n.args))
+    uses.update(stored)
+    inside = {n for n in stage.nodes() if _is_sum(n) and uses[n] == 1}
+    inner = {a for n in stage.nodes() if _is_sum(n) for a in n.args if a in inside}
+    chains = {}
+    for node in stage.nodes():
+        if _is_sum(node) and node not in inner:
+            terms = _terms(node, inside)
+            products = tuple(
+                t for t in terms if isinstance(t, Product) and t in stage.products and uses[t] == 1
+            )
+            others = tuple(t for t in terms if t not in products)
+            if len(set(products)) > 1:
+                chains[node] = Chain(Sum(products), others)
+    return chains
+
+
+def _is_sum(node: Expr) -> bool:
+    return isinstance(node, Apply) and node.function == "add"
+
+
+def _terms(node: Expr, inside: set[Expr]) -> list[Expr]:
+    """The terms of an addition, those of additions inside of it included."""
+    terms: list[Expr] = []
+    for a in node.args:
+        terms += _terms(a, inside) if a in inside else [a]
+    return terms
+
+
+def check_supported(plan: Plan) -> None:
+    """Raise where a plan holds a kind of value that has no code here."""
+    for node in postorder(plan.recurrence.results()):
+        if not isinstance(node, Const | Count | Symbol | Apply | Reduce | Product):
+            raise CodegenError(f"the CPU backend has no code for {type(node).__name__}")

@@ -1,0 +1,104 @@
+"""The pointwise functions of the language as vector instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gatework.backends.cpu.elementary import Elementary
+from gatework.backends.cpu.errors import CodegenError
+from gatework.backends.cpu.ir import Value
+
+Emitter = Callable[..., Value]
+
+
+def emit(e: Elementary, function: str, args: tuple[Value, ...]) -> Value:
+    """Write one function of the language, every argument a vector."""
+    try:
+        emitter = EMITTERS[function]
+    except KeyError:
+        raise CodegenError(
+            f"the CPU backend has no code for the function {function!r}; add it to "
+            "gatework/backends/cpu/pointwise.py, or choose the reference backend"
+        ) from None
+    return emitter(e, *args)
+
+
+def power(e: Elementary, a: Value, exponent: float) -> Value:
+    """a ** exponent: small whole powers by multiplication, others by the C library."""
+    if exponent.is_integer() and 0 < abs(exponent) <= 8:
+        result = a
+        for _ in range(int(abs(exponent)) - 1):
+            result = e.b.fmul(result, a)
+        return result if exponent > 0 else e.b.fdiv(e.const(1), result)
+    return e.b.call(f"llvm.pow.{e.vector.suffix}", a.type, a, e.const(exponent))
+
+
+def _relation(name: str) -> Emitter:
+    def compare(e: Elementary, a: Value, b: Value) -> Value:
+        return e.b.select(e.b.fcmp(name, a, b), e.const(1), e.const(0))
+
+    return compare
+
+
+def _intrinsic(name: str) -> Emitter:
+    def call(e: Elementary, *args: Value) -> Value:
+        return e.b.call(f"llvm.{name}.{e.vector.suffix}", e.vector.type, *args)
+
+    return call
+
+
+def _where(e: Elementary, condition: Value, a: Value, b: Value) -> Value:
+    return e.b.select(e.b.fcmp("une", condition, e.const(0)), a, b)
+
+
+def _relu(e: Elementary, x: Value) -> Value:
+    zero = e.const(0)
+    return e.b.select(e.b.fcmp("olt", x, zero), zero, x)  # NaN is not below zero: it stays
+
+
+def _sign(e: Elementary, x: Value) -> Value:
+    zero = e.const(0)
+    below = e.b.select(e.b.fcmp("olt", x, zero), e.const(-1), x)  # ±0 and NaN stay
+    return e.b.select(e.b.fcmp("ogt", x, zero), e.const(1), below)
+
+
+def _tanh(e: Elementary, x: Value) -> Value:
+    # t = exp(2x) - 1 keeps tanh accurate near 0; at the limit t / (t + 2) rounds to ±1
+    t = e.narrow_expm1(e.b.fadd(x, x), 20.0 if e.vector.element == "float" else 40.0)
+    return e.b.fdiv(t, e.b.fadd(t, e.const(2)))
+
+
+def _sigmoid(e: Elementary, x: Value) -> Value:
+    return e.b.fdiv(e.const(1), e.b.fadd(e.const(1), e.narrow_exp(e.b.fneg(x))))
+
+
+def _softplus(e: Elementary, x: Value) -> Value:
+    tail = e.log1p(e.narrow_exp(e.b.fneg(e.absolute(x))))
+    return e.b.fadd(_relu(e, x), tail)
+
+
+EMITTERS: dict[str, Emitter] = {
+    "add": lambda e, a, b: e.b.fadd(a, b),
+    "sub": lambda e, a, b: e.b.fsub(a, b),
+    "mul": lambda e, a, b: e.b.fmul(a, b),
+    "div": lambda e, a, b: e.b.fdiv(a, b),
+    "neg": lambda e, a: e.b.fneg(a),
+    "lt": _relation("olt"),
+    "le": _relation("ole"),
+    "where": _where,
+    "minimum": _intrinsic("minimum"),
+    "maximum": _intrinsic("maximum"),
+    "abs": lambda e, a: e.absolute(a),
+    "sign": _sign,
+    "relu": _relu,
+    "sqrt": _intrinsic("sqrt"),
+    "exp": Elementary.exp,
+    "expm1": Elementary.expm1,
+    "log": Elementary.log,
+    "log1p": Elementary.log1p,
+    "sin": Elementary.sin,
+    "cos": Elementary.cos,
+    "tanh": _tanh,
+    "sigmoid": _sigmoid,
+    "softplus": _softplus,
+}

@@ -1,0 +1,220 @@
+"""The routines that every kernel calls, whatever the cell: products, packing, sums over rows.
+
+They are compiled once per processor and precision. All addresses are in elements, all matrices
+row by row with a leading dimension ("ld": the distance of two rows); a list of rows is i64 [count].
+
+    product_V       C[count, V·W] (+)= A[rows, K] · panel            (x Wᵀ, h Uᵀ, dG W)
+    contract_V      C[count, V·W] (+)= A[K, count]ᵀ · panel          (dGᵀ x)
+    gather          panel[count, ·] = columns of some rows, zeros behind the last column
+    transpose       panel[K, ·] = some rows as columns, anything behind the last row
+    sum_rows        sums of columns over some rows
+    put             copy or add a block, no further than its last column
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from gatework.backends.cpu.ir import Builder, Index, Module, Value, Vector
+from gatework.backends.cpu.masks import lane_mask, masked_load, masked_store
+from gatework.backends.cpu.target import Target
+from gatework.backends.cpu.tile import Tile
+
+PARAMETERS = {
+    "product": "ptr c, ptr a, i64 lda, ptr rows, i64 count, ptr panel, i64 k, i1 add",
+    "contract": "ptr c, i64 ldc, ptr a, i64 lda, i64 count, ptr panel, i64 k, i1 add",
+    "gather": "ptr panel, ptr from, i64 ld, ptr rows, i64 count, i64 columns",
+    "transpose": "ptr panel, ptr from, i64 ld, i64 rows, i64 k",
+    "sum_rows": "ptr to, ptr from, i64 ld, ptr rows, i64 count, i64 columns",
+    "put": "ptr to, i64 ld, ptr from, i64 pitch, i64 rows, i64 columns, i1 add",
+}
+CHUNK = 64  # rows that are summed before they are added to the total, for accuracy
+
+
+def names(widest: int) -> list[str]:
+    """The names of all routines."""
+    widths = range(1, widest + 1)
+    return [*(f"{stem}_{w}" for stem in ("product", "contract") for w in widths), *_WRITERS]
+
+
+def parameters(name: str) -> list[tuple[str, str]]:
+    """Types and names of a routine's parameters."""
+    stem = name.rstrip("_0123456789")
+    pairs = (p.split() for p in PARAMETERS[stem].split(", "))
+    return [(type_, parameter) for type_, parameter in pairs]
+
+
+def write(name: str, module: Module, target: Target, element: str) -> None:
+    """Write the routine of a name, such as "product_4" or "gather"."""
+    vector = target.vector(element)
+    if name in _WRITERS:
+        with module.function(name, parameters(name), exported=True) as (b, arguments):
+            _WRITERS[name](b, vector, target.tile_vectors, *arguments)
+        return
+    stem, width = name.split("_")
+    _write_products(stem, module, vector, target.tile_rows, int(width))
+
+
+def call_routine(b: Builder, name: str, *arguments: Value) -> None:
+    """Call one of the routines from a kernel."""
+    b.module.declare(name, "void", [t for t, _ in parameters(name)])
+    b.call_local(name, *arguments)
+
+
+# ---- products ----------------------------------------------------------------------------------
+
+
+def _write_products(stem: str, module: Module, vector: Vector, most: int, width: int) -> None:
+    """The tiles of one width, and the loop over rows that calls them."""
+    tiles = [Tile(vector, r, width, by_rows=stem == "product") for r in range(1, most + 1)]
+    for tile in tiles:
+        tile.write(module)
+    name = f"{stem}_{width}"
+    with module.function(name, parameters(name), exported=True) as (b, arguments):
+        if stem == "product":
+            c, a, lda, rows, count, panel, k, add = arguments
+            ldc: Index = width * vector.lanes
+        else:
+            c, ldc, a, lda, count, panel, k, add = arguments
+        for r, at in _row_tiles(b, count, most):
+            to = b.at(c, vector.element, b.mul(at, ldc))
+            index = b.at(rows, "i64", at) if stem == "product" else panel
+            start = a if stem == "product" else b.at(a, vector.element, at)
+            b.call_local(tiles[r - 1].name, to, ldc, start, lda, index, panel, k, add)
+
+
+def _row_tiles(b: Builder, count: Value, most: int) -> Iterator[tuple[int, Value]]:
+    """Cut rows into tiles of nearly equal height: the height and the first row of each."""
+    tiles = b.index(b.div(b.add(count, most - 1), most))
+    done = b.slot("i64", 8)
+    b.store(b.index(0), done, 8)
+    with b.loop(tiles) as i:
+        at = b.load(done, "i64", 8)
+        left = b.sub(tiles, i)
+        height = b.index(b.div(b.sub(b.add(b.sub(count, at), left), 1), left))
+        for r in b.cases(height, range(1, most + 1)):
+            yield r, at
+        b.store(b.index(b.add(at, height)), done, 8)
+
+
+# ---- packing -----------------------------------------------------------------------------------
+
+
+def _vectors(b: Builder, vector: Vector, columns: Value, most: int) -> Value:
+    """Vectors that a block of columns needs."""
+    needed = b.div(b.add(columns, vector.lanes - 1), vector.lanes)
+    return b.index(b.smaller(needed, most))
+
+
+def _gather(
+    b: Builder, vector: Vector, most: int, panel: Value, from_: Value, ld: Value, rows: Value,
+    count: Value, columns: Value,
+) -> None:  # fmt: skip
+    vectors, lanes = _vectors(b, vector, columns, most), vector.lanes
+    with b.loop(count) as i:
+        row = b.load(b.at(rows, "i64", i), "i64", 8)
+        start = b.at(from_, vector.element, b.mul(row, ld))
+        to = b.at(panel, vector.element, b.mul(b.mul(i, vectors), lanes))
+        with b.loop(vectors) as v:
+            at = b.mul(v, lanes)
+            mask = lane_mask(b, vector, b.sub(columns, at))
+            value = masked_load(b, vector, b.at(start, vector.element, at), mask)
+            b.store(value, b.at(to, vector.element, at))
+
+
+def _transpose(
+    b: Builder, vector: Vector, most: int, panel: Value, from_: Value, ld: Value, rows: Value,
+    k: Value,
+) -> None:  # fmt: skip
+    vectors, lanes = _vectors(b, vector, rows, most), vector.lanes
+    pitch = b.mul(vectors, lanes)
+    whole = b.mul(b.div(k, lanes), lanes)
+    with b.loop(vectors) as v:
+        first = b.mul(v, lanes)
+        to = b.at(panel, vector.element, first)
+        starts = [_row_start(b, vector, from_, ld, rows, b.add(first, j)) for j in range(lanes)]
+        with b.loop(whole, step=lanes) as at:
+            square = [b.load(b.at(row, vector.element, at), vector.type) for row in starts]
+            for i, line in enumerate(transposed(b, vector, square)):
+                b.store(line, b.at(to, vector.element, b.mul(b.add(at, i), pitch)))
+        with b.loop(k, start=whole) as at:
+            line = b.at(to, vector.element, b.mul(at, pitch))
+            for j, row in enumerate(starts):
+                number = b.load(b.at(row, vector.element, at), vector.element)
+                b.store(number, b.at(line, vector.element, j))
+
+
+def _row_start(b: Builder, vector: Vector, from_: Value, ld: Value, rows: Value, row: Index) -> Value:
+    """Where a row starts; behind the last row that row again, whose sums nobody reads."""
+    existing = b.smaller(row, b.sub(rows, 1))
+    return b.at(from_, vector.element, b.mul(existing, ld))
+
+
+def transposed(b: Builder, vector: Vector, square: list[Value]) -> list[Value]:
+    """A square of vectors transposed: blocks change places across the diagonal, halving."""
+    lanes, half = vector.lanes, vector.lanes // 2
+    while half:
+        upper = [i if not i & half else lanes + i - half for i in range(lanes)]
+        lower = [i + half if not i & half else lanes + i for i in range(lanes)]
+        for i in range(lanes):
+            if not i & half:
+                one, other = square[i], square[i + half]
+                square[i] = _shuffle(b, vector, one, other, upper)
+                square[i + half] = _shuffle(b, vector, one, other, lower)
+        half //= 2
+    return square
+
+
+def _shuffle(b: Builder, vector: Vector, one: Value, other: Value, order: list[int]) -> Value:
+    mask = ", ".join(f"i32 {i}" for i in order)
+    return b.op(
+        f"shufflevector {vector.type} {one.text}, {vector.type} {other.text}, "
+        f"<{vector.lanes} x i32> <{mask}>",
+        vector.type,
+    )
+
+
+# ---- sums and copies ---------------------------------------------------------------------------
+
+
+def _sum_rows(
+    b: Builder, vector: Vector, most: int, to: Value, from_: Value, ld: Value, rows: Value,
+    count: Value, columns: Value,
+) -> None:  # fmt: skip
+    total, part = b.slot(vector.type), b.slot(vector.type)
+    with b.loop(columns, step=vector.lanes) as at:
+        mask = lane_mask(b, vector, b.sub(columns, at))
+        b.store(vector.const(0), total, 64)
+        with b.loop(count, step=CHUNK) as first:
+            b.store(vector.const(0), part, 64)
+            with b.loop(b.smaller(count, b.add(first, CHUNK)), start=first) as i:
+                row = b.mul(b.load(b.at(rows, "i64", i), "i64", 8), ld)
+                address = b.at(b.at(from_, vector.element, row), vector.element, at)
+                value = masked_load(b, vector, address, mask)
+                b.store(b.fadd(b.load(part, vector.type, 64), value), part, 64)
+            both = b.fadd(b.load(total, vector.type, 64), b.load(part, vector.type, 64))
+            b.store(both, total, 64)
+        value = b.load(total, vector.type, 64)
+        masked_store(b, vector, value, b.at(to, vector.element, at), mask)
+
+
+def _put(
+    b: Builder, vector: Vector, most: int, to: Value, ld: Value, from_: Value, pitch: Value,
+    rows: Value, columns: Value, add: Value,
+) -> None:  # fmt: skip
+    with b.loop(rows) as i, b.loop(columns, step=vector.lanes) as at:
+        mask = lane_mask(b, vector, b.sub(columns, at))
+        source = b.at(b.at(from_, vector.element, b.mul(i, pitch)), vector.element, at)
+        target = b.at(b.at(to, vector.element, b.mul(i, ld)), vector.element, at)
+        value = masked_load(b, vector, source, mask)
+        old = masked_load(b, vector, target, mask)
+        value = b.fadd(value, b.select(add, old, vector.const(0)))
+        masked_store(b, vector, value, target, mask)
+
+
+_WRITERS: dict[str, Callable[..., None]] = {
+    "gather": _gather,
+    "transpose": _transpose,
+    "sum_rows": _sum_rows,
+    "put": _put,
+}

@@ -1,0 +1,78 @@
+"""How one call is divided among threads, and which variant of the kernel it gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gatework.backends.calls import Call
+from gatework.backends.cpu.setting import Setting
+from gatework.backends.cpu.target import Target
+from gatework.lang.expressions import SCALAR
+
+SHARED_ROWS = 10  # sequences a thread below which threads share units, not sequences
+MERGED_ROWS = 8  # sequences from which the input's products are done in the loop
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What was chosen for a call.
+
+    Attributes:
+        setting: What the kernel is compiled for.
+        threads: Threads that run it.
+        shared: Whether threads share the units of a row instead of the rows.
+        shape: T and B.
+        reverse: Whether the last step is run first.
+    """
+
+    setting: Setting
+    threads: int
+    shared: bool
+    shape: tuple[int, int]
+    reverse: bool
+
+    def rows(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The order of the sequences [B], and all rows t·B + b that are run [N].
+
+        Each part of the order has its longest sequences first, so those that still run at some
+        step are its first ones, and every part has long and short ones.
+        """
+        steps, batch = self.shape
+        longest = torch.argsort(lengths, descending=True, stable=True)
+        parts = 1 if self.shared else self.threads
+        order = torch.empty_like(longest)
+        for p in range(parts):  # part p is [batch·p/parts, batch·(p+1)/parts)
+            order[batch * p // parts : batch * (p + 1) // parts] = _dealt(longest, p, parts)
+        times = torch.arange(steps)
+        return order, (times[:, None] < lengths).flatten().nonzero().flatten()
+
+
+def _dealt(longest: Tensor, part: int, parts: int) -> Tensor:
+    """The sequences that fall to a part, dealt in turn from its end: the last part is largest."""
+    mine = longest.flip(0)[parts - 1 - part :: parts]
+    return mine.flip(0)
+
+
+def choose(call: Call, element: str, target: Target, threads: int) -> Schedule:
+    """Choose by the number of sequences and threads."""
+    shared = threads > 1 and call.shape[1] < SHARED_ROWS * threads
+    sizes = {SCALAR: 1, **call.sizes}
+    setting = Setting(
+        target=target,
+        element=element,
+        sizes=sizes,
+        widest=_widest(target, element, sizes, threads if shared else 1),
+        ragged=call.lengths is not None,
+        merged=call.shape[1] >= MERGED_ROWS,
+    )
+    return Schedule(setting, threads, shared, call.shape, call.reverse)
+
+
+def _widest(target: Target, element: str, sizes: dict[str, int], members: int) -> int:
+    """The widest blocks of which there are enough for the threads that share them."""
+    lanes = target.vector(element).lanes
+    vectors = max(-(-n // lanes) for n in sizes.values())
+    return max(1, min(target.tile_vectors, vectors // members))

@@ -1,0 +1,216 @@
+"""One stage of a pass as a function: products into scratch memory, then unit by unit.
+
+For each block of rows and each block of units the stage sums its products with the register
+tile, [sum][row][units of the block], and then evaluates every stored value for one vector of
+units at a time, straight from those sums.
+
+Letters: n units of a row, W lanes of a vector, B sequences, t the step, k how many ran before it.
+"""
+
+from __future__ import annotations
+
+from gatework.backends.cpu.ir import Builder, Index, Module, Value
+from gatework.backends.cpu.layout import Layout, Panels
+from gatework.backends.cpu.lowering import Lowered, Place, Sum, Work
+from gatework.backends.cpu.masks import lane_mask, masked_load
+from gatework.backends.cpu.routines import call_routine
+from gatework.backends.cpu.row import Row
+from gatework.backends.cpu.setting import ROW_BLOCK
+from gatework.lang.expressions import SCALAR, Reduce
+
+PARAMETERS = [("ptr", "args"), ("ptr", "rows"), ("i64", "count"), ("i64", "t"), ("i64", "k"),
+              ("i64", "member"), ("i64", "members"), ("ptr", "scratch")]  # fmt: skip
+
+
+def write_stage(name: str, module: Module, layout: Layout, stage: Lowered) -> None:
+    """Write the function that computes one stage."""
+    with module.function(name, PARAMETERS) as (b, (args, rows, count, t, k, *rest)):
+        writer = StageWriter(b, layout, stage, args, t, k)
+        with b.loop(count, step=ROW_BLOCK) as at:
+            here = b.index(b.smaller(b.sub(count, at), ROW_BLOCK))
+            listed = b.at(rows, "i64", at)
+            writer.reductions(listed, here)
+            for work in stage.works:
+                writer.work(work, listed, here, *rest)
+
+
+class StageWriter:
+    """Writes one stage: what it reads and writes has an address, a base for row 0 each."""
+
+    def __init__(
+        self, b: Builder, layout: Layout, stage: Lowered, args: Value, t: Value, k: Value
+    ) -> None:
+        self.b, self.layout, self.stage = b, layout, stage
+        self.setting, self.vector = layout.setting, layout.setting.vector
+        self.args, self.t, self.k = args, t, k
+        self.batch = layout.arguments.number(b, args, "batch")
+        self.bases: dict[Place, Value] = {}
+        for place in self.places():
+            self.base(place)
+
+    def places(self) -> list[Place]:
+        """Every place that the stage reads or writes."""
+        stored = [p for w in self.stage.works for _, places in w.stores for p in places]
+        return [*self.stage.known.values(), *(p for _, p in self.stage.reductions), *stored]
+
+    # ---- addresses -----------------------------------------------------------------------------
+
+    def element(self, base: Value, offset: Index) -> Value:
+        """The address of an element."""
+        return self.b.at(base, self.vector.element, offset)
+
+    def units(self, place: Place) -> int:
+        """n of a place."""
+        return self.setting.sizes[place.size]
+
+    def base(self, place: Place) -> Value:
+        """The address of row 0 of a place at this step."""
+        if place not in self.bases:
+            b = self.b
+            pointer = self.layout.arguments.pointer(b, self.args, place.argument)
+            if place.kind == "all":
+                first = self.layout.offsets[place.offset] if place.offset else 0
+                self.bases[place] = self.element(pointer, first)
+            else:
+                skipped = b.mul(self.skipped(place), self.batch)
+                self.bases[place] = self.element(pointer, b.mul(skipped, self.units(place)))
+        return self.bases[place]
+
+    def skipped(self, place: Place) -> Index:
+        """How many times B rows lie before those of this step."""
+        if place.kind == "step":
+            return self.t
+        if place.kind == "row":
+            return 0
+        return self._slot(
+            self.layout.states[place.argument.removeprefix("state ")], new=place.kind == "new"
+        )
+
+    def _slot(self, storage: str, new: bool) -> Index:
+        """Which slot of a state is meant: "single" has one, "double" takes turns between two,
+        "trajectory" has one for each step and one more."""
+        b = self.b
+        if storage == "single":
+            return 0
+        if storage == "double":
+            return b.binary("and", b.index(b.add(self.k, int(new))), b.index(1))
+        backwards = self.layout.arguments.number(b, self.args, "reverse")
+        return b.add(self.t, b.sub(1, backwards) if new else backwards)
+
+    def row(self, place: Place, row: Value) -> Value:
+        """The address of a row of a place."""
+        if place.kind == "all":
+            return self.base(place)
+        return self.element(self.base(place), self.b.mul(row, self.units(place)))
+
+    # ---- reductions ----------------------------------------------------------------------------
+
+    def reductions(self, rows: Value, count: Value) -> None:
+        """Every row reduction of the stage."""
+        if not self.stage.reductions:
+            return
+        with self.b.loop(count) as i:
+            row = self.b.load(self.b.at(rows, "i64", i), "i64", 8)
+            for reduce, place in self.stage.reductions:
+                self.b.store(self.reduced(reduce, row), self.row(place, row), self.vector.size)
+
+    def reduced(self, reduce: Reduce, row: Value) -> Value:
+        """The sum or maximum of a row."""
+        b, v = self.b, self.vector
+        source = self.stage.known[reduce.args[0]]
+        units, start = self.units(source), self.row(source, row)
+        adding = reduce.function == "sum"
+        neutral = v.const(0.0 if adding else float("-inf"))
+        total = b.slot(v.type)
+        b.store(neutral, total, 64)
+        with b.loop(units, step=v.lanes) as at:
+            mask = lane_mask(b, v, b.sub(units, at))
+            value = b.select(mask, masked_load(b, v, self.element(start, at), mask), neutral)
+            old = b.load(total, v.type, 64)
+            more = b.fadd(old, value) if adding else self.maximum(old, value)
+            b.store(more, total, 64)
+        return self.across(b.load(total, v.type, 64), adding)
+
+    def maximum(self, a: Value, c: Value) -> Value:
+        """The larger of two vectors, NaN passed on."""
+        return self.b.call(f"llvm.maximum.{self.vector.suffix}", a.type, a, c)
+
+    def across(self, value: Value, adding: bool) -> Value:
+        """The sum or maximum of a vector's lanes."""
+        b, element = self.b, self.vector.element
+        if not adding:
+            return b.call(f"llvm.vector.reduce.fmaximum.{self.vector.suffix}", element, value)
+        name = f"llvm.vector.reduce.fadd.{self.vector.suffix}"
+        b.module.declare(name, element, [element, value.type])
+        return b.op(
+            f"call reassoc {element} @{name}({element} -0.0, {value.type} {value.text})", element
+        )
+
+    # ---- products ------------------------------------------------------------------------------
+
+    def work(
+        self, work: Work, rows: Value, count: Value, member: Value, members: Value, scratch: Value
+    ) -> None:
+        """The sums and stored values of one size, for this member's share of the blocks."""
+        b, blocks = self.b, self.setting.blocks(work.size)
+        # single numbers are computed by every member: nobody has to wait for them
+        first, last = (b.index(0), b.index(blocks.count))
+        if work.size != SCALAR:
+            first, last = (
+                b.index(b.div(b.mul(b.add(member, more), blocks.count), members)) for more in (0, 1)
+            )
+        with b.loop(last, start=first) as s:
+            for number, total in enumerate(work.sums):
+                to = self.element(scratch, number * ROW_BLOCK * blocks.width)
+                self.sum(total, s, work.size, to, rows, count)
+            self.unit_by_unit(work, s, rows, count, scratch)
+
+    def sum(self, total: Sum, s: Value, size: str, to: Value, rows: Value, count: Value) -> None:
+        """Products added up in scratch memory, [row][units of block s]."""
+        blocks = self.setting.blocks(size)
+        for number, product in enumerate(total.products):
+            place = self.stage.known[product.args[0]]
+            k = self.units(place)
+            panels = self.layout.arguments.pointer(
+                self.b, self.args, Panels(product.matrix, product.transposed).name
+            )
+            here = self.element(panels, self.b.mul(s, k * blocks.width))
+            ld = 0 if place.kind == "all" else k
+            add = Value("true" if number else "false", "i1")
+            self.call_product(
+                s, size, to, self.base(place), self.b.index(ld), rows, count, here,
+                self.b.index(k), add,
+            )  # fmt: skip
+
+    def call_product(self, s: Value, size: str, *arguments: Value) -> None:
+        """Call the routine of the block's width; the last block may be narrower."""
+        blocks = self.setting.blocks(size)
+        full = blocks.width // self.vector.lanes
+        if blocks.last == full:
+            call_routine(self.b, f"product_{full}", *arguments)
+            return
+        if blocks.count > 1:
+            with self.b.when(self.b.compare("slt", s, blocks.count - 1)):
+                call_routine(self.b, f"product_{full}", *arguments)
+        with self.b.when(self.b.compare("eq", s, blocks.count - 1)):
+            # the rows of a narrow block lie closer together in scratch memory, too
+            call_routine(self.b, f"product_{blocks.last}", *arguments)
+
+    # ---- unit by unit --------------------------------------------------------------------------
+
+    def unit_by_unit(self, work: Work, s: Value, rows: Value, count: Value, scratch: Value) -> None:
+        """Evaluate and store the values of a block, row by row, vector by vector."""
+        b, blocks, lanes = self.b, self.setting.blocks(work.size), self.vector.lanes
+        full = blocks.width // lanes
+        is_last = b.compare("eq", s, blocks.count - 1)
+        vectors = b.index(full)
+        if blocks.last != full:
+            vectors = b.select(is_last, b.index(blocks.last), b.index(full))
+        pitch = b.mul(vectors, lanes)
+        with b.loop(count) as i:
+            row = b.load(b.at(rows, "i64", i), "i64", 8)
+            evaluation = Row(self, work, row, self.element(scratch, b.mul(i, pitch)))
+            with b.loop(vectors) as v:
+                at = b.mul(v, lanes)
+                unit = b.add(b.mul(s, blocks.width), at)
+                evaluation.vector_at(unit, at)

@@ -1,0 +1,111 @@
+"""The register tile: C[R, V·W] (+)= A[R, K] · P[K, V·W], with every sum in a register.
+
+Letters: R rows and V vectors of W lanes of the tile, K the length of the sums, P a panel: K rows
+of V vectors, one after the other. A is read number by number in one of two orders:
+"rows", a[index[r]·lda + k], where a row of the tile is any row in memory (x Wᵀ, h Uᵀ, dG W), or
+"columns", a[k·lda + r], where a row of the tile is a column in memory (dGᵀ x).
+
+Few rows leave the multiply-adders waiting for each other; those tiles keep several sets of
+accumulators, set s taking every k ≡ s, and add them up at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gatework.backends.cpu.ir import Builder, Index, Module, Value, Vector
+
+LATENT = 12  # independent multiply-adds that keep two units of latency 4 busy, with some margin
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One variant of the tile."""
+
+    vector: Vector
+    rows: int
+    vectors: int
+    by_rows: bool = True
+
+    @property
+    def name(self) -> str:
+        """The name of the function that computes it."""
+        order = "rows" if self.by_rows else "columns"
+        return f"tile_{order}_{self.rows}x{self.vectors}"
+
+    @property
+    def sets(self) -> int:
+        """Sets of accumulators."""
+        return max(1, min(4, LATENT // (self.rows * self.vectors)))
+
+    def write(self, module: Module) -> None:
+        """Write the function; `add` says whether to add to what C holds already."""
+        params = [("ptr", "c"), ("i64", "ldc"), ("ptr", "a"), ("i64", "lda"), ("ptr", "index"),
+                  ("ptr", "panel"), ("i64", "k"), ("i1", "add")]  # fmt: skip
+        with module.function(self.name, params) as (b, (c, ldc, a, lda, index, panel, k, add)):
+            sums = self._start(b, c, ldc, add)
+            rows = self._rows(b, a, lda, index)
+            whole = b.mul(b.div(k, self.sets), self.sets)
+            with b.loop(whole, step=self.sets) as i:
+                for s, accumulators in enumerate(sums):
+                    self._accumulate(b, accumulators, rows, lda, panel, b.add(i, s))
+            if self.sets > 1:
+                with b.loop(k, start=whole) as i:
+                    self._accumulate(b, sums[0], rows, lda, panel, i)
+            self._finish(b, sums, c, ldc)
+
+    def _start(self, b: Builder, c: Value, ldc: Value, add: Value) -> list[list[list[Value]]]:
+        """Accumulators [set][row][vector]; the first set starts from C where it is added to."""
+        sums = [
+            [[b.slot(self.vector.type) for _ in range(self.vectors)] for _ in range(self.rows)]
+            for _ in range(self.sets)
+        ]
+        for row in (row for one in sums for row in one):
+            for slot in row:
+                b.store(self.vector.const(0), slot, align=64)
+        with b.when(add):
+            for r, row in enumerate(sums[0]):
+                for v, slot in enumerate(row):
+                    b.store(b.load(self._c(b, c, ldc, r, v), self.vector.type), slot, align=64)
+        return sums
+
+    def _rows(self, b: Builder, a: Value, lda: Value, index: Value) -> list[Value]:
+        """Where each row of A starts."""
+        if not self.by_rows:
+            return [b.at(a, self.vector.element, r) for r in range(self.rows)]
+        at = [b.load(b.at(index, "i64", r), "i64", align=8) for r in range(self.rows)]
+        return [b.at(a, self.vector.element, b.mul(i, lda)) for i in at]
+
+    def _accumulate(
+        self,
+        b: Builder,
+        sums: list[list[Value]],
+        rows: list[Value],
+        lda: Value,
+        panel: Value,
+        k: Index,
+    ) -> None:
+        element, width = self.vector.element, self.vectors * self.vector.lanes
+        weights = b.at(panel, element, b.mul(k, width))
+        loaded = [
+            b.load(b.at(weights, element, v * self.vector.lanes), self.vector.type)
+            for v in range(self.vectors)
+        ]
+        for row, start in zip(sums, rows, strict=True):
+            address = b.at(start, element, k if self.by_rows else b.mul(lda, k))
+            number = b.broadcast(b.load(address, element), self.vector)
+            for slot, w in zip(row, loaded, strict=True):
+                old = b.load(slot, self.vector.type, align=64)
+                b.store(b.fma(number, w, old), slot, align=64)
+
+    def _finish(self, b: Builder, sums: list[list[list[Value]]], c: Value, ldc: Value) -> None:
+        for r in range(self.rows):
+            for v in range(self.vectors):
+                total = b.load(sums[0][r][v], self.vector.type, align=64)
+                for more in sums[1:]:
+                    total = b.fadd(total, b.load(more[r][v], self.vector.type, align=64))
+                b.store(total, self._c(b, c, ldc, r, v))
+
+    def _c(self, b: Builder, c: Value, ldc: Value, row: int, vector: int) -> Value:
+        element = self.vector.element
+        return b.at(b.at(c, element, b.mul(ldc, row)), element, vector * self.vector.lanes)

@@ -1,0 +1,32 @@
+"""Every test of this folder sees fresh memory full of NaN, and any number of threads."""
+
+import pytest
+import torch
+
+from gatework.backends.cpu import invocation
+
+
+@pytest.fixture(autouse=True)
+def _poisoned_memory(monkeypatch):
+    """torch.empty gives NaN, so that whatever was not written shows."""
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    workspace = invocation.workspace
+
+    def poisoned(elements, dtype):
+        memory = workspace(elements, dtype)
+        memory[: memory.numel() // 8 * 8].view(torch.float64).fill_(torch.nan)
+        return memory
+
+    monkeypatch.setattr(invocation, "workspace", poisoned)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    """The number of threads that torch may use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)

@@ -1,14 +1,30 @@
 """Gatework: write the gates once."""
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING
+from typing import Any as _Any
 
-from gatework import cells, nn
-from gatework.backends import use_backend
+from gatework import cells
 from gatework.compiler.explanation import explain
 from gatework.lang import *  # noqa: F403 - the words of the language are public names
 from gatework.lang import __all__ as _language
 from gatework.lang.equivalence import equivalent
 
+if TYPE_CHECKING:
+    from gatework import lens, nn
+    from gatework.backends import use_backend
+
 __version__ = _version("gatework")
 
-__all__ = ["__version__", "cells", "equivalent", "explain", "nn", "use_backend", *_language]  # noqa: PLE0604
+__all__ = ["__version__", "cells", "equivalent", "explain", "lens", "nn", "use_backend", *_language]
+
+_NEED_TORCH = {"lens": "gatework.lens", "nn": "gatework.nn", "use_backend": "gatework.backends"}
+
+
+def __getattr__(name: str) -> _Any:
+    """Load what needs torch when it is first asked for, so that the rest starts at once."""
+    if name not in _NEED_TORCH:
+        raise AttributeError(f"module 'gatework' has no attribute {name!r}")
+    module = _import_module(_NEED_TORCH[name])
+    return getattr(module, name, module)

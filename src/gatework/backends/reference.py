@@ -95,6 +95,7 @@ class _Run:
         self.sequences.update(written)
         deferred = {n: v for n, v in self.plan.deferred.items() if n not in self.call.skip}
         late = {n: self.masked(s) for n, s in self.over_all_steps(deferred).items()}
+        self.sequences.update(late)
         return Result({**written, **late}, states, self.gradients())
 
     def loop(self) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
@@ -164,7 +165,7 @@ class _Run:
             sequence = self.sequences[node.name]
             return sequence if t is None else sequence[t]
         if isinstance(node, Const):
-            return self.like.new_full((), node.value)
+            return self.like.new_full((self.call.sizes[node.size],), node.value)
         if isinstance(node, Count):
             return self.like.new_full((), self.call.sizes[node.of])
         args = [self.known(a, known, t) for a in node.args]
@@ -193,7 +194,8 @@ class _Run:
             name, block = block_of(c.matrix)
             if name not in self.call.skip:
                 left, right = (self.sequences[s].flatten(0, 1) for s in (c.left, c.right))
-                blocks.setdefault(name, {})[block] = left.T @ right
+                parts = blocks.setdefault(name, {})
+                parts[block] = parts.get(block, 0) + left.T @ right
         for s in self.recurrence.summations:
             name, block = block_of(s.parameter)
             if name not in self.call.skip:

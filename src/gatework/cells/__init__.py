@@ -1,24 +1,114 @@
 """The catalogue: every cell as its equations, a file for each family."""
 
+from gatework.cells.antisymmetric_rnn import antisymmetric_rnn, gated_antisymmetric_rnn
+from gatework.cells.atr import atr
+from gatework.cells.bistable_recurrent_cell import brc, nbrc
+from gatework.cells.caru import caru
+from gatework.cells.cfn import cfn
+from gatework.cells.fastrnn import fastgrnn, fastrnn
 from gatework.cells.gru import gru, gru_reset_before
+from gatework.cells.indrnn import indrnn, indy_gru, indy_lstm
+from gatework.cells.janet import janet
+from gatework.cells.joint_layer_norm import dreamer_gru, layer_norm_lstm_joint
+from gatework.cells.layer_norm_gru import layer_norm_gru
 from gatework.cells.layer_norm_lstm import layer_norm_lstm
-from gatework.cells.lstm import lstm, projected_lstm
+from gatework.cells.lem import lem
+from gatework.cells.light_gru import lightru, ligru
+from gatework.cells.lstm import coupled_gate_lstm, lstm, original_lstm, projected_lstm
+from gatework.cells.memory_controller_lstm import memory_controller_lstm
+from gatework.cells.mgu import mgu
+from gatework.cells.min_rnn import min_gru, min_lstm
+from gatework.cells.minimal_rnn import minimal_rnn
+from gatework.cells.miru import miru1, miru2
 from gatework.cells.multiplicative_lstm import multiplicative_lstm
+from gatework.cells.mut import mut1, mut2, mut3
+from gatework.cells.nas import nas
+from gatework.cells.oscillatory_rnn import cornn, unicornn
 from gatework.cells.peephole_lstm import peephole_lstm
-from gatework.cells.rnn import rnn, rnn_relu
+from gatework.cells.qrnn import qrnn
+from gatework.cells.ran import ran
+from gatework.cells.recurrent_highway_network import rhn
+from gatework.cells.residual_lstm import residual_lstm
+from gatework.cells.rg_lru import rg_lru
+from gatework.cells.rnn import irnn, leaky_rnn, rnn, rnn_relu
+from gatework.cells.scrn import scrn
+from gatework.cells.sgrn import sgrn
+from gatework.cells.sgu import dsgu, sgu
+from gatework.cells.slstm import slstm
+from gatework.cells.sru import sru
+from gatework.cells.star import star
+from gatework.cells.strongly_typed import t_gru, t_lstm, t_rnn
+from gatework.cells.tau_gru import tau_gru
+from gatework.cells.ugrnn import intersection_rnn, ugrnn
+from gatework.cells.working_memory_lstm import working_memory_lstm
 from gatework.lang.cell import Cell
 
 __all__ = [
+    "antisymmetric_rnn",
+    "atr",
+    "brc",
+    "caru",
     "catalogue",
+    "cfn",
+    "cornn",
+    "coupled_gate_lstm",
+    "dreamer_gru",
+    "dsgu",
+    "fastgrnn",
+    "fastrnn",
+    "gated_antisymmetric_rnn",
     "gru",
     "gru_reset_before",
+    "indrnn",
+    "indy_gru",
+    "indy_lstm",
+    "intersection_rnn",
+    "irnn",
+    "janet",
+    "layer_norm_gru",
     "layer_norm_lstm",
+    "layer_norm_lstm_joint",
+    "leaky_rnn",
+    "lem",
+    "lightru",
+    "ligru",
     "lstm",
+    "memory_controller_lstm",
+    "mgu",
+    "min_gru",
+    "min_lstm",
+    "minimal_rnn",
+    "miru1",
+    "miru2",
     "multiplicative_lstm",
+    "mut1",
+    "mut2",
+    "mut3",
+    "nas",
+    "nbrc",
+    "original_lstm",
     "peephole_lstm",
     "projected_lstm",
+    "qrnn",
+    "ran",
+    "residual_lstm",
+    "rg_lru",
+    "rhn",
     "rnn",
     "rnn_relu",
+    "scrn",
+    "sgrn",
+    "sgu",
+    "slstm",
+    "sru",
+    "star",
+    "t_gru",
+    "t_lstm",
+    "t_rnn",
+    "tau_gru",
+    "ugrnn",
+    "unicornn",
+    "working_memory_lstm",
 ]
 
 

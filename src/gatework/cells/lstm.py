@@ -26,3 +26,27 @@ def projected_lstm(x, h, c):
     o = sigmoid(linear("o", x, h))
     c = f * c + i * g
     return linear("r", o * tanh(c), bias=False, size="proj_size", group="hr"), c
+
+
+@cell
+def original_lstm(x, h, c):
+    """LSTM of 1997: no forget gate, so the memory only adds up (Hochreiter & Schmidhuber 1997).
+
+    Written with tanh. The paper's squashing functions, 2 tanh(v/2) of the candidate and tanh(c/2)
+    of the memory, are the same cell with weights of the candidate and memory of twice the size.
+    """
+    i = sigmoid(linear("i", x, h))
+    g = tanh(linear("g", x, h))
+    o = sigmoid(linear("o", x, h))
+    c = c + i * g
+    return o * tanh(c), c
+
+
+@cell
+def coupled_gate_lstm(x, h, c):
+    """CIFG: what is forgotten makes room for what enters, f = 1 - i (Greff et al. 2017)."""
+    i = sigmoid(linear("i", x, h))
+    g = tanh(linear("g", x, h))
+    o = sigmoid(linear("o", x, h))
+    c = (1 - i) * c + i * g
+    return o * tanh(c), c

@@ -13,3 +13,19 @@ def rnn(x, h):
 def rnn_relu(x, h):
     """Vanilla RNN with a rectifier (Le et al. 2015)."""
     return relu(linear("h", x, h))
+
+
+@cell
+def irnn(x, h):
+    """IRNN: the RNN with a rectifier whose U starts as the identity (Le, Jaitly & Hinton 2015).
+
+    The equations say nothing of the start: set weight_hh to the identity and the biases to zero.
+    """
+    return relu(linear("h", x, h))
+
+
+@cell
+def leaky_rnn(x, h, *, alpha=0.1):
+    """Leaky integrator units, the continuous-time RNN in steps of alpha (Jaeger et al. 2007)."""
+    n = tanh(linear("n", x, h))
+    return (1 - alpha) * h + alpha * n

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 
 from gatework.compiler.recurrence import Contraction, Recurrence, Summation
 from gatework.lang.expressions import (
@@ -158,7 +159,10 @@ class _Outputs:
 
     def name_of(self, value: Expr, wish: str) -> str:
         """The name under which a gradient is written."""
-        name = self.names.setdefault(value, wish)
+        if value not in self.names:
+            taken = [name for name in self.values if name.split("#")[0] == wish]
+            self.names[value] = f"{wish}#{len(taken)}" if taken else wish
+        name = self.names[value]
         self.values[name] = value
         return name
 
@@ -245,6 +249,7 @@ class Kept:
         self.names: dict[Expr, str] = {}  # kept value -> name
         self.operands: set[Expr] = set()  # what products read
         self.raw: dict[Expr, bool] = {}
+        self.numbers = count()  # a spared value's number is not given again
 
     def sequences(self) -> tuple[Symbol, ...]:
         """Everything the backward step may read, as sequences."""
@@ -321,9 +326,14 @@ class Kept:
 
     def _name(self, node: Expr) -> str:
         if isinstance(node, Symbol):
-            return f"previous_{node.name}"
-        known = self.new.get(node) or self.outputs.get(node) or self.forward.labels.get(node)
-        return known or f"kept{len(self.names)}"
+            wish = f"previous_{node.name}"
+        else:
+            wish = self.new.get(node) or self.outputs.get(node) or self.forward.labels.get(node, "")
+        others = {n for n, v in self.forward.outputs.items() if v is not node}
+        taken = {s.name for s in self.forward.sequences} | {*others, *self.names.values()}
+        while not wish or wish in taken or wish.startswith(adjoint("")):
+            wish = f"kept{next(self.numbers)}"
+        return wish
 
 
 def _is_cheap(node: Expr) -> bool:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
-from gatework.lang.cell import Cell
-from gatework.lang.expressions import Apply, Expr, Product, postorder
-from gatework.lang.printing import definitions, equations, text
+from gatework.lang.cell import Cell, check_known
+from gatework.lang.expressions import Apply, Product, postorder
+from gatework.lang.printing import definitions, equations, text, used_often
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,14 @@ def explain(cell: Cell, input_size: int = 128, hidden_size: int = 128, **sizes: 
     Example:
         >>> from gatework import cells, explain
         >>> print("\\n".join(explain(cells.rnn).equations))
-        h' = tanh(W_ih[h]·x + bias_ih.h + (W_hh[h]·h + bias_hh.h))
+        h' = tanh(W_ih[h]·x + bias_ih.h + W_hh[h]·h + bias_hh.h)
     """
     if not isinstance(cell, Cell):
         raise TypeError(f"explain expects a cell, made by gatework.cell; got {type(cell).__name__}")
+    check_known("size", sizes, cell.size_names(), f"cell {cell.name!r}")
+    for name, value in {"input_size": input_size, "hidden_size": hidden_size, **sizes}.items():
+        if not isinstance(value, int) or value <= 0:
+            raise ValueError(f"{name} should be a positive int, got {value!r}")
     others = {n: max(1, hidden_size // 2) for n in cell.size_names()}
     known = {"1": 1, "input": input_size, "hidden": hidden_size, **others, **sizes}
     made = program(cell)
@@ -85,7 +89,7 @@ def _indented(lines: Iterable[str]) -> str:
 def _backward(recurrence: Recurrence) -> list[str]:
     """The backward step, with a name for what is used more than once, and the sums after it."""
     named = dict(recurrence.outputs)
-    shared = _used_often(recurrence.results(), set(named.values()))
+    shared = used_often(recurrence.results(), set(named.values()))
     pairs = [(f"v{k}", node) for k, node in enumerate(shared)]
     after = {
         f"{s.name}'": v for s, v in zip(recurrence.states, recurrence.next_states, strict=True)
@@ -98,29 +102,23 @@ def _backward(recurrence: Recurrence) -> list[str]:
     return lines + [f"d_{s.parameter.name} = Σ {s.sequence}" for s in recurrence.summations]
 
 
-def _used_often(roots: tuple[Expr, ...], named: set[Expr]) -> list[Expr]:
-    """What is computed from something and used more than once, in order."""
-    order = list(postorder(roots))
-    uses: dict[Expr, int] = {}
-    for node in order:
-        for a in node.args:
-            uses[a] = uses.get(a, 0) + 1
-    return [n for n in order if n.args and uses.get(n, 0) > 1 and n not in named]
-
-
 # ---- plan --------------------------------------------------------------------------------------
 
 
 def _plans(made: Program) -> list[str]:
     derivative = made.derivative
-    named = {*made.cell.names.values(), *made.cell.states}
+    named = {v: n for n, v in made.cell.names.items() if v.args}
     kept = {n: derivative.forward.outputs[n] for n in derivative.kept}
-    unnamed = [f"  {n} = {text(v)}" for n, v in kept.items() if v not in named]
+    unnamed = [(n, v) for n, v in kept.items() if v not in named and v not in made.cell.states]
+    known = {**named, **{v: n for n, v in unnamed}}
     return [
         "forward",
         *(f"  {line}" for line in describe(made.forward)),
         f"  kept for the backward pass: {', '.join(kept)}",
-        *(f"  {line}" for line in unnamed),
+        *(
+            f"    {n} = {text(v, {k: m for k, m in known.items() if k is not v})}"
+            for n, v in unnamed
+        ),
         "backward",
         *(f"  {line}" for line in describe(made.backward)),
     ]
@@ -132,9 +130,10 @@ def describe(plan: Plan) -> list[str]:
     names = {v: n for n, v in plan.written.items() if v.args}
     stages = []
     for k, stage in enumerate(plan.stages, 1):
-        wide = [text(n, names) for n in (*stage.products, *stage.reductions)]
-        work = f"{', '.join(wide)}; then " if wide else ""
-        stages.append(f"stage {k} of {len(plan.stages)}: {work}{len(stage.values)} pointwise")
+        work = [text(n, names) for n in stage.products]
+        work += [f"{len(stage.reductions)} reductions"] if stage.reductions else []
+        work += [f"{len(stage.values)} pointwise"] if stage.values else []
+        stages.append(f"stage {k} of {len(plan.stages)}: {', '.join(work)}")
     after = [f"after the loop: {n} = {text(v)}" for n, v in plan.deferred.items()]
     recurrence = plan.recurrence
     sums = len(recurrence.contractions), len(recurrence.summations)

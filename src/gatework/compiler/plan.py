@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.expressions import (
@@ -102,7 +103,9 @@ def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
     free = [n for n in order if n not in bound and n in worth and _reads_sequence(n)]
     used_inside = {a for n in order if n in bound for a in n.args} | set(roots)
     chosen = [n for n in free if n in used_inside]
-    return {f"hoisted{k}": node for k, node in enumerate(chosen)}
+    taken = {s.name for s in recurrence.sequences} | set(recurrence.outputs)
+    names = (n for k in count() if (n := f"hoisted{k}") not in taken)
+    return dict(zip(names, chosen, strict=False))
 
 
 def _reads_sequence(value: Expr) -> bool:

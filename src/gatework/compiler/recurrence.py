@@ -27,6 +27,7 @@ class Contraction:
     """The gradient of one matrix: Σ over steps and sequences of left ⊗ right, [rows, cols].
 
     `left` names a written sequence of the matrix's rows, `right` a read or written one of its cols.
+    Several contractions may name the same matrix; its gradient is their sum.
     """
 
     matrix: Matrix

@@ -7,7 +7,8 @@ forms are matched atom by atom while one renaming of the parameters is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gatework.lang.cell import Cell
@@ -23,22 +24,28 @@ from gatework.lang.expressions import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Atom:
-    """What a polynomial is made of.
+    """What a polynomial is made of. Equal atoms are one object, so identity is equality.
 
-    `kind` says what it is, `name` is a name that may be renamed ("" when it has none), `args` are
-    the polynomials it is a function of.
+    Attributes:
+        kind: What it is.
+        name: A name that may be renamed; "" when it has none.
+        args: The polynomials it is a function of.
+        shape: A digest of all of that without names: only atoms of one shape can match.
+        order: The how-manieth atom it is, to sort atoms by.
     """
 
     kind: str
-    name: str = ""
-    args: tuple[Polynomial, ...] = ()
+    name: str
+    args: tuple[Polynomial, ...]
+    shape: str
+    order: int
 
 
 Monomial = tuple[Atom, ...]  # a product of atoms, in a fixed order
 Polynomial = tuple[tuple[Monomial, float], ...]  # monomials with their factors, in a fixed order
-Renaming = Mapping[str, str]
+Renaming = Mapping[str | Atom, str | Atom]  # names, and the atoms that match under them
 
 _LARGEST = 2000  # monomials; a larger product is kept as it is written
 _EVEN_ORDER = {"minimum", "maximum"}  # functions whose arguments may be swapped
@@ -64,69 +71,93 @@ def equivalent(a: Cell, b: Cell) -> bool:
     """
     if [s.size for s in (a.input, *a.states)] != [s.size for s in (b.input, *b.states)]:
         return False
-    pairs = list(zip(_normal_forms(a), _normal_forms(b), strict=True))
+    forms = _Forms()
+    pairs = list(zip(forms.of(a), forms.of(b), strict=True))
     return any(True for _ in _match_all(pairs, {}))
 
 
 # ---- normal form -------------------------------------------------------------------------------
 
 
-def _normal_forms(cell: Cell) -> list[Polynomial]:
-    """The normal form of each new state."""
-    places: dict[Expr, str] = {s: f"row {k}" for k, s in enumerate((cell.input, *cell.states))}
-    chances = {n.symbol: n.probability for n in cell.noises}
-    forms: dict[Expr, Polynomial] = {}
-    for node in postorder(cell.next_states):
-        if node in places:
-            forms[node] = _single(Atom(places[node]))
-        elif isinstance(node, Symbol) and node in chances:
-            forms[node] = _single(Atom(f"noise {node.role} {chances[node]}", node.name))
-        else:
-            forms[node] = _normal(node, tuple(forms[a] for a in node.args))
-    return [forms[s] for s in cell.next_states]
+class _Forms:
+    """Normal forms that share their atoms."""
+
+    def __init__(self) -> None:
+        self.atoms: dict[tuple[str, str, tuple[Polynomial, ...]], Atom] = {}
+
+    def of(self, cell: Cell) -> list[Polynomial]:
+        """The normal form of each new state."""
+        places: dict[Expr, str] = {s: f"row {k}" for k, s in enumerate((cell.input, *cell.states))}
+        chances = {n.symbol: n.probability for n in cell.noises}
+        forms: dict[Expr, Polynomial] = {}
+        for node in postorder(cell.next_states):
+            if node in places:
+                forms[node] = self.atom(places[node])
+            elif isinstance(node, Symbol) and node in chances:
+                forms[node] = self.atom(f"noise {node.role} {chances[node]}", node.name)
+            else:
+                forms[node] = self.normal(node, tuple(forms[a] for a in node.args))
+        return [forms[s] for s in cell.next_states]
+
+    def atom(self, kind: str, name: str = "", args: tuple[Polynomial, ...] = ()) -> Polynomial:
+        """One atom as a polynomial."""
+        key = kind, name, args
+        if key not in self.atoms:
+            shape = _digest([kind, *(_shape_of(a) for a in args)])
+            self.atoms[key] = Atom(kind, name, args, shape, len(self.atoms))
+        return (((self.atoms[key],), 1.0),)
+
+    def normal(self, node: Expr, args: tuple[Polynomial, ...]) -> Polynomial:
+        """The normal form of a value whose arguments have these."""
+        if isinstance(node, Const):
+            return _collected({(): node.value})
+        if isinstance(node, Count):
+            return self.atom(f"count {node.of}")
+        if isinstance(node, Symbol):
+            return self.atom(f"parameter {node.size}", f"vector {node.name}")
+        if isinstance(node, Product):
+            mark = "transposed " if node.transposed else ""
+            kind = f"{mark}product {node.matrix.rows} {node.matrix.cols}"
+            return self.atom(kind, f"matrix {node.matrix.group}.{node.matrix.gate}", args)
+        if isinstance(node, Reduce):
+            return self.atom(f"{node.function} over {node.args[0].size}", "", args)
+        assert isinstance(node, Apply)
+        return self.function(node.function, args)
+
+    def function(self, function: str, args: tuple[Polynomial, ...]) -> Polynomial:
+        """The normal form of a pointwise function."""
+        if function == "add":
+            return _sum(args[0], args[1])
+        if function == "sub":
+            return _sum(args[0], _scaled(args[1], -1.0))
+        if function == "neg":
+            return _scaled(args[0], -1.0)
+        if function == "mul" and len(args[0]) * len(args[1]) <= _LARGEST:
+            return _times(args[0], args[1])
+        if function == "div":
+            return _times(args[0], self.atom("inverse", "", (args[1],)))
+        if function == "pow" and args[1] == _collected({(): 2.0}):
+            return _times(args[0], args[0])
+        if function in _EVEN_ORDER:
+            args = tuple(sorted(args, key=_shape_of))
+        return self.atom(function, "", args)
 
 
-def _normal(node: Expr, args: tuple[Polynomial, ...]) -> Polynomial:
-    if isinstance(node, Const):
-        return _collected({(): node.value})
-    if isinstance(node, Count):
-        return _single(Atom(f"count {node.of}"))
-    if isinstance(node, Symbol):
-        return _single(Atom(f"parameter {node.size}", f"vector {node.name}"))
-    if isinstance(node, Product):
-        kind = f"product {node.matrix.rows} {node.matrix.cols}"
-        return _single(Atom(kind, f"matrix {node.matrix.group}.{node.matrix.gate}", args))
-    if isinstance(node, Reduce):
-        return _single(Atom(f"{node.function} over {node.args[0].size}", "", args))
-    assert isinstance(node, Apply)
-    return _normal_function(node.function, args)
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _normal_function(function: str, args: tuple[Polynomial, ...]) -> Polynomial:
-    if function == "add":
-        return _sum(args[0], args[1])
-    if function == "sub":
-        return _sum(args[0], _scaled(args[1], -1.0))
-    if function == "neg":
-        return _scaled(args[0], -1.0)
-    if function == "mul" and len(args[0]) * len(args[1]) <= _LARGEST:
-        return _times(args[0], args[1])
-    if function == "div":
-        return _times(args[0], _single(Atom("inverse", "", (args[1],))))
-    if function == "pow" and args[1] == _collected({(): 2.0}):
-        return _times(args[0], args[0])
-    if function in _EVEN_ORDER:
-        args = tuple(sorted(args, key=_shape_of))
-    return _single(Atom(function, "", args))
+def _monomial_shape(monomial: Monomial) -> str:
+    return "·".join(sorted(a.shape for a in monomial))
 
 
-def _single(atom: Atom) -> Polynomial:
-    return (((atom,), 1.0),)
+def _shape_of(polynomial: Polynomial) -> str:
+    return _digest(sorted(f"{c:.17g}·{_monomial_shape(m)}" for m, c in polynomial))
 
 
 def _collected(terms: Mapping[Monomial, float]) -> Polynomial:
     kept = ((m, c) for m, c in terms.items() if c != 0)
-    return tuple(sorted(kept, key=lambda term: (_monomial_shape(term[0]), term[1])))
+    return tuple(sorted(kept, key=lambda term: ([a.order for a in term[0]], term[1])))
 
 
 def _sum(a: Polynomial, b: Polynomial) -> Polynomial:
@@ -144,26 +175,9 @@ def _times(a: Polynomial, b: Polynomial) -> Polynomial:
     terms: dict[Monomial, float] = {}
     for left, x in a:
         for right, y in b:
-            monomial = tuple(sorted(left + right, key=_atom_key))
+            monomial = tuple(sorted(left + right, key=lambda atom: atom.order))
             terms[monomial] = terms.get(monomial, 0.0) + x * y
     return _collected(terms)
-
-
-def _atom_key(atom: Atom) -> tuple[str, str]:
-    return _atom_shape(atom), repr(atom)
-
-
-def _atom_shape(atom: Atom) -> str:
-    """The atom without the names of its parameters: equal shapes are candidates to match."""
-    return f"{atom.kind}({','.join(_shape_of(a) for a in atom.args)})"
-
-
-def _monomial_shape(monomial: Monomial) -> str:
-    return "·".join(sorted(_atom_shape(a) for a in monomial))
-
-
-def _shape_of(polynomial: Polynomial) -> str:
-    return "+".join(sorted(f"{c:.17g}·{_monomial_shape(m)}" for m, c in polynomial))
 
 
 # ---- matching: every way in which one form is the other under a renaming -------------------------
@@ -201,21 +215,29 @@ def _match_atoms(a: Monomial, b: Monomial, names: Renaming) -> Iterator[Renaming
         return
     first, rest = a[0], a[1:]
     for k, other in enumerate(b):
-        if _atom_shape(first) == _atom_shape(other):
-            renamed = _renamed(first.name, other.name, names)
-            if renamed is not None:
-                for extended in _match_arguments(first, other, renamed):
-                    yield from _match_atoms(rest, b[:k] + b[k + 1 :], extended)
+        for extended in _match_atom(first, other, names):
+            yield from _match_atoms(rest, b[:k] + b[k + 1 :], extended)
 
 
-def _match_arguments(a: Atom, b: Atom, names: Renaming) -> Iterator[Renaming]:
-    yield from _match_all(list(zip(a.args, b.args, strict=True)), names)
-    if a.kind in _EVEN_ORDER:
-        yield from _match_all(list(zip(a.args, b.args[::-1], strict=True)), names)
+def _match_atom(a: Atom, b: Atom, names: Renaming) -> Iterator[Renaming]:
+    if a.shape != b.shape:
+        return
+    if a in names:  # under one renaming an atom is one other atom
+        if names[a] is b:
+            yield names
+        return
+    renamed = _renamed(a.name, b.name, names)
+    if renamed is None:
+        return
+    for args in (b.args, b.args[::-1]) if a.kind in _EVEN_ORDER else (b.args,):
+        for extended in _match_all(list(zip(a.args, args, strict=True)), renamed):
+            yield {**extended, a: b}
 
 
 def _renamed(a: str, b: str, names: Renaming) -> Renaming | None:
     """The renaming extended by a → b, or None when it contradicts what is renamed already."""
+    if not a and not b:
+        return names
     if a in names or b in names.values():
         return names if names.get(a) == b else None
     return {**names, a: b}

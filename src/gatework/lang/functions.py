@@ -25,7 +25,8 @@ class Function:
 
 
 def _sigmoid(v: float) -> float:
-    return 0.5 * (1 + math.tanh(0.5 * v))
+    e = math.exp(-abs(v))
+    return (1 if v >= 0 else e) / (1 + e)
 
 
 def _softplus(v: float) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import count
 from typing import ClassVar
 
 from gatework.lang.cell import Cell
@@ -63,12 +65,20 @@ class LaTeX(Text):
     }
 
     def symbol(self, name: str) -> str:
-        """A row by its name: the part before `_` is the letter, the rest its index."""
+        """A row by its name: a letter with its number, b^{group}_{gate}, or the whole name."""
         if name.endswith("'"):
             return f"{self.symbol(name[:-1])}_t"
-        stem, _, index = name.replace(".", "_").partition("_")
-        letter = stem if len(stem) == 1 else rf"\mathrm{{{stem}}}"
-        return f"{letter}_{{{index.replace('_', ' ')}}}" if index else letter
+        stem, _, block = name.partition(".")
+        if stem.startswith("bias_") and block:
+            return f"b^{{{stem.removeprefix('bias_')}}}_{{{block}}}"
+        if len(name) == 1 or name[1:].isdigit():
+            return f"{name[0]}_{{{name[1:]}}}" if name[1:] else name
+        return rf"\mathrm{{{name.replace('_', chr(92) + '_')}}}"
+
+    def const(self, value: float) -> str:
+        """A number."""
+        mantissa, _, exponent = f"{value:g}".partition("e")
+        return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
 
     def product(self, node: Product, row: str) -> str:
         """A matrix times a row."""
@@ -77,6 +87,8 @@ class LaTeX(Text):
 
     def call(self, function: str, args: list[str]) -> str:
         """A function of its arguments."""
+        if function == "count":
+            return f"n_{{{args[0]}}}"
         name = {
             "sigmoid": r"\sigma",
             "sum": r"\textstyle\sum",
@@ -136,33 +148,47 @@ def _wrapped(part: tuple[str, int], level: int) -> str:
 
 
 def equations(cell: Cell, *, as_latex: bool = False) -> list[str]:
-    """The cell's equations, one a line: each named value, then the new states.
+    """The cell's equations, one a line, each after those it reads; the new states are h', c', ….
+
+    What is used more than once and has no name is called v0, v1, …
 
     Args:
         cell: The cell.
-        as_latex: Write LaTeX, with the names of the new states indexed by t.
+        as_latex: Write LaTeX, with the new states as h_t, c_t, ….
     """
     states = {f"{s.name}'": v for s, v in zip(cell.states, cell.next_states, strict=True)}
-    ordered = _in_order({**cell.gates(), **states})
-    return definitions(ordered, LaTeX() if as_latex else Text())
+    reached = set(postorder(cell.next_states))
+    gates = {n: v for n, v in cell.gates().items() if v in reached or not v.args}
+    shared = used_often(cell.next_states, {*gates.values(), *states.values()})
+    ordered = _in_order([*gates.items(), *(("", v) for v in shared), *states.items()])
+    numbers = count()
+    named = [(name or f"v{next(numbers)}", value) for name, value in ordered]
+    return definitions(named, LaTeX() if as_latex else Text())
+
+
+def used_often(roots: Iterable[Expr], named: Container[Expr]) -> list[Expr]:
+    """What is computed from something, used more than once and not named, in order."""
+    order = list(postorder(roots))
+    uses = Counter(a for node in order for a in node.args)
+    return [n for n in order if n.args and uses[n] > 1 and n not in named]
 
 
 def definitions(lines: Iterable[tuple[str, Expr]], style: Text | None = None) -> list[str]:
-    """`name = expression` for each pair, with earlier and shared names used in later lines."""
+    """`name = expression` for each pair; what one line defines, the others call by its name."""
     style = style or Text()
-    pairs = [(n, v) for n, v in lines]
+    pairs = list(lines)
     names: dict[Expr, str] = {}
     for name, value in pairs:
         if value.args:
             names.setdefault(value, name)
     written = []
     for name, value in pairs:
-        others = {v: n for v, n in names.items() if v is not value}
+        others = {v: n for v, n in names.items() if n != name}
         written.append(f"{style.symbol(name)} = {_write(value, style, others)[0]}")
     return written
 
 
-def _in_order(named: Mapping[str, Expr]) -> list[tuple[str, Expr]]:
+def _in_order(named: Sequence[tuple[str, Expr]]) -> list[tuple[str, Expr]]:
     """Named values, each after those it is computed from."""
-    position = {node: k for k, node in enumerate(postorder(named.values()))}
-    return sorted(named.items(), key=lambda item: position[item[1]])
+    position = {node: k for k, node in enumerate(postorder(v for _, v in named))}
+    return sorted(named, key=lambda item: position[item[1]])

@@ -11,6 +11,7 @@ from typing import Any, Literal, overload
 from gatework.lang.cell import Cell, Noise, Parameter, check_known
 from gatework.lang.expressions import (
     SCALAR,
+    Apply,
     Expr,
     Matrix,
     Number,
@@ -31,12 +32,25 @@ class DefinitionError(ValueError):
     """A cell's function does something a cell cannot do; says in which line, and what to write."""
 
 
+class _GateError(ValueError):
+    """A fault of a gate that shows only when the whole cell is known."""
+
+    def __init__(self, gate: str, message: str) -> None:
+        super().__init__(message)
+        self.gate = gate
+
+
 @overload
 def cell(function: Callable[..., Any]) -> Cell: ...
 @overload
-def cell(*, sizes: Mapping[str, str]) -> Callable[[Callable[..., Any]], Cell]: ...
 def cell(
-    function: Callable[..., Any] | None = None, *, sizes: Mapping[str, str] | None = None
+    *, sizes: Mapping[str, str] | None = None, repeat: str | None = None
+) -> Callable[[Callable[..., Any]], Cell]: ...
+def cell(
+    function: Callable[..., Any] | None = None,
+    *,
+    sizes: Mapping[str, str] | None = None,
+    repeat: str | None = None,
 ) -> Cell | Callable[[Callable[..., Any]], Cell]:
     """Turn a function of the input and the previous states into a recurrent cell.
 
@@ -46,7 +60,10 @@ def cell(
     Args:
         function: The equations of one step.
         sizes: The name of the size of a state that has not the hidden size, such as
-            `{"h": "proj_size"}`; a layer then takes an argument of that name.
+            `{"h": "proj_size"}`; a layer then takes an argument of that name. The input's own
+            size is "input".
+        repeat: The name of the constant that says how many states a last argument `*past` stands
+            for: `past1`, `past2`, … For cells that look back several steps.
 
     Raises:
         DefinitionError: If the function does something a cell cannot do.
@@ -62,30 +79,63 @@ def cell(
         ['f', 'n']
     """
     if function is None:
-        return lambda f: _define(f, sizes or {})
-    return _define(function, sizes or {})
+        return lambda f: _define(f, sizes or {}, repeat)
+    return _define(function, sizes or {}, repeat)
 
 
-def _define(function: Callable[..., Any], sizes: Mapping[str, str]) -> Cell:
+def _define(function: Callable[..., Any], sizes: Mapping[str, str], repeat: str | None) -> Cell:
     arguments = inspect.signature(function).parameters.values()
     constants = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
-    rows = [a.name for a in arguments if a.kind is not a.KEYWORD_ONLY]
+    rows = [a.name for a in arguments if a.kind not in (a.KEYWORD_ONLY, a.VAR_POSITIONAL)]
+    star = next((a.name for a in arguments if a.kind is a.VAR_POSITIONAL), None)
     problem = _signature_problem(arguments, constants, rows, sizes)
+    problem = problem or _repeat_problem(star, repeat, constants)
     if problem:
         line = function.__code__.co_firstlineno
         raise DefinitionError(f"{function.__code__.co_filename}:{line}: {problem}")
 
     def trace(values: Mapping[str, Number]) -> Cell:
-        return Trace(function, rows, sizes, values).run(trace)
+        repeated = [f"{star}{k + 1}" for k in range(_times(repeat, values))]
+        return Trace(function, [*rows, *repeated], sizes, values).run(trace)
 
     return trace(constants)
+
+
+def _repeat_problem(
+    star: str | None, repeat: str | None, constants: Mapping[str, Any]
+) -> str | None:
+    if star is None and repeat is None:
+        return None
+    if star is None or repeat not in constants:
+        return (
+            "a cell takes the input and its states each by name; for a number of states, "
+            "name the constant that counts them: "
+            "@cell(repeat='delay') def my_cell(x, h, *past, delay=1)"
+        )
+    return None
+
+
+def _times(repeat: str | None, values: Mapping[str, Number]) -> int:
+    times = 0 if repeat is None else values[repeat]
+    if not isinstance(times, int) or times < (repeat is not None):
+        raise ValueError(f"{repeat} counts states, so it expects an int of 1 or more, got {times}")
+    return times
 
 
 def _signature_problem(
     arguments: Any, constants: Mapping[str, Any], rows: list[str], sizes: Mapping[str, str]
 ) -> str | None:
-    if len(rows) < 2 or any(a.kind in (a.VAR_POSITIONAL, a.VAR_KEYWORD) for a in arguments):
+    if len(rows) < 2 or any(a.kind is a.VAR_KEYWORD for a in arguments):
         return "a cell takes the input and at least one state, each by name: def my_cell(x, h)"
+    for argument in arguments:
+        if (
+            argument.kind is argument.POSITIONAL_OR_KEYWORD
+            and argument.default is not argument.empty
+        ):
+            return (
+                f"{argument.name!r} has a default, so it would be a state; "
+                f"a constant stands after a star: *, {argument.name}={argument.default!r}"
+            )
     for name, value in constants.items():
         if not isinstance(value, int | float):
             return f"the constant {name!r} needs a number as its default: {name}=0.1"
@@ -113,6 +163,7 @@ class Trace:
         self.names: dict[str, Expr] = {}
         self.observed: list[str] = []
         self.linears: dict[str, list[Expr]] = {}
+        self.lines: dict[str, int] = {}  # gate -> where it is first mapped
         self.groups: dict[str, Expr] = {}
         self.stacks: dict[str, list[tuple[str, str]]] = {}  # parameter -> blocks and their sizes
         self.vectors: dict[str, Parameter] = {}
@@ -134,12 +185,12 @@ class Trace:
         try:
             returned = self.function(self.input, *self.states, **self.constants)
             next_states = self.checked_states(returned)
+            self.finish_names(next_states)
         except Exception as error:
             raise DefinitionError(self.located(error)) from error
         finally:
             _current.reset(tokens[0])
             tracing.reset(tokens[1])
-        self.finish_names(next_states)
         return Cell(
             name=self.function.__name__,
             doc=inspect.getdoc(self.function) or "",
@@ -182,6 +233,8 @@ class Trace:
             if traceback.tb_frame.f_code is code:
                 line = traceback.tb_lineno
             traceback = traceback.tb_next
+        if isinstance(error, _GateError):
+            line = self.lines.get(error.gate, line)
         source = linecache.getline(code.co_filename, line).strip()
         message = f"{error}{_near_word(error)}"
         shown = f"\n    {source}" if source else ""
@@ -211,9 +264,10 @@ class Trace:
             known = [g for g, r in self.groups.items() if r is row]
             name = known[0] if known else f"{gate}h"
         if self.groups.setdefault(name, row) is not row:
+            which = "the earlier one" if isinstance(row, Symbol) else "this one"
             raise ValueError(
-                f"the group {name!r} already maps another value; name this one: "
-                f"linear({gate!r}, …, group='another')"
+                f"two values would be mapped in the group {name!r}; name the group of {which}: "
+                "linear(…, group='another')"
             )
         return name
 
@@ -240,10 +294,23 @@ class Trace:
     def add_linear(self, gate: str, value: Expr) -> None:
         """Remember what a gate's linear map gave, in case no activation follows."""
         self.linears.setdefault(gate, []).append(value)
+        self.lines.setdefault(gate, self._current_line())
+
+    def _current_line(self) -> int:
+        """The line of the cell's function that is being run."""
+        frame = inspect.currentframe()
+        while frame is not None and frame.f_code is not self.function.__code__:
+            frame = frame.f_back
+        return frame.f_lineno if frame else self.function.__code__.co_firstlineno
 
     def add_parameter(self, parameter: Parameter) -> Symbol:
         """Register a learned vector or scalar."""
         self.check_name(parameter.name, "a learned value")
+        if parameter.name.startswith(("d_", "pin_")):
+            raise ValueError(
+                f"names that begin with d_ and pin_ are the compiler's own; rename the learned "
+                f"value {parameter.name!r}"
+            )
         if parameter.name in self.vectors:
             raise ValueError(f"there are two learned values named {parameter.name!r}; rename one")
         self.vectors[parameter.name] = parameter
@@ -261,9 +328,11 @@ class Trace:
     # ---- names ---------------------------------------------------------------------------------
 
     def name(self, name: str, value: Expr) -> None:
-        """Give a value its name."""
+        """Give a value its name; what goes into an activation is `name.pre`."""
         if self.names.setdefault(name, value) is not value:
             raise ValueError(f"two values are named {name!r}; give one of them another name")
+        if isinstance(value, Apply) and len(value.args) == 1 and value.function != "neg":
+            self.names.setdefault(f"{name}.pre", value.args[0])
         self.observed.append(name)
 
     @staticmethod
@@ -302,17 +371,18 @@ class Trace:
                 self.names[gate] = values[0]
         for state, value in zip(self.states, next_states, strict=True):
             if self.names.setdefault(state.name, value) is not value:
-                raise DefinitionError(
-                    f"cell {self.function.__name__!r}: {state.name!r} names a gate and a state "
-                    "that are not the same value; give the gate another name"
-                )
+                message = "names a gate and a state that are not the same value; rename the gate"
+                raise _GateError(state.name, f"{state.name!r} {message}")
         read = set(postorder((*next_states, *(self.names[n] for n in self.observed))))
         used = {n.matrix.gate for n in read if isinstance(n, Product)}
         unused = [g for g in self.linears if g not in used]
         if unused:
-            raise DefinitionError(
-                f"cell {self.function.__name__!r}: the gate {unused[0]!r} is never used; "
-                "nothing the cell returns depends on it"
+            message = "is never used; nothing the cell returns depends on it"
+            raise _GateError(unused[0], f"the gate {unused[0]!r} {message}")
+        stacked = [name for name in self.vectors if name in self.stacks]
+        if stacked:
+            raise ValueError(
+                f"the learned value {stacked[0]!r} has the name of the stacked maps; rename it"
             )
 
     def parameters(self) -> tuple[Parameter, ...]:

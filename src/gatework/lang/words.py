@@ -28,7 +28,12 @@ Value = Expr | Number
 
 
 def linear(
-    gate: str, *values: Expr, bias: bool = True, size: str = "hidden", group: str | None = None
+    gate: str,
+    *values: Expr,
+    bias: bool = True,
+    size: str = "hidden",
+    group: str | None = None,
+    transposed: bool = False,
 ) -> Expr:
     """The affine map of a gate on each given value, each with its own weight: Σ Wᵥ v + bᵥ.
 
@@ -43,6 +48,8 @@ def linear(
         bias: Whether each map adds a learned bias.
         size: The name of the result's size.
         group: The name of the stacked parameter, for a value that is no input and no state.
+        transposed: Whether each weight is applied transposed, Wᵀ v + b: `linear("g", h)` and
+            `linear("g", h, transposed=True)` share one square weight.
 
     Example:
         >>> from gatework import cell, linear, tanh
@@ -56,11 +63,18 @@ def linear(
     trace.check_name(gate, "a gate")
     if not values:
         raise TypeError(f"linear({gate!r}) needs at least one value to map")
+    if len(set(values)) < len(values):
+        raise ValueError(f"linear({gate!r}) is given the same value twice; leave one out")
     total: Expr = const(0)
     for value in values:
         row = as_expr(value)
         name = trace.group_of(row, gate, group)
-        mapped = product(trace.matrix(Matrix(name, gate, size, row.size)), row)
+        if transposed and row.size != size:
+            raise ValueError(
+                f"linear({gate!r}, transposed=True) needs a square weight, but it maps the size "
+                f"{row.size!r} to {size!r}"
+            )
+        mapped = product(trace.matrix(Matrix(name, gate, size, row.size)), row, transposed)
         total = total + (mapped + trace.bias(name, gate, size) if bias else mapped)
     trace.add_linear(gate, total)
     return total
@@ -183,8 +197,13 @@ def logsigmoid(v: Expr) -> Expr:
 
 def elu(v: Expr, alpha: float = 1.0) -> Expr:
     """v where it is positive, α(eᵛ - 1) elsewhere."""
-    negative = alpha * apply("expm1", apply("minimum", v, 0))
+    negative = alpha * apply("expm1", where(v > 0, 0, v))
     return _activated(v, where(v > 0, v, negative))
+
+
+def hardsigmoid(v: Expr) -> Expr:
+    """v/6 + 1/2 held between 0 and 1: a sigmoid of straight lines."""
+    return _activated(v, clamp(v / 6 + 0.5, 0, 1))
 
 
 def leaky_relu(v: Expr, negative_slope: float = 0.01) -> Expr:
@@ -233,7 +252,7 @@ def mean(v: Expr) -> Expr:
 def softmax(v: Expr) -> Expr:
     """exp(v) / Σ exp(v) over the units, computed without overflow."""
     e = apply("exp", v - reduce("max", v))
-    return e / reduce("sum", e)
+    return _activated(v, e / reduce("sum", e))
 
 
 def layer_norm(v: Expr, name: str | None = None, *, eps: float = 1e-5) -> Expr:
@@ -290,6 +309,7 @@ __all__ = [
     "elu",
     "exp",
     "expm1",
+    "hardsigmoid",
     "layer_norm",
     "leaky_relu",
     "linear",

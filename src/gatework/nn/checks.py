@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatework.lang.cell import Cell
+
 
 def check_sizes(**sizes: Any) -> None:
     """Raise unless every size is a positive int."""
@@ -57,6 +59,31 @@ def check_extra_sizes(given: Mapping[str, int], names: Sequence[str], cell: str)
     check_sizes(**given)
 
 
+def check_layers(cell: Cell, layers: Sequence[Mapping[str, int]]) -> None:
+    """Raise unless the cell's input and states have sizes that the layers can give them.
+
+    Args:
+        cell: The cell of every layer.
+        layers: The numbers of units by name of size, for each layer; "input" is what it reads.
+    """
+    for layer, sizes in enumerate(layers):
+        got, expected = sizes["input"], sizes[cell.input.size]
+        if got != expected:
+            raise ValueError(
+                f"cell {cell.name!r} combines its input with values of the {cell.input.size} size "
+                f"unit by unit, so layer {layer} expects {expected} input features, got {got}; "
+                "map the input first, with torch.nn.Linear"
+            )
+        for state in cell.states:
+            first = layers[0][state.size]
+            if sizes[state.size] != first:
+                raise ValueError(
+                    f"the state {state.name!r} of cell {cell.name!r} has the input's size, which "
+                    f"is {first} in layer 0 and {sizes[state.size]} in layer {layer}, so one state "
+                    "cannot hold both; give the layers inputs of one size, or stack single layers"
+                )
+
+
 def check_input(layer: str, x: Any, dims: tuple[int, int]) -> None:
     """Raise unless the input is a tensor of one of two numbers of dimensions."""
     if not isinstance(x, Tensor):
@@ -77,6 +104,15 @@ def check_dtype(x: Tensor, weight: Tensor) -> None:
         raise RuntimeError(
             f"the input is on {x.device}, the weights on {weight.device}; "
             f"move one: input.to({str(weight.device)!r})"
+        )
+
+
+def check_steps(x: Tensor) -> None:
+    """Raise unless the input [T, B, I] has a step."""
+    if x.size(0) == 0:
+        raise RuntimeError(
+            "Expected sequence length to be larger than 0 in RNN, got an input without steps, "
+            f"of shape {list(x.shape)} in the order time, batch, features"
         )
 
 
@@ -157,12 +193,16 @@ def check_state_shape(
 # ---- one step ----------------------------------------------------------------------------------
 
 
-def check_step_input(x: Tensor, input_size: int, weight: Tensor) -> None:
-    """Raise unless the input [B, I] of a single step fits the cell."""
+def check_step_features(x: Tensor, input_size: int) -> None:
+    """Raise unless the input [B, I] of a single step has the input size."""
     if x.size(1) != input_size:
         raise RuntimeError(
             f"input has inconsistent input_size: got {x.size(1)} expected {input_size}"
         )
+
+
+def check_step_dtype(x: Tensor, weight: Tensor) -> None:
+    """Raise unless the input of a single step has the weights' dtype."""
     if x.dtype != weight.dtype:
         raise RuntimeError(
             f"the input is {x.dtype}, the weights are {weight.dtype}; "

@@ -12,27 +12,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatework.backends import Call, select
+from gatework.backends import Backend, Call, select
 from gatework.backends.reference import Reference
 from gatework.compiler.derivative import adjoint
+from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program
 from gatework.lang.expressions import Symbol
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A program and everything about its run but the tensors that may require a gradient.
+    """A program, the sizes it runs with and its direction.
 
-    The tensors are passed beside it in one flat order: the input [T, B, I], the initial states
+    Its tensors are passed beside it in one flat order: the input [T, B, I], the initial states
     [B, n], the parameters in the cell's order, the noises in the cell's order.
     """
 
     program: Program
     sizes: Mapping[str, int]
-    lengths: Tensor | None
-    reverse: bool
+    reverse: bool = False
 
-    def call(self, tensors: Sequence[Tensor]) -> Call:
+    def call(self, tensors: Sequence[Tensor], lengths: Tensor | None) -> Call:
         """The tensors by their names, for a forward plan."""
         cell = self.program.cell
         n_states, n_parameters = len(cell.states), len(cell.parameters)
@@ -45,26 +45,24 @@ class Job:
             constants=_by_role(noises, "constant"),
             states=tuple(states),
             parameters={p.name: t for p, t in zip(cell.parameters, rest, strict=False)},
-            lengths=self.lengths,
+            lengths=lengths,
             reverse=self.reverse,
         )
 
     def backward_call(
-        self, tensors: Sequence[Tensor], kept: Sequence[Tensor], gradients: Sequence[Tensor]
+        self, forward: Call, kept: Sequence[Tensor], gradients: Sequence[Tensor]
     ) -> Call:
-        """The tensors by their names, for the backward plan."""
-        forward = self.call(tensors)
+        """The tensors by their names, for the backward plan of a forward call."""
         outputs = self.program.outputs
         sequences = {
             **forward.sequences,
             **dict(zip(self.program.derivative.kept, kept, strict=True)),
             **{adjoint(f"out_{n}"): g for n, g in zip(outputs, gradients, strict=False)},
         }
+        read = self.program.backward.recurrence.sequences
         return replace(
             forward,
-            sequences={
-                s.name: sequences[s.name] for s in self.program.backward.recurrence.sequences
-            },
+            sequences={s.name: sequences[s.name] for s in read},
             states=tuple(gradients[len(outputs) :]),
             reverse=not self.reverse,
         )
@@ -74,46 +72,90 @@ def _by_role(noises: list[tuple[Symbol, Tensor]], role: str) -> dict[str, Tensor
     return {s.name: t for s, t in noises if s.role == role}
 
 
-def run(job: Job, tensors: Sequence[Tensor]) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+def run(
+    job: Job, tensors: Sequence[Tensor], lengths: Tensor | None = None
+) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
     """The written sequences by name and the final states, differentiable in every tensor."""
     names = job.program.outputs
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        results = _Differentiable.apply(job, *tensors)  # type: ignore[no-untyped-call]
-        return dict(zip(names, results, strict=False)), results[len(names) :]
-    plan, call = job.program.forward, job.call(tensors)
-    result = select(plan, call).run(plan, call)
-    return {n: result.outputs[n] for n in names}, result.states
+        results = _Differentiable.apply(job, lengths, *tensors)  # type: ignore[no-untyped-call]
+    else:
+        results = run_plainly(job, tensors, lengths)[0]
+    return dict(zip(names, results, strict=False)), tuple(results[len(names) :])
+
+
+Ran = tuple[list[Tensor], list[Tensor], Backend]
+"""The outputs and final states, what the backward pass needs, and the backend that ran."""
+
+
+def run_plainly(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Ran:
+    """The forward pass alone: nothing is kept."""
+    return _run(job, job.program.forward, (), tensors, lengths)
+
+
+def run_keeping(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Ran:
+    """The forward pass, keeping what the backward pass needs."""
+    return _run(job, job.program.keeping, job.program.derivative.kept, tensors, lengths)
+
+
+def _run(
+    job: Job,
+    plan: Plan,
+    kept: Sequence[str],
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+) -> Ran:
+    call = job.call(tensors, lengths)
+    backend = select(plan, call)
+    result = backend.run(plan, call)
+    outputs = (result.outputs[n] for n in job.program.outputs)
+    return [*outputs, *result.states], [result.outputs[n] for n in kept], backend
+
+
+def run_backward(
+    job: Job,
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    kept: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    wanted: Sequence[bool],
+    backend: Backend | None = None,
+) -> list[Tensor | None]:
+    """The gradient of each wanted tensor, None for the others.
+
+    The backend is the one that ran forward, unless it has to be chosen here.
+    """
+    program = job.program
+    names = _gradient_names(program)
+    skip = frozenset(n for n, w in zip(names, wanted, strict=True) if not w)
+    call = replace(job.backward_call(job.call(tensors, lengths), kept, gradients), skip=skip)
+    result = (backend or select(program.backward, call)).run(program.backward, call)
+    states = dict(zip(_state_names(program), result.states, strict=True))
+    found = {**result.outputs, **states, **result.gradients}
+    return [found.get(n) if w else None for n, w in zip(names, wanted, strict=True)]
 
 
 class _Differentiable(torch.autograd.Function):
     """The forward plan that keeps what is needed, then the derived backward plan."""
 
     @staticmethod
-    def forward(ctx: Any, job: Job, *tensors: Tensor) -> tuple[Tensor, ...]:
-        plan, call = job.program.keeping, job.call(tensors)
-        ctx.job, ctx.backend = job, select(plan, call)
-        result = ctx.backend.run(plan, call)
-        kept = [result.outputs[n] for n in job.program.derivative.kept]
+    def forward(ctx: Any, job: Job, lengths: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
+        results, kept, ctx.backend = run_keeping(job, tensors, lengths)
+        ctx.job, ctx.lengths, ctx.n_tensors = job, lengths, len(tensors)
         ctx.save_for_backward(*tensors, *kept)
-        ctx.n_tensors = len(tensors)
-        return (*(result.outputs[n] for n in job.program.outputs), *result.states)
+        return tuple(results)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         tensors, kept = ctx.saved_tensors[: ctx.n_tensors], ctx.saved_tensors[ctx.n_tensors :]
-        wanted = ctx.needs_input_grad[1:]
+        wanted = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():
-            return None, *_twice_differentiable(ctx.job, tensors, gradients, wanted)
-        call = ctx.job.backward_call(tensors, kept, gradients)
-        names = _gradient_names(ctx.job.program)
-        skip = frozenset(n for n, w in zip(names, wanted, strict=True) if not w)
-        result = ctx.backend.run(ctx.job.program.backward, replace(call, skip=skip))
-        found = {
-            **result.outputs,
-            **dict(zip(_state_names(ctx.job.program), result.states, strict=True)),
-            **result.gradients,
-        }
-        return None, *(found.get(n) if w else None for n, w in zip(names, wanted, strict=True))
+            found = _twice_differentiable(ctx.job, tensors, ctx.lengths, gradients, wanted)
+        else:
+            found = run_backward(
+                ctx.job, tensors, ctx.lengths, kept, gradients, wanted, ctx.backend
+            )
+        return None, None, *found
 
 
 def _state_names(program: Program) -> list[str]:
@@ -123,27 +165,30 @@ def _state_names(program: Program) -> list[str]:
 def _gradient_names(program: Program) -> list[str]:
     """What a backward result calls the gradient of each tensor, in the flat order."""
     cell = program.cell
-    noises = [n.symbol.name for n in cell.noises]
+    noises = [f"noise {n.symbol.name}" for n in cell.noises]  # never wanted
     parameters = [p.name for p in cell.parameters]
     return [adjoint(cell.input.name), *_state_names(program), *parameters, *noises]
 
 
 def _twice_differentiable(
-    job: Job, tensors: Sequence[Tensor], gradients: Sequence[Tensor], wanted: Sequence[bool]
-) -> tuple[Tensor | None, ...]:
+    job: Job,
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    gradients: Sequence[Tensor],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
     """The gradients as differentiable functions themselves, by autograd through the reference."""
     with torch.enable_grad():
-        result = Reference().run(job.program.forward, job.call(tensors))
+        result = Reference().run(job.program.forward, job.call(tensors, lengths))
     outputs = (*(result.outputs[n] for n in job.program.outputs), *result.states)
     reached = [(o, g) for o, g in zip(outputs, gradients, strict=True) if o.requires_grad]
-    sources = [t for t, w in zip(tensors, wanted, strict=True) if w]
     found = iter(
         torch.autograd.grad(
             [o for o, _ in reached],
-            sources,
+            [t for t, w in zip(tensors, wanted, strict=True) if w],
             [g for _, g in reached],
             create_graph=True,
             allow_unused=True,
         )
     )
-    return tuple(next(found) if w else None for w in wanted)
+    return [next(found) if w else None for w in wanted]

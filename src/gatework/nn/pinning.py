@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gatework.lang.cell import Cell, Parameter, check_known
@@ -32,7 +31,12 @@ def pinned(
     for name, value in tensors.items():
         _check_tensor(name, value, sizes[cell.names[name].size])
     key = tuple(sorted(numbers.items())), tuple(sorted(tensors))
-    return _pinned(cell, *key), {f"pin_{n}": v for n, v in tensors.items()}
+    return _pinned(cell, *key), {_held_by(n): v for n, v in tensors.items()}
+
+
+def _held_by(name: str) -> str:
+    """The parameter that holds a named value; a dot would make it a block of another one."""
+    return f"pin_{name.replace('.', '__')}"
 
 
 def _check_tensor(name: str, value: Any, units: int) -> None:
@@ -47,18 +51,9 @@ def _check_tensor(name: str, value: Any, units: int) -> None:
 
 @lru_cache(maxsize=256)
 def _pinned(cell: Cell, numbers: tuple[tuple[str, float], ...], tensors: tuple[str, ...]) -> Cell:
-    rows = {n: symbol(f"pin_{n}", "parameter", cell.names[n].size) for n in tensors}
+    rows = {n: symbol(_held_by(n), "parameter", cell.names[n].size) for n in tensors}
     held: dict[str, float | Expr] = {**dict(numbers), **rows}
     new = cell.pin(held)
     values = tuple(Parameter(s.name, (s.name,), (s.size,)) for s in rows.values())
-    return replace(new, parameters=(*new.parameters, *values))
-
-
-def rows_of(
-    parameter: Parameter, full: Parameter, tensor: Tensor, sizes: Mapping[str, int]
-) -> Tensor:
-    """The rows of a layer's stacked tensor that a pinned cell still reads."""
-    if parameter.blocks == full.blocks:
-        return tensor
-    spans = full.spans(sizes)
-    return torch.cat([tensor[spans[b]] for b in parameter.blocks])
+    # A trace may ask for what went into a pinned gate, so nothing that it reads is left out.
+    return replace(new, parameters=(*cell.parameters, *values), noises=cell.noises)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gatework.compiler.program import program
-from gatework.lang.cell import Cell, Noise, Parameter
+from gatework.lang.cell import Cell, Noise
 from gatework.nn import checks
 from gatework.nn.differentiable import Job, run
+from gatework.nn.operator import register, run_registered
 from gatework.nn.packing import Padded
-from gatework.nn.pinning import pinned, rows_of
+from gatework.nn.pinning import pinned
 from gatework.nn.tracing import DirectionTrace, LayerTrace
 
 State = Tensor | tuple[Tensor, ...]
@@ -80,12 +82,37 @@ class Recurrent(nn.Module):
         self.bias, self.batch_first = bias, batch_first
         self.dropout, self.bidirectional = float(dropout), bidirectional
         self.extra_sizes = dict(sizes)
+        checks.check_layers(self.cell, [self._sizes(layer) for layer in range(num_layers)])
         for layer in range(num_layers):
             for suffix in self._suffixes(layer):
                 for p in self.cell.parameters:
                     values = torch.empty(p.shape(self._sizes(layer)), device=device, dtype=dtype)
                     self.register_parameter(p.name + suffix, nn.Parameter(values))
         self.reset_parameters()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """The jobs of a plain call, by (layer, direction, training), and their keys."""
+        self._jobs = {
+            (layer, direction, training): Job(
+                program(self.cell if training else self.eval_cell),
+                self._sizes(layer),
+                reverse=direction == 1,
+            )
+            for layer in range(self.num_layers)
+            for direction in range(self.num_directions)
+            for training in (False, True)
+        }
+        self._keys = {place: register(job) for place, job in self._jobs.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: everything but the jobs, which follow from it."""
+        return {n: v for n, v in self.__dict__.items() if n not in ("_jobs", "_keys")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copied or pickled layer."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._prepare()
 
     # ---- parameters ----------------------------------------------------------------------------
 
@@ -130,7 +157,7 @@ class Recurrent(nn.Module):
         return {"1": 1, "input": features, "hidden": self.hidden_size, **self.extra_sizes}
 
     def _state_sizes(self) -> list[int]:
-        sizes = {"1": 1, "hidden": self.hidden_size, **self.extra_sizes}
+        sizes = {"1": 1, "input": self.input_size, "hidden": self.hidden_size, **self.extra_sizes}
         return [sizes[s.size] for s in self.cell.states]
 
     # ---- running -------------------------------------------------------------------------------
@@ -181,7 +208,8 @@ class Recurrent(nn.Module):
             >>> trace["f"].shape, trace.layer(0)["c"].shape
             (torch.Size([6, 2, 8]), torch.Size([6, 2, 8]))
         """
-        names = tuple(n for n, v in self.cell.names.items() if v.args)
+        states = {s.name for s in self.cell.states}
+        names = tuple(n for n, v in self.cell.names.items() if v.args or n in states)
         output, state, layers = self._forward(input, hx, lengths, pin, names)
         return LayerTrace(layers, output, state)
 
@@ -190,8 +218,10 @@ class Recurrent(nn.Module):
     ) -> tuple[Any, State, list[list[DirectionTrace]]]:
         padded = Padded.of(type(self).__name__, input, lengths, self.batch_first)
         x = padded.sequence  # [T, B, I]
-        checks.check_dtype(x, self.all_weights[0][0])
+        for weight in self.all_weights[0][:1]:  # a pinned cell may have none
+            checks.check_dtype(x, weight)
         checks.check_features(x, self.input_size)
+        checks.check_steps(x)
         states = self._initial(hx, padded)
         layers: list[list[DirectionTrace]] = []
         finals: list[tuple[Tensor, ...]] = []
@@ -237,23 +267,35 @@ class Recurrent(nn.Module):
         traced: tuple[str, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
         """One layer in one direction: its output, its final states, its traced values."""
-        sizes, suffix = self._sizes(layer), self._suffixes(layer)[direction]
-        cell, held = pinned(self.cell if self.training else self.eval_cell, pin, sizes)
-        job = Job(program(cell, traced), sizes, lengths, reverse=direction == 1)
-        parameters = self._parameters_for(cell, suffix, sizes, held)
-        noises = [draw_noise(n, x, sizes) for n in cell.noises]
-        outputs, final = run(job, (x, *states, *parameters, *noises))
+        place = layer, direction, self.training
+        job, held = self._job(place, pin, traced)
+        cell, suffix = job.program.cell, self._suffixes(layer)[direction]
+        parameters = self._parameters_for(cell, suffix, job.sizes, held)
+        noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
+        tensors = (x, *states, *parameters, *noises)
+        if torch.compiler.is_compiling() and not pin and not traced:
+            return *run_registered(self._keys[place], tensors, lengths), {}
+        outputs, final = run(job, tensors, lengths)
         return outputs[cell.states[0].name], final, {n: outputs[n] for n in traced}
+
+    def _job(
+        self, place: tuple[int, int, bool], pin: Any, traced: tuple[str, ...]
+    ) -> tuple[Job, dict[str, Tensor]]:
+        """What runs in one layer and direction, and the tensors that hold pinned values."""
+        plain = self._jobs[place]
+        if not pin and not traced:
+            return plain, {}
+        cell, held = pinned(plain.program.cell, pin, plain.sizes)
+        return replace(plain, program=program(cell, traced)), held
 
     def _parameters_for(
         self, cell: Cell, suffix: str, sizes: Mapping[str, int], held: Mapping[str, Tensor]
     ) -> list[Tensor]:
         """The tensors that a cell, pinned or not, reads in one layer and direction."""
-        full: dict[str, Parameter] = {p.name: p for p in self.cell.parameters}
         return [
             held[p.name].expand(p.shape(sizes))
             if p.name in held
-            else rows_of(p, full[p.name], getattr(self, p.name + suffix), sizes)
+            else getattr(self, p.name + suffix)
             for p in cell.parameters
         ]
 

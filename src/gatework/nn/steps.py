@@ -61,6 +61,7 @@ class RecurrentCell(nn.Module):
         self.eval_cell = self.cell.deterministic()
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         self.sizes = {"1": 1, "input": input_size, "hidden": hidden_size, **sizes}
+        checks.check_layers(self.cell, [self.sizes])
         for p in cell.parameters:
             values = torch.empty(p.shape(self.sizes), device=device, dtype=dtype)
             kept = any(q.name == p.name for q in self.cell.parameters)
@@ -89,12 +90,14 @@ class RecurrentCell(nn.Module):
         checks.check_input(type(self).__name__, input, (1, 2))
         batched = input.dim() == 2
         x = input if batched else input.unsqueeze(0)
-        checks.check_step_input(x, self.input_size, getattr(self, self.cell.parameters[0].name))
+        checks.check_step_features(x, self.input_size)
         states = self._initial(hx, x, batched)
+        for p in self.cell.parameters[:1]:  # a pinned cell may have none
+            checks.check_step_dtype(x, getattr(self, p.name))
         cell = self.cell if self.training else self.eval_cell
         parameters = [getattr(self, p.name) for p in cell.parameters]
         noises = [draw_noise(n, x.unsqueeze(0), self.sizes) for n in cell.noises]
-        job = Job(program(cell), self.sizes, lengths=None, reverse=False)
+        job = Job(program(cell), self.sizes)
         _, new = run(job, (x.unsqueeze(0), *states, *parameters, *noises))
         new = new if batched else tuple(s.squeeze(0) for s in new)
         return new if len(new) > 1 else new[0]

@@ -1,0 +1,157 @@
+"""Writes the parts of the documentation that come from the cells' equations.
+
+    python docs/generate_catalogue.py
+
+rewrites `catalogue.md`, and in every other page the block of equations that follows a line
+`<!-- equations: NAME -->`. A test compares the pages with what this script would write.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from gatework import cells as catalogue_package
+from gatework import explain
+from gatework.cells import catalogue
+from gatework.compiler.program import program
+from gatework.lang import Cell
+from gatework.lang.cell import Parameter
+
+DOCS = Path(__file__).parent
+MARKED = re.compile(r"(<!-- equations: (\w+) -->\n)(?:\n*\$\$\n.*?\n\$\$\n)?", re.DOTALL)
+
+FIRST = ("rnn", "lstm", "gru")
+
+HEAD = """\
+# The catalogue
+
+Every cell that comes with Gatework, as its equations. This page is written from the cells
+themselves by `docs/generate_catalogue.py`: first in the notation of a paper, then as the code that
+defines it.
+
+All of them are attributes of `gatework.cells` and entries of `gatework.cells.catalogue()`. A
+layer of any cell is `gatework.nn.Recurrent(cell, input_size, hidden_size)`.
+
+In the equations, $x$ is the input; $h$ and $c$ are the states left by the step before, $h_t$ and
+$c_t$ the new ones. $W^{ih}$ holds the weights on the input and $W^{hh}$ those on the first state,
+both stacked over the gates in the order given under *parameters*. $\\odot$ and $\\oslash$ multiply
+and divide unit by unit. *Stages* are the dependent matrix products of a step, see
+[How it works](how-it-works.md#the-plan); *kept* is what the forward pass saves for the backward
+pass, `previous_h` being the state before the step.
+"""
+
+
+def latex_block(cell: Cell) -> str:
+    """The cell's equations as one block of LaTeX, aligned at the equals signs."""
+    lines = [line.replace(" = ", " &= ", 1) for line in explain(cell).latex]
+    body = " \\\\\n".join(lines)
+    return f"$$\n\\begin{{split}}\n{body}\n\\end{{split}}\n$$\n"
+
+
+def filled(text: str) -> str:
+    """The text with the block after each marker written anew."""
+    cells = catalogue()
+    return MARKED.sub(lambda m: f"{m[1]}\n{latex_block(cells[m[2]])}", text)
+
+
+def page() -> str:
+    """The whole page of the catalogue."""
+    names = sorted(catalogue())
+    listing = [f"| [`{name}`](#{name}) | {first_line(catalogue()[name])} |" for name in names]
+    table = "\n".join(["| cell | what it is |", "|---|---|", *listing, ""])
+    return "\n".join([HEAD, table, *(family.section() for family in families())])
+
+
+def first_line(cell: Cell) -> str:
+    """The first line of the cell's documentation."""
+    return cell.doc.partition("\n")[0]
+
+
+class Family:
+    """A file of the catalogue: its text, its documentation, its functions by name."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines = path.read_text(encoding="utf-8").splitlines()
+        module = ast.parse("\n".join(self.lines))
+        self.title, _, self.doc = (ast.get_docstring(module) or path.stem).partition("\n")
+        self.functions = {n.name: n for n in module.body if isinstance(n, ast.FunctionDef)}
+        self.cells = [name for name in self.functions if name in catalogue()]
+
+    def section(self) -> str:
+        """The family's documentation, then its cells."""
+        head = f"## {self.title.rstrip('.')}\n"
+        doc = f"{self.doc.strip()}\n" if self.doc else ""
+        return "\n".join(filter(None, [head, doc, *(section(name, self) for name in self.cells)]))
+
+    def source(self, cell: str) -> str:
+        """The cell as it is written, after the functions of the file that it uses."""
+        used = [cell]
+        for function in used:  # grows while it is read
+            nodes = ast.walk(self.functions[function])
+            names = (node.id for node in nodes if isinstance(node, ast.Name))
+            used += [n for n in dict.fromkeys(names) if n in self.functions and n not in used]
+        return "\n\n\n".join(self.text(f) for f in self.functions if f in used)
+
+    def text(self, function: str) -> str:
+        """One function as it is written; without its documentation when it is a cell."""
+        node = self.functions[function]
+        start = min(n.lineno for n in (node, *node.decorator_list)) - 1
+        if function not in self.cells:
+            return "\n".join(self.lines[start : node.end_lineno])
+        doc = node.body[0]
+        code = [*self.lines[start : doc.lineno - 1], *self.lines[doc.end_lineno : node.end_lineno]]
+        return "\n".join(code)
+
+
+def families() -> list[Family]:
+    """The files of the catalogue: the three that everyone asks for, then by name."""
+    folder = Path(catalogue_package.__file__).parent
+    others = sorted(p.stem for p in folder.glob("*.py") if p.stem not in ("__init__", *FIRST))
+    return [Family(folder / f"{name}.py") for name in (*FIRST, *others)]
+
+
+def section(name: str, family: Family) -> str:
+    """One cell: documentation, equations, parameters, stages, kept values."""
+    cell = catalogue()[name]
+    made = program(cell)
+    states = ", ".join(f"`{s.name}` ({s.size})" for s in cell.states)
+    constants = ", ".join(f"`{n}={v}`" for n, v in cell.constants.items())
+    forward, backward = (len(p.stages) for p in (made.forward, made.backward))
+    kept = ", ".join(f"`{n}`" for n in made.derivative.kept)
+    return "\n".join(
+        [
+            f"### `{name}` {{ #{name} }}\n",
+            f"{cell.doc}\n",
+            latex_block(cell),
+            f"```py\n{family.source(name)}\n```\n",
+            "| parameter | blocks, in order | shape |",
+            "|---|---|---|",
+            *(f"| `{p.name}` | {', '.join(p.blocks)} | {shape(p)} |" for p in cell.parameters),
+            "",
+            f"- states: {states}",
+            *([f"- constants: {constants}"] if constants else []),
+            f"- stages of a step: {forward} forward, {backward} backward",
+            f"- kept for the backward pass: {kept}",
+            "",
+        ]
+    )
+
+
+def shape(parameter: Parameter) -> str:
+    """A parameter's shape in the names of its sizes."""
+    counts = {r: parameter.rows.count(r) for r in dict.fromkeys(parameter.rows)}
+    rows = " + ".join(f"{n} · {r}" if n > 1 else r for r, n in counts.items())
+    return f"[{rows}]" if parameter.cols is None else f"[{rows}, {parameter.cols}]"
+
+
+def write() -> None:
+    """Bring every page up to date."""
+    (DOCS / "catalogue.md").write_text(page(), encoding="utf-8")
+    for path in DOCS.glob("*.md"):
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,22 @@
+"""The sLSTM, the scalar memory of the xLSTM (Beck et al. 2024)."""
+
+from gatework.lang import cell, exp, linear, logsigmoid, maximum, observe, sigmoid, tanh, where
+
+
+@cell
+def slstm(x, h, c, n, m):
+    """LSTM with an exponential input gate, normalised by n (Beck et al. 2024, eq. 8-17).
+
+    c and n are kept divided by exp(m), so that they stay in range; c / n is the same. While n is 0,
+    nothing is held. The paper's recurrent matrices are block-diagonal, one block a head; here full.
+    """
+    log_i = linear("i", x, h)
+    log_f = logsigmoid(linear("log_f", x, h))
+    z = tanh(linear("z", x, h))
+    o = sigmoid(linear("o", x, h))
+    held = where(n > 0, log_f + m, log_i)
+    m = maximum(held, log_i)  # stabiliser
+    i = exp(log_i - m)
+    f = observe("f", exp(held - m))
+    c, n = f * c + i * z, f * n + i
+    return o * (c / n), c, n, m

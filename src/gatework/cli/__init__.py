@@ -1,0 +1,5 @@
+"""The command `gatework`."""
+
+from gatework.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,251 @@
+"""The commands and what they accept. What they do lies one file per command beside this one.
+
+Only what `gatework --help` needs is imported at the top: torch takes seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from gatework.cli.options import parse_duration
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Train, compare and look into recurrent networks. Write the gates once.",
+    epilog="Begin with: gatework train",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; what a user got wrong ends it with a message and exit code 2."""
+    try:
+        app(arguments, prog_name="gatework")
+    except ValueError as error:
+        from gatework.data import InputError
+
+        if not isinstance(error, InputError):
+            raise
+        _fail(error)
+    except OSError as error:  # a full disk, a folder taken away
+        _fail(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"gatework {version('gatework')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="FILE",
+        help="Texts to learn from; any bytes will do. The last tenth of each is held out.",
+        show_default="the Python standard library's source",
+    ),
+]
+Layers = Annotated[int | None, typer.Option(help="Recurrent layers.", show_default="1")]
+EmbeddingSize = Annotated[
+    int | None, typer.Option(help="Numbers that stand for a byte.", show_default="64")
+]
+Dropout = Annotated[
+    float | None, typer.Option(help="Share of outputs dropped in training.", show_default="0.0")
+]
+Time = Annotated[
+    float | None,
+    typer.Option(
+        "--time", metavar="TIME", parser=parse_duration, help="Time budget: 90s, 10m, 2h, or 1.5h."
+    ),
+]
+Steps = Annotated[int | None, typer.Option(help="Step budget instead, or as well.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of weights and dropout.", show_default="0")]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Streams read side by side.", show_default="16")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Threads; more pay from about 512 units on.", show_default="1"),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr", help="Peak learning rate.", show_default="0.01, or 0.002 for cells without gates"
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="New folder for the run.", show_default="runs/<date>-<time>-<name>"),
+]
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "gatework train\n\n"
+    "gatework train notes.txt --cell gru --time 10m\n\n"
+    "gatework train --resume runs/mine --time 30m"
+)
+def train(
+    files: Files = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(help="A cell of the catalogue (gatework cells).", show_default="lstm"),
+    ] = None,
+    hidden_size: Annotated[
+        int | None, typer.Option(help="Units per layer.", show_default="192")
+    ] = None,
+    layers: Layers = None,
+    embedding_size: EmbeddingSize = None,
+    dropout: Dropout = None,
+    time: Time = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    batch_size: BatchSize = None,
+    window: Annotated[
+        int | None, typer.Option(help="Bytes between two cuts of the gradient.", show_default="64")
+    ] = None,
+    lr: Rate = None,
+    threads: Threads = None,
+    out: Out = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with a run, exactly where it was saved."),
+    ] = None,
+) -> None:
+    """Train a byte-level language model; without a FILE, on Python's own source.
+
+    Ends with a figure on held-out text, a sample, and a folder that
+    holds settings, measurements, weights and a report.
+    Ctrl-C ends early and loses nothing.
+    """
+    from gatework.cli import training
+
+    settings = {
+        "cell": cell,
+        "hidden_size": hidden_size,
+        "layers": layers,
+        "embedding_size": embedding_size,
+        "dropout": dropout,
+        "seed": seed,
+        "batch_size": batch_size,
+        "window": window,
+        "learning_rate": lr,
+        "threads": threads,
+        "files": files or None,
+    }
+    budget = {"seconds": time, "steps": steps}
+    if resume is not None:
+        training.resume(resume, {**settings, "out": out}, budget)
+    else:
+        training.train({**settings, **budget}, out)
+
+
+@app.command(epilog="Example: gatework sample runs/mine --prompt 'class Queue' --temperature 0.5")
+def sample(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "def ",
+    temperature: Annotated[float, typer.Option(help="Below 1 safer, above 1 wilder.")] = 0.7,
+    length: Annotated[int, typer.Option(help="Bytes to write.")] = 500,
+    seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+) -> None:
+    """Continue a text with a trained model."""
+    from gatework.cli import sampling
+
+    sampling.sample(run, prompt, temperature, length, seed)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "gatework compare\n\n"
+    "gatework compare novel.txt --time 20m\n\n"
+    "gatework compare --cells gru,gru_reset_before --parameters 500000"
+)
+def compare(
+    files: Files = None,
+    cells: Annotated[
+        str, typer.Option(help="Cells of the catalogue, separated by commas.")
+    ] = "rnn,lstm,gru",
+    parameters: Annotated[
+        int, typer.Option(help="Learned numbers in each model; hidden sizes follow.")
+    ] = 150_000,
+    layers: Layers = None,
+    embedding_size: EmbeddingSize = None,
+    dropout: Dropout = None,
+    time: Time = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    batch_size: BatchSize = None,
+    window: Annotated[
+        int | None, typer.Option(help="Bytes between two cuts of the gradient.", show_default="128")
+    ] = None,
+    lr: Rate = None,
+    threads: Threads = None,
+    out: Out = None,
+) -> None:
+    """Train cells side by side on the same text and show how far back each remembers.
+
+    All have equally many parameters and read the same bytes. The time
+    budget, three minutes unless given, is for all of them together.
+    Leaves one HTML page, and a run folder for each cell.
+    """
+    from gatework.cli import comparing
+
+    settings = {
+        "layers": layers,
+        "embedding_size": embedding_size,
+        "dropout": dropout,
+        "seconds": time,
+        "steps": steps,
+        "seed": seed,
+        "batch_size": batch_size,
+        "window": window,
+        "learning_rate": lr,
+        "threads": threads,
+        "files": files or None,
+    }
+    comparing.compare(cells, parameters, settings, out)
+
+
+@app.command()
+def cells() -> None:
+    """List the catalogue: every cell with its states and parameters."""
+    from gatework.cli import catalogue
+
+    catalogue.show_cells()
+
+
+@app.command(epilog="Example: gatework explain gru")
+def explain(
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="A cell of the catalogue.")],
+) -> None:
+    """Print a cell's equations, its derived backward equations, and the plan."""
+    from gatework.cli import catalogue
+
+    catalogue.explain_cell(cell)

@@ -1,0 +1,115 @@
+"""One self-contained HTML page: words, tables and figures, with nothing to be fetched.
+
+Readable on a phone, in print, in light and dark; every figure has a text in its place for those
+who cannot see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+__all__ = ["figure", "page", "paragraph", "preformatted", "section", "table"]
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #fdfdfb; --ink: #22262b; --quiet: #5d6570;
+  --line: #d9dbd6; --tint: #f1f1ec; }
+@media (prefers-color-scheme: dark) { :root { --paper: #15181c; --ink: #e4e6e8;
+  --quiet: #a2aab3; --line: #363c43; --tint: #1e2227; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 46rem; background: var(--paper);
+  color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .5rem; }
+h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
+.lead { font-size: 1.1rem; }
+figure { margin: 1rem 0; }
+figure svg { display: block; width: 100%; height: auto; }
+figure.wide > div { overflow-x: auto; }
+figure.wide svg { min-width: 60rem; }
+figcaption, .quiet { color: var(--quiet); font-size: .9rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; white-space: nowrap; padding: .3rem .6rem;
+  border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; }
+th { color: var(--quiet); font-weight: 600; font-size: .9rem; vertical-align: bottom; }
+pre { background: var(--tint); padding: .8rem; overflow-x: auto; font-size: .85rem;
+  line-height: 1.4; border-radius: .3rem; }
+@media print { :root { --paper: #fff; --ink: #000; --quiet: #333; --line: #bbb; --tint: #fff; }
+  body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; }
+  figure, table { break-inside: avoid; } figure:not(.wide) svg { max-height: 8cm; }
+  figure.wide > div { overflow: visible; } figure.wide svg { min-width: 0; }
+  pre { white-space: pre-wrap; border: 1px solid var(--line); } }
+"""
+
+
+def page(title: str, lead: str, sections: Iterable[str]) -> str:
+    """Return the page.
+
+    Args:
+        title: its heading.
+        lead: plain text; what the page says, in a sentence or two.
+        sections: HTML, from the functions below.
+    """
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<link rel="icon" href="data:,">
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>{escape(title)}</h1>
+<p class="lead">{escape(lead)}</p>
+{"".join(sections)}
+</main>
+</body>
+</html>
+"""
+
+
+def section(title: str, *parts: str) -> str:
+    """Return a heading and the parts under it."""
+    return f"<section>\n<h2>{escape(title)}</h2>\n{''.join(parts)}</section>\n"
+
+
+def paragraph(text: str, *, quiet: bool = False) -> str:
+    """Return plain text as a paragraph; quiet where it is meant for those who want details."""
+    return f"<p{' class=quiet' if quiet else ''}>{escape(text)}</p>\n"
+
+
+def preformatted(text: str) -> str:
+    """Return text whose spaces and line ends matter."""
+    return f'<pre tabindex="0">{escape(text)}</pre>\n'
+
+
+def figure(svg: str, alt: str, caption: str, *, wide: bool = False) -> str:
+    """Return a figure.
+
+    Args:
+        svg: the drawing, from `gatework.lens.plots`.
+        alt: what it shows, for those who cannot see it.
+        caption: plain text under it.
+        wide: let it scroll sideways on a narrow screen instead of shrinking.
+    """
+    scroll = ' tabindex="0"' if wide else ""
+    return (
+        f"<figure{' class=wide' if wide else ''}>"
+        f'<div role="img" aria-label="{escape(alt)}"{scroll}>{svg}</div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of plain text."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows
+    )
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody>\n</table></div>\n"
+    )

@@ -1,0 +1,76 @@
+"""One passage as a network reads it: gates and states of a few units, character by character.
+
+T  time steps, one per character      H  hidden size
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatework.lang import Cell
+from gatework.lang.expressions import Apply
+
+__all__ = ["Passage", "gate_names", "read_passage"]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Gates and states of some units over a text.
+
+    Attributes:
+        text: the T characters read.
+        units: numbers of the units shown.
+        gates: name to float32 [units, T]; 0 is closed, 1 is open.
+        states: name to float32 [units, T].
+    """
+
+    text: str
+    units: tuple[int, ...]
+    gates: Mapping[str, NDArray[np.float32]]
+    states: Mapping[str, NDArray[np.float32]]
+
+
+def gate_names(cell: Cell) -> tuple[str, ...]:
+    """Return the names of the cell's gates: the values that are a sigmoid.
+
+    Example:
+        >>> from gatework import cells
+        >>> gate_names(cells.lstm)
+        ('i', 'f', 'o')
+    """
+    return tuple(
+        name
+        for name, value in cell.names.items()
+        if isinstance(value, Apply) and value.function == "sigmoid"
+    )
+
+
+def read_passage(text: str, trace: Mapping[str, Tensor], cell: Cell, units: int = 6) -> Passage:
+    """Choose units that show what the gates do, and take their part of a trace.
+
+    Shown are the units whose gates vary most over the passage (standard deviation, added over
+    the gates), or whose states do where the cell has no gate, in the order of their numbers. A
+    state that is no more than an older value of another has no trace and is left out.
+
+    Args:
+        text: the T characters read.
+        trace: name to values [T, 1, H], from a layer's `trace`.
+        cell: the cell that was traced.
+        units: how many to show.
+    """
+    values = {name: trace[name][:, 0].detach().float().numpy().T for name in trace}  # [H, T]
+    states = [state.name for state in cell.states if state.name in values]
+    gates = gate_names(cell)
+    liveliness = sum(values[name].std(axis=1) for name in gates or states)  # [H]
+    chosen = np.sort(np.argsort(-liveliness, kind="stable")[:units])
+    return Passage(
+        text=text,
+        units=tuple(int(unit) for unit in chosen),
+        gates={name: values[name][chosen] for name in gates},
+        states={name: values[name][chosen] for name in states},
+    )

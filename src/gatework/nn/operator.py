@@ -1,0 +1,125 @@
+"""A program as operators of torch, for torch.compile and torch.export: each sees one node.
+
+A graph holds tensors, numbers and strings but no program. So a job is registered under a key made
+from its equations, and the operators are given the key; the same job has the same key in every
+process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatework.lang.expressions import fingerprint
+from gatework.nn.differentiable import Job, run_backward, run_keeping, run_plainly
+
+_JOBS: dict[str, Job] = {}
+
+
+def register(job: Job) -> str:
+    """Register a job and return the key under which the operators find it."""
+    cell, traced = job.program.cell, job.program.traced
+    named = [cell.names[n] for n in traced]
+    described = (
+        fingerprint((cell.input, *cell.states, *cell.next_states, *named)),
+        [(n.symbol.name, n.symbol.role, n.probability) for n in cell.noises],
+        cell.parameters,
+        sorted(job.sizes.items()),
+        job.reverse,
+    )
+    key = f"{cell.name} {hashlib.sha256(repr(described).encode()).hexdigest()[:16]}"
+    _JOBS.setdefault(key, job)
+    return key
+
+
+def run_registered(
+    key: str, tensors: Sequence[Tensor], lengths: Tensor | None
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The output and the final states of a registered job."""
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    results = forward(key, list(tensors), lengths, keep)
+    states = len(_JOBS[key].program.cell.states)
+    return results[0], tuple(results[1 : 1 + states])
+
+
+@torch.library.custom_op("gatework::forward", mutates_args=())
+def forward(
+    key: str, tensors: Sequence[Tensor], lengths: Tensor | None, keep: bool
+) -> list[Tensor]:
+    """The output, the final states, and with `keep` what the backward pass needs."""
+    results, kept = (run_keeping if keep else run_plainly)(_JOBS[key], tensors, lengths)[:2]
+    return _unshared([*results, *kept])
+
+
+@forward.register_fake
+def _(key: str, tensors: Sequence[Tensor], lengths: Tensor | None, keep: bool) -> list[Tensor]:
+    job = _JOBS[key]
+    x = tensors[0]
+    program = job.program
+    outputs = {**program.keeping.written, **program.keeping.deferred}
+
+    def sequence(name: str) -> Tensor:
+        return x.new_empty((x.shape[0], x.shape[1], job.sizes[outputs[name].size]))
+
+    states = [x.new_empty((x.shape[1], job.sizes[s.size])) for s in program.cell.states]
+    kept = [sequence(name) for name in program.derivative.kept] if keep else []
+    return [*(sequence(name) for name in program.outputs), *states, *kept]
+
+
+@torch.library.custom_op("gatework::backward", mutates_args=())
+def backward(
+    key: str,
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    kept: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+) -> list[Tensor]:
+    """The gradient of every tensor of a job, in their order."""
+    wanted = [True] * len(tensors)
+    found = run_backward(_JOBS[key], tensors, lengths, kept, gradients, wanted)
+    pairs = zip(found, tensors, strict=True)
+    return _unshared([torch.zeros_like(t) if g is None else g for g, t in pairs])
+
+
+@backward.register_fake
+def _(
+    key: str,
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    kept: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+) -> list[Tensor]:
+    return [t.new_empty(t.shape) for t in tensors]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    key, tensors, lengths, _ = inputs
+    program = _JOBS[key].program
+    n_results = len(program.outputs) + len(program.cell.states)
+    ctx.key, ctx.lengths, ctx.n_results, ctx.n_tensors = key, lengths, n_results, len(tensors)
+    ctx.save_for_backward(*tensors, *output[n_results:])
+
+
+def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[None, list[Tensor], None, None]:
+    tensors, kept = ctx.saved_tensors[: ctx.n_tensors], ctx.saved_tensors[ctx.n_tensors :]
+    of_results = list(gradients[: ctx.n_results])  # nothing but this backward pass reads the kept
+    return None, backward(ctx.key, list(tensors), ctx.lengths, list(kept), of_results), None, None
+
+
+forward.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _unshared(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Contiguous tensors of which no two share memory, as an operator must return them."""
+    seen: set[int] = set()
+    result = []
+    for tensor in tensors:
+        storage = tensor.untyped_storage().data_ptr()
+        shared = storage in seen and tensor.numel() > 0
+        result.append(tensor.clone() if shared else tensor.contiguous())
+        seen.add(result[-1].untyped_storage().data_ptr())
+    return result

@@ -1,0 +1,83 @@
+"""A language model over bytes.
+
+T  time steps      B  sequences      E  embedding size      H  hidden size
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gatework.cells import catalogue
+from gatework.nn import Recurrent
+from gatework.nn.recurrent import State
+from gatework.train.config import RunConfig
+
+__all__ = ["ALPHABET", "LanguageModel", "State", "detach", "parameter_count"]
+
+ALPHABET = 256
+"""Symbols: every value of a byte."""
+
+
+class LanguageModel(nn.Module):
+    """Predicts each next byte from all bytes before it.
+
+        e_t = embedding[byte_t]           [E]
+        h_t = layers(e_1 … e_t)           [H]
+        p(byte_{t+1}) = softmax(W h_t + b)
+
+    Args:
+        config: cell, sizes and dropout are read from it; the seed is not.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(ALPHABET, config.embedding_size)
+        self.layer = make_layer(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.decoder = nn.Linear(self.layer.output_size, ALPHABET)
+
+    def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Return the scores of the next byte after each input, and the state left behind.
+
+        Args:
+            inputs: int64 [T, B].
+            state: as returned by the call before; None where the text begins.
+
+        Returns:
+            scores [T, B, 256] (logarithms of probabilities up to a constant), state.
+        """
+        outputs, state = self.layer(self.embedding(inputs), state)  # [T, B, H]
+        return self.decoder(self.dropout(outputs)), state
+
+
+def make_layer(config: RunConfig) -> Recurrent:
+    """Make the recurrent layers that the settings name.
+
+    A size that the cell itself names, such as that of a projection, is half the hidden size.
+    """
+    cell = catalogue()[config.cell]
+    sizes: dict[str, Any] = dict.fromkeys(cell.size_names(), max(1, config.hidden_size // 2))
+    return Recurrent(
+        cell,
+        config.embedding_size,
+        config.hidden_size,
+        config.layers,
+        dropout=config.dropout if config.layers > 1 else 0.0,
+        **sizes,
+    )
+
+
+def parameter_count(config: RunConfig) -> int:
+    """Return how many numbers a model of these settings learns."""
+    with torch.device("meta"):  # shapes without numbers, so that no size is too large to count
+        return sum(parameter.numel() for parameter in LanguageModel(config).parameters())
+
+
+def detach(state: State) -> State:
+    """Cut the gradient: the state goes on to the next window, its history does not."""
+    if isinstance(state, Tensor):
+        return state.detach()
+    return tuple(part.detach() for part in state)

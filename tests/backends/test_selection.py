@@ -1,0 +1,47 @@
+"""Which backend runs, and what the reference writes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import gatework as gw
+from gatework import backends
+from gatework.backends.reference import Reference
+from numerics import problem
+
+
+def test_an_unknown_backend_is_refused_with_the_known_ones():
+    suggestion = "no backend named 'referense'; did you mean 'reference'"
+    with pytest.raises(ValueError, match=suggestion), gw.use_backend("referense"):
+        pass
+
+
+def test_a_chosen_backend_runs(monkeypatch):
+    ran = []
+    run = Reference.run
+    monkeypatch.setattr(Reference, "run", lambda self, *a: ran.append(1) or run(self, *a))
+    with gw.use_backend("reference"):
+        y, _ = gw.nn.GRU(2, 3)(torch.zeros(2, 1, 2))
+    assert y.shape == (2, 1, 3)
+    assert ran, "the chosen backend did not run"
+
+
+def test_the_choice_ends_with_an_error():
+    with pytest.raises(KeyError), gw.use_backend("reference"):
+        raise KeyError
+    assert backends._chosen.get() is None
+
+
+def test_outputs_that_nobody_wants_are_skipped():
+    made = problem(gw.cells.lstm)
+    program = made.job.program
+    forward = Reference().run(program.keeping, made.job.call(made.tensors, None))
+    kept = [forward.outputs[n] for n in program.derivative.kept]
+    ones = [torch.ones_like(forward.outputs["h"]), *map(torch.ones_like, forward.states)]
+    call = made.job.backward_call(made.job.call(made.tensors, None), kept, ones)
+    whole = Reference().run(program.backward, call)
+    part = Reference().run(program.backward, replace(call, skip=frozenset({"d_x", "weight_ih"})))
+    assert set(whole.outputs) - set(part.outputs) == {"d_x"}
+    assert set(whole.gradients) - set(part.gradients) == {"weight_ih"}
+    assert torch.equal(whole.gradients["weight_hh"], part.gradients["weight_hh"])

@@ -1,0 +1,432 @@
+"""What every cell of the catalogue must do. A new cell is tested by being listed in it."""
+
+import copy
+import itertools
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+
+import gatework as gw
+from gatework.compiler.program import program
+from gatework.lang.cell import Cell
+from gatework.lang.expressions import Apply
+from gatework.lang.printing import equations
+from numerics import assert_same, flat, problem, randomised
+
+TORCHS = ("rnn", "rnn_relu", "lstm", "gru", "projected_lstm")
+
+
+@gw.cell
+def noisy_lstm(x, h, c):
+    """Not in the catalogue: every kind of noise."""
+    dropped = gw.dropout(h, 0.3, per="sequence")
+    i = gw.sigmoid(gw.linear("i", x) + gw.linear("i", dropped, group="dh"))
+    f = gw.sigmoid(gw.linear("f", x, h))
+    g = gw.dropout(gw.tanh(gw.linear("g", x, h)), 0.4)
+    new = gw.zoneout(f * c + i * g, c, 0.2)
+    return gw.zoneout(gw.tanh(new), h, 0.1, per="sequence"), new
+
+
+CELLS = {**gw.cells.catalogue(), "noisy_lstm": noisy_lstm}
+CORE = {
+    "rnn", "rnn_relu", "lstm", "gru", "gru_reset_before", "peephole_lstm", "projected_lstm",
+    "layer_norm_lstm", "multiplicative_lstm", "noisy_lstm",
+}  # fmt: skip
+every_cell = pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(cell, id=name, marks=[] if name in CORE else [pytest.mark.slow])
+        for name, cell in CELLS.items()
+    ],
+)
+both_ways = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+
+RUNS = {
+    "whole": {},
+    "one step": {"steps": 1},
+    "one sequence": {"batch": 1},
+    "no sequence": {"batch": 0},
+    "seven sequences": {"batch": 7, "steps": 2},
+    "lengths": {"lengths": (4, 2, 1)},
+    "lengths of zero": {"lengths": (0, 4, 0)},
+    "no steps at all": {"lengths": (0, 0, 0)},
+    "one unit": {"hidden_size": 1, "input_size": 1},
+    "odd sizes": {"hidden_size": 7, "input_size": 2},
+}
+
+
+def own_sizes(cell: Cell, hidden_size: int = 4) -> dict[str, int]:
+    return dict.fromkeys(cell.size_names(), hidden_size - 1)
+
+
+def layer_of(cell: Cell, **arguments) -> gw.nn.Recurrent:
+    layer = gw.nn.Recurrent(cell, 3, 4, dtype=torch.float64, **own_sizes(cell), **arguments)
+    return randomised(layer)
+
+
+def states_of(result) -> tuple[torch.Tensor, ...]:
+    return (result,) if isinstance(result, torch.Tensor) else result
+
+
+def random_state(layer: gw.nn.Recurrent, batch: int):
+    rows = layer.num_layers * layer.num_directions
+    sizes = {"hidden": layer.hidden_size, **layer.extra_sizes}
+    states = tuple(
+        torch.randn(rows, batch, sizes[s.size], dtype=torch.float64) for s in layer.cell.states
+    )
+    return states if len(states) > 1 else states[0]
+
+
+def normal(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, dtype=torch.float64)
+
+
+# ---- gradients ---------------------------------------------------------------------------------
+
+
+@every_cell
+@both_ways
+@pytest.mark.parametrize("run", RUNS.values(), ids=list(RUNS))
+def test_derived_gradients_are_autograds(cell, reverse, run):
+    random = problem(cell, reverse=reverse, **run)
+    assert_same(random.derived(), random.by_autograd(), 1e-9)
+
+
+@every_cell
+@both_ways
+def test_gradients_through_traced_values_are_autograds(cell, reverse):
+    traced = tuple(n for n, v in cell.names.items() if v.args)
+    random = problem(cell, reverse=reverse, traced=traced, lengths=(4, 1, 0))
+    assert_same(random.derived(), random.by_autograd(), 1e-9)
+
+
+def as_function(random):
+    """A problem as a function of the tensors that require a gradient, for torch's checkers."""
+
+    def results(*tensors):
+        noises = random.tensors[len(tensors) :]
+        found = replace(random, tensors=(*tensors, *noises)).run()
+        return tuple(found.values())
+
+    return results, tuple(random.differentiable().values())
+
+
+@every_cell
+@pytest.mark.slow
+def test_first_and_second_derivatives_are_those_of_finite_differences(cell):
+    random = problem(cell, steps=2, batch=2, hidden_size=2, input_size=2, lengths=(2, 1))
+    function, tensors = as_function(random)
+    assert torch.autograd.gradcheck(function, tensors)
+    assert torch.autograd.gradgradcheck(function, tensors)
+
+
+@every_cell
+@both_ways
+def test_second_derivatives_are_autograds(cell, reverse):
+    random = problem(cell, reverse=reverse, lengths=(4, 2, 0))
+    assert_same(random.second_derived(), random.second_by_autograd(), 1e-9)
+
+
+# ---- what a result may depend on ---------------------------------------------------------------
+
+
+@every_cell
+@both_ways
+def test_results_do_not_depend_on_padding(cell, reverse):
+    lengths = (4, 2, 0)
+    clean = problem(cell, reverse=reverse, lengths=lengths)
+    dirty = clean.tensors[0].detach().clone()
+    for b, length in enumerate(lengths):
+        dirty[length:, b] = torch.nan
+    found = clean.with_input(dirty.requires_grad_()).derived()
+    assert_same(found, clean.derived(), 0)
+
+
+@every_cell
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_outputs_past_an_end_are_zero_and_states_are_those_of_the_last_step(cell, bidirectional):
+    layer = layer_of(cell, bidirectional=bidirectional).eval()
+    x, lengths = normal(5, 3, 3), [5, 2, 0]
+    state = random_state(layer, 3)
+    y, final = layer(x, state, lengths=lengths)
+    for b, length in enumerate(lengths):
+        assert (y[length:, b] == 0).all()
+        for s, f in zip(states_of(state), states_of(final), strict=True):
+            if length == 0:
+                assert torch.equal(f[:, b], s[:, b])
+        if length:
+            alone = tuple(s[:, b : b + 1] for s in states_of(state))
+            alone = alone if len(alone) > 1 else alone[0]
+            expected = layer(x[:length, b : b + 1], alone)
+            found = (y[:length, b : b + 1], tuple(f[:, b : b + 1] for f in states_of(final)))
+            expected = (expected[0], states_of(expected[1]))
+            assert_same(flat(found), flat(expected), 1e-12)
+
+
+@every_cell
+def test_a_sequence_does_not_depend_on_its_neighbours(cell):
+    layer = layer_of(cell).eval()
+    x = normal(4, 3, 3)
+    other = x.clone()
+    other[:, 1:] = 100 * normal(4, 2, 3)
+    y, state = layer(x)
+    y_other, state_other = layer(other)
+    assert torch.equal(y[:, 0], y_other[:, 0])
+    for s, o in zip(states_of(state), states_of(state_other), strict=True):
+        assert torch.equal(s[:, 0], o[:, 0])
+
+
+@every_cell
+def test_two_halves_with_carried_state_are_one_run(cell):
+    layer = layer_of(cell, num_layers=2).eval()
+    x, state = normal(6, 2, 3), random_state(layer_of(cell, num_layers=2), 2)
+    whole, final = layer(x, state)
+    first, carried = layer(x[:2], state)
+    second, last = layer(x[2:], carried)
+    assert_same(flat((torch.cat([first, second]), last)), flat((whole, final)), 1e-12)
+
+
+@every_cell
+def test_the_reverse_direction_is_the_forward_one_on_the_flipped_sequence(cell):
+    both = layer_of(cell, bidirectional=True).eval()
+    one = layer_of(cell).eval()
+    names = [n for n, _ in one.named_parameters()]
+    one.load_state_dict({n: both.state_dict()[f"{n}_reverse"] for n in names})
+    x = normal(5, 2, 3)
+    state = random_state(both, 2)
+    y, final = both(x, state)
+    picked = tuple(s[1:] for s in states_of(state))
+    y_one, final_one = one(x.flip(0), picked if len(picked) > 1 else picked[0])
+    found = (y[..., y.shape[-1] // 2 :].flip(0), tuple(s[1:] for s in states_of(final)))
+    assert_same(flat(found), flat((y_one, states_of(final_one))), 1e-12)
+
+
+# ---- looking inside ----------------------------------------------------------------------------
+
+
+@every_cell
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_trace_has_every_named_value_and_its_output_is_the_layers(cell, bidirectional):
+    layer = layer_of(cell, num_layers=2, bidirectional=bidirectional).eval()
+    x = normal(4, 3, 3)
+    trace = layer.trace(x, lengths=[4, 3, 0])
+    y, state = layer(x, lengths=[4, 3, 0])
+    assert_same(flat((trace.output, trace.state)), flat((y, state)), 0)
+    states = {s.name for s in cell.states}  # even one that is another's old value
+    assert set(trace) == states | {n for n, v in cell.names.items() if v.args}
+    output = cell.states[0].name
+    last = trace.layer(1)
+    parts = [last[output], last.reverse[output]] if bidirectional else [last[output]]
+    assert torch.equal(torch.cat(parts, -1), y)
+
+
+@every_cell
+def test_traced_values_satisfy_the_equations(cell):
+    """Each named value is computed from the cell's equations at the traced states before it."""
+    layer = layer_of(cell).eval()
+    x, state = normal(4, 2, 3), random_state(layer_of(cell), 2)
+    trace = layer.trace(x, state)
+    step = gw.nn.RecurrentCell(cell, 3, 4, dtype=torch.float64, **own_sizes(cell)).eval()
+    step.load_state_dict({n.removesuffix("_l0"): v for n, v in layer.state_dict().items()})
+    before = tuple(s[0] for s in states_of(state))
+    for t in range(4):
+        before = states_of(step(x[t], before if len(before) > 1 else before[0]))
+        for s, value in zip(cell.states, before, strict=True):
+            torch.testing.assert_close(trace[s.name][t], value, rtol=1e-12, atol=1e-12)
+    for name, value in cell.names.items():
+        if (
+            isinstance(value, Apply)
+            and value.function in ("sigmoid", "tanh")
+            and name in cell.gates()
+        ):
+            activated = getattr(torch, value.function)(trace[f"{name}.pre"])
+            torch.testing.assert_close(trace[name], activated, rtol=1e-12, atol=1e-12)
+
+
+@every_cell
+def test_a_pinned_value_is_held_and_the_rest_follows_from_it(cell):
+    layer = layer_of(cell).eval()
+    x = normal(4, 2, 3)
+    for name, value in cell.names.items():
+        if not value.args or value.size == "1":
+            continue
+        trace = layer.trace(x, pin={name: 0.25})
+        held = trace[name]
+        assert (held == 0.25).all(), name
+        y, state = layer(x, pin={name: 0.25})
+        assert_same(flat((trace.output, trace.state)), flat((y, state)), 0)
+        constant = torch.full((held.shape[-1],), 0.25, dtype=torch.float64)
+        by_tensor = layer(x, pin={name: constant})
+        assert_same(flat((y, state)), flat(by_tensor), 1e-12)
+
+
+@every_cell
+def test_a_pinned_layer_is_a_layer_of_the_pinned_cell(cell):
+    layer = layer_of(cell).eval()
+    x = normal(4, 2, 3)
+    for name in cell.gates():
+        pinned = cell.pin({name: 0.5})
+        alone = gw.nn.Recurrent(pinned, 3, 4, dtype=torch.float64, **own_sizes(pinned)).eval()
+        random = problem(pinned, steps=2)
+        assert_same(random.derived(), random.by_autograd(), 1e-9)
+        kept = {n for n, _ in alone.named_parameters()}
+        whole = [
+            p for p in cell.parameters
+            if any(q.name == p.name and q.blocks == p.blocks for q in pinned.parameters)
+        ]  # fmt: skip
+        assert {f"{p.name}_l0" for p in whole} <= kept
+        if {f"{p.name}_l0" for p in whole} == kept:
+            alone.load_state_dict({n: layer.state_dict()[n] for n in kept})
+            assert_same(flat(alone(x)), flat(layer(x, pin={name: 0.5})), 1e-12)
+
+
+# ---- modules -----------------------------------------------------------------------------------
+
+
+@every_cell
+def test_copies_and_saved_weights_give_the_same_layer(cell):
+    layer = layer_of(cell, num_layers=2, bidirectional=True).eval()
+    fresh = gw.nn.Recurrent(
+        cell, 3, 4, num_layers=2, bidirectional=True, dtype=torch.float64, **own_sizes(cell)
+    )
+    assert str(fresh.load_state_dict(layer.state_dict())) == "<All keys matched successfully>"
+    x = normal(3, 2, 3)
+    expected = flat(layer(x))
+    copies = [fresh.eval(), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
+    for other in copies:
+        assert_same(flat(other(x)), expected, 0)
+        assert list(other.state_dict()) == list(layer.state_dict())
+        pairs = zip(other.parameters(), layer.parameters(), strict=True)
+        assert all(a is not b for a, b in pairs)
+
+
+@every_cell
+def test_the_repr_names_the_cell_and_its_sizes(cell):
+    layer = layer_of(cell, num_layers=2, bias=cell.without_bias() is cell)
+    sizes = "".join(f", {n}={v}" for n, v in own_sizes(cell).items())
+    assert layer.extra_repr().startswith(f"{cell.name}, 3, 4{sizes}, num_layers=2")
+
+
+@every_cell
+def test_a_cell_pickles_to_an_equal_cell(cell):
+    other = pickle.loads(pickle.dumps(cell))
+    assert other.next_states == cell.next_states
+    assert equations(other) == equations(cell)
+    assert other.parameters == cell.parameters
+    assert gw.equivalent(other, cell)
+
+
+@every_cell
+def test_float32_runs_and_agrees_with_float64(cell):
+    layer = layer_of(cell, num_layers=2, bidirectional=True).eval()
+    x = normal(4, 3, 3)
+    y, _ = layer(x)
+    y32, state32 = layer.float()(x.float())
+    assert {t.dtype for t in flat((y32, state32)).values()} == {torch.float32}
+    torch.testing.assert_close(y32.double(), y, rtol=1e-4, atol=1e-5)
+
+
+@every_cell
+def test_a_layer_without_bias_has_none_and_equals_zero_biases(cell):
+    bare = layer_of(cell, bias=False).eval()
+    assert not [n for n in bare.state_dict() if n.startswith("bias_")]
+    full = layer_of(cell).eval()
+    with torch.no_grad():
+        for name, p in full.named_parameters():
+            p.copy_(bare.state_dict()[name] if name in bare.state_dict() else torch.zeros_like(p))
+    x = normal(3, 2, 3)
+    assert_same(flat(bare(x)), flat(full(x)), 1e-12)
+
+
+@every_cell
+def test_a_layer_of_every_cell_trains(cell):
+    layer = layer_of(cell, num_layers=2, bidirectional=True, dropout=0.2)
+    y, state = layer(normal(4, 2, 3))
+    (y.sum() + sum(s.sum() for s in states_of(state))).backward()
+    for name, p in layer.named_parameters():
+        assert p.grad is not None, name
+        assert p.grad.isfinite().all(), name
+        assert (p.grad != 0).any(), name
+
+
+# ---- noise -------------------------------------------------------------------------------------
+
+
+def test_noise_is_drawn_in_training_and_is_its_expected_value_in_eval_mode():
+    layer = layer_of(noisy_lstm)
+    x = normal(5, 2, 3)
+    torch.manual_seed(1)
+    first = flat(layer(x))
+    second = flat(layer(x))
+    assert not torch.equal(first["[0]"], second["[0]"])
+    torch.manual_seed(1)
+    assert_same(flat(layer(x)), first, 0)
+    layer.eval()
+    assert_same(flat(layer(x)), flat(layer(x)), 0)
+    expected = layer_of(noisy_lstm.deterministic()).eval()
+    assert_same(flat(layer(x)), flat(expected(x)), 0)
+    assert not noisy_lstm.deterministic().noises
+
+
+def test_noise_per_sequence_is_the_same_at_every_step():
+    @gw.cell
+    def dropped(x, h):
+        return gw.dropout(gw.tanh(gw.linear("a", x)), 0.5, per="sequence")
+
+    @gw.cell
+    def dropped_each_step(x, h):
+        return gw.dropout(gw.tanh(gw.linear("a", x)), 0.5)
+
+    x = normal(6, 8, 3)
+    zeros = [layer_of(c)(x)[0] == 0 for c in (dropped, dropped_each_step)]
+    assert (zeros[0] == zeros[0][:1]).all()
+    assert 0.2 < zeros[0][0].double().mean() < 0.8
+    assert not (zeros[1] == zeros[1][:1]).all()
+
+
+def test_zoneout_keeps_old_units_or_takes_new_ones():
+    @gw.cell
+    def zoned(x, h):
+        return gw.zoneout(gw.observe("new", gw.tanh(gw.linear("a", x))), h, 0.5)
+
+    layer = layer_of(zoned)
+    trace = layer.trace(normal(6, 8, 3))
+    h, new = trace["h"], trace["new"]
+    old = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
+    assert ((h == new) | (h == old)).all()
+    assert (h == new).any()
+    assert (h[1:] == old[1:]).any()
+    mixed = layer.eval().trace(normal(6, 8, 3))
+    old = torch.cat([torch.zeros_like(mixed["h"][:1]), mixed["h"][:-1]])
+    torch.testing.assert_close(mixed["h"], 0.5 * old + 0.5 * mixed["new"])
+
+
+# ---- the catalogue -----------------------------------------------------------------------------
+
+
+def test_the_catalogue_has_the_promised_cells_under_their_names():
+    promised = {
+        "rnn", "rnn_relu", "lstm", "gru", "gru_reset_before", "peephole_lstm",
+        "projected_lstm", "layer_norm_lstm", "multiplicative_lstm",
+    }  # fmt: skip
+    assert promised <= set(gw.cells.catalogue())
+    for name, cell in gw.cells.catalogue().items():
+        assert isinstance(cell, Cell)
+        assert cell.name == name
+        assert cell.doc, f"{name} has no docstring"
+        assert getattr(gw.cells, name) is cell
+
+
+def test_a_cell_is_equivalent_to_itself_and_to_no_other():
+    cells = gw.cells.catalogue()
+    pairs = itertools.product(cells, repeat=2)
+    equal = {(a, b) for a, b in pairs if gw.equivalent(cells[a], cells[b])}
+    same = {("irnn", "rnn_relu"), ("rnn_relu", "irnn")}  # they differ in how they are initialised
+    assert equal == {(a, a) for a in cells} | same
+
+
+@every_cell
+def test_the_program_of_a_cell_is_made_once(cell):
+    assert program(cell) is program(cell)

@@ -1,0 +1,57 @@
+"""The command, run in this process in an empty folder, with a text small enough to be quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gatework.cli import main
+
+SMALL = "--hidden-size 8 --embedding-size 4 --batch-size 4 --window 8"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def gatework(tmp_path, monkeypatch, capsys) -> Callable[..., Result]:
+    """Run `gatework` with the given arguments."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> Result:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        said = capsys.readouterr()
+        return Result(ended.value.code or 0, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def small() -> list[str]:
+    """Options for a model whose steps take milliseconds."""
+    return SMALL.split()
+
+
+@pytest.fixture
+def text(tmp_path) -> str:
+    (tmp_path / "text.py").write_bytes(b"def f(x):\n    return [x, (x + 1)]\n\n" * 100)
+    return "text.py"
+
+
+@pytest.fixture
+def run_folder(gatework, text, small) -> Path:
+    """A finished run."""
+    assert gatework("train", text, *small, "--steps", "4", "--out", "mine").code == 0
+    return Path("mine")

@@ -1,0 +1,115 @@
+"""`gatework compare`: equal sizes, equal data, one page."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gatework.cli import main
+from gatework.data import InputError
+from gatework.train import Run, RunConfig, comparison
+from gatework.train.comparison import matched_configs
+from gatework.train.model import parameter_count
+
+SMALL = "--parameters 3500 --embedding-size 4 --batch-size 4 --window 8 --steps 3"
+CELLS = ("rnn", "lstm", "gru")
+
+
+TEXT = b"def f(x):\n    return [x, (x + 1)]\n\n" * 120
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory) -> tuple[Path, str]:
+    """The folder of a comparison, and what was said."""
+    folder = tmp_path_factory.mktemp("comparison")
+    (folder / "long.py").write_bytes(TEXT)
+    arguments = ["compare", "long.py", *SMALL.split(), "--out", "side"]
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.chdir(folder)
+        patch.setattr(comparison, "ANCHORS", 8)
+        with pytest.raises(SystemExit):
+            main(arguments)
+    return folder / "side", out.getvalue()
+
+
+@pytest.mark.slow
+def test_the_terminal_shows_figures_and_curves(compared):
+    _, out = compared
+    for said in (
+        *CELLS,
+        "bits per byte",
+        "above 0.01 %",
+        "left at 100",
+        "█",
+        "side/comparison.html",
+    ):
+        assert said in out
+
+
+@pytest.mark.slow
+def test_the_page_shows_curves_memory_and_gates(compared):
+    page = (compared[0] / "comparison.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 2 + len(CELLS)
+    for said in ("How far back", "forget", "reset", "def", "sha256"):
+        assert said.lower() in page.lower()
+
+
+@pytest.mark.slow
+def test_the_measurements_are_data(compared):
+    cells = json.loads((compared[0] / "comparison.json").read_text())["cells"]
+    assert tuple(cells) == CELLS
+    for measured in cells.values():
+        influence = np.array(measured["influence"])
+        low, high = np.array(measured["influence_band"])
+        assert influence[0] == 1
+        assert (low <= influence).all()
+        assert (influence <= high).all()
+
+
+@pytest.mark.slow
+def test_each_cell_has_a_run_of_its_own(gatework, compared):
+    for cell in CELLS:
+        run = Run.open(compared[0] / cell)
+        assert run.config.cell == cell
+        assert max(record.step for record in run.records()) == 3
+    assert gatework("sample", str(compared[0] / "gru"), "--length", "5").code == 0
+
+
+@pytest.mark.parametrize("parameters", [60_000, 150_000, 1_000_000])
+def test_models_weigh_the_same(parameters):
+    configs = matched_configs(("rnn", "lstm", "gru", "projected_lstm"), parameters, RunConfig.of())
+    for config in configs:
+        assert parameter_count(config) == pytest.approx(parameters, rel=0.01)
+
+
+@pytest.mark.parametrize("cells", [(), ("rnn", "rnn"), ("rnn", "grru")])
+def test_cells_that_cannot_be_compared_are_named(cells):
+    with pytest.raises(InputError):
+        matched_configs(cells, 100_000, RunConfig.of())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("compare LONG --cells rnn,lsmt", "did you mean 'lstm'"),
+        ("compare LONG --cells rnn,rnn", "different cells"),
+        ("compare LONG --cells ,", "different cells"),
+        ("compare LONG --parameters 10", "parameters = 10"),
+        ("compare LONG --parameters -5", "parameters = -5"),
+        ("compare short", "held-out bytes"),
+        ("compare nowhere", "no such file"),
+        ("compare LONG --out LONG", "cannot make the run folder"),
+    ],
+)
+def test_a_users_error_is_told(gatework, arguments, message):
+    Path("long.py").write_bytes(TEXT)
+    Path("short").write_bytes(b"x" * 2000)
+    result = gatework(*arguments.replace("LONG", "long.py").split())
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err

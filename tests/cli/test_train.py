@@ -1,0 +1,199 @@
+"""`gatework train` and `gatework sample`: what they leave, what they say, what they refuse."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from gatework.train import Run, RunConfig
+
+COMMAND = [sys.executable, "-c", "from gatework.cli import main; main()"]
+
+
+def test_training_ends_with_a_figure_a_sample_and_a_run(gatework, text, small):
+    result = gatework("train", text, *small, "--steps", "4")
+    (path,) = Path("runs").iterdir()
+    assert result.code == 0
+    assert result.err == ""
+    for said in ("bits per byte", "sample", "def ", str(path), "kB/s", "left"):
+        assert said in result.out
+    assert {file.name for file in path.iterdir()} == {
+        "config.yaml",
+        "metrics.jsonl",
+        "weights.safetensors",
+        "checkpoint.safetensors",
+        "report.html",
+    }
+
+
+def test_without_a_terminal_there_are_plain_lines_only(gatework, text, small):
+    out = gatework("train", text, *small, "--steps", "4").out
+    assert "\x1b" not in out
+    assert "\r" not in out
+
+
+def test_options_reach_the_settings(gatework, text, small):
+    options = (
+        "--cell gru --layers 2 --dropout 0.1 --seed 3 --threads 2 --lr 0.01 --time 1h --out mine"
+    )
+    assert gatework("train", text, *small, "--steps", "4", *options.split()).code == 0
+    config = Run.open(Path("mine")).config
+    assert config == RunConfig.of(
+        cell="gru",
+        hidden_size=8,
+        layers=2,
+        embedding_size=4,
+        dropout=0.1,
+        batch_size=4,
+        window=8,
+        learning_rate=0.01,
+        seconds=3600.0,
+        steps=4,
+        seed=3,
+        threads=2,
+        files=[text],
+    )
+
+
+@pytest.mark.parametrize("option", RunConfig.model_fields)
+def test_the_defaults_that_help_tells_are_the_true_ones(gatework, option):
+    value = RunConfig.model_fields[option].default
+    told = gatework("train", "--help").out
+    flag = f"--{option.replace('_', '-')} "
+    if value is not None and flag in told:
+        about = told.split(flag)[1].split("--")[0]
+        assert f"({value})" in about
+
+
+def test_the_report_holds_the_sample_and_the_settings(run_folder):
+    report = (run_folder / "report.html").read_text()
+    for said in ("<svg", "bits per byte", "def ", "hidden size", "lstm"):
+        assert said in report
+
+
+def test_a_sample_begins_with_the_prompt_and_follows_the_seed(gatework, run_folder):
+    options = ("--prompt", "class Ä", "--length", "30", "--temperature", "0.5")
+    first = gatework("sample", "mine", *options)
+    assert first.code == 0
+    assert first.out.startswith("class Ä")
+    assert gatework("sample", "mine", *options).out == first.out
+    assert gatework("sample", "mine", *options, "--seed", "1").out != first.out
+
+
+def test_a_finished_run_goes_on_with_a_larger_budget(gatework, text, small, run_folder):
+    assert gatework("train", "--resume", "mine", "--steps", "9").code == 0
+    assert gatework("train", text, *small, "--steps", "9", "--out", "whole").code == 0
+    for name in ("mine", "whole"):
+        assert max(record.step for record in Run.open(Path(name)).records()) == 9
+    weights = [load_file(f"{name}/checkpoint.safetensors") for name in ("mine", "whole")]
+    assert weights[0].keys() == weights[1].keys()
+
+
+BAD = {
+    "unknown cell": ("train TEXT --cell lsmt", "did you mean 'lstm'"),
+    "unknown command": ("trian TEXT", "Did you mean 'train'"),
+    "unknown option": ("train TEXT --hiden-size 3", "--hidden-size"),
+    "missing file": ("train nowhere.txt", "no such file: 'nowhere.txt'"),
+    "empty file": ("train empty", "is empty"),
+    "directory": ("train .", "is a directory"),
+    "small file": ("train small", "at least"),
+    "smallest file": ("train smallest --batch-size 1 --window 1", "at least"),
+    "file as run folder": ("train TEXT --steps 1 --out TEXT", "cannot make the run folder"),
+    "folder under a file": ("train TEXT --steps 1 --out TEXT/run", "cannot make the run folder"),
+    "taken folder": ("train TEXT --steps 1 --out mine", "is not empty"),
+    "no hidden units": ("train TEXT --hidden-size 0", "hidden_size = 0"),
+    "negative layers": ("train TEXT --layers -1", "layers = -1"),
+    "no threads": ("train TEXT --threads 0", "threads = 0"),
+    "too large": ("train TEXT --hidden-size 9000000", "does not fit into memory"),
+    "no streams": ("train TEXT --batch-size 0", "batch_size = 0"),
+    "no window": ("train TEXT --window 0", "window = 0"),
+    "no steps": ("train TEXT --steps 0", "steps = 0"),
+    "no time": ("train TEXT --time 0s", "expected a time"),
+    "no duration": ("train TEXT --time soon", "expected a time"),
+    "no rate": ("train TEXT --lr 0", "learning_rate = 0"),
+    "no number": ("train TEXT --hidden-size many", "--hidden-size"),
+    "nan": ("train TEXT --lr nan", "learning_rate = nan"),
+    "negative seed": ("train TEXT --seed -1", "seed = -1"),
+    "all dropped": ("train TEXT --dropout 1", "dropout = 1"),
+    "resume nothing": ("train --resume nowhere", "no run in 'nowhere'"),
+    "resume a finished run": ("train --resume mine", "has spent its budget"),
+    "resume with settings": ("train --resume mine --cell gru --lr 1", "--cell, --lr beside"),
+    "sample nothing": ("sample nowhere", "no run in 'nowhere'"),
+    "sample a file": ("sample TEXT", "no run in 'TEXT'"),
+    "no temperature": ("sample mine --temperature 0", "temperature = 0"),
+    "negative temperature": ("sample mine --temperature -1", "temperature = -1"),
+    "no length": ("sample mine --length 0", "length = 0"),
+    "no run": ("sample", "RUN"),
+    "cut weights": ("sample cut", "cannot be used"),
+    "no weights": ("sample bare", "is missing"),
+    "no config": ("sample headless", "no run in"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_users_error_is_told_in_a_few_lines_and_loses_nothing(gatework, text, run_folder, case):
+    prepare_folders()
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    command, message = BAD[case]
+    result = gatework(*command.replace("TEXT", text).split())
+    assert result.code == 2
+    assert message.replace("TEXT", text) in result.err
+    assert "Traceback" not in result.err
+    assert len(result.err.splitlines()) <= 8
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def prepare_folders() -> None:
+    """Files and runs that are wrong, each in its way."""
+    Path("empty").touch()
+    Path("small").write_bytes(b"x" * 100)
+    Path("smallest").write_bytes(b"x")
+    for name in ("cut", "bare", "headless"):
+        Path(name).mkdir()
+    config, weights = (Path("mine", n).read_bytes() for n in ("config.yaml", "weights.safetensors"))
+    Path("cut", "config.yaml").write_bytes(config)
+    Path("cut", "weights.safetensors").write_bytes(weights[:-100])
+    Path("bare", "config.yaml").write_bytes(config)
+    Path("headless", "weights.safetensors").write_bytes(weights)
+
+
+def test_a_binary_file_is_trained_on_with_a_note(gatework, tmp_path, small):
+    (tmp_path / "image").write_bytes(bytes(range(256)) * 8)
+    result = gatework("train", "image", *small, "--steps", "4")
+    assert result.code == 0
+    assert "binary" in result.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_is_whole_and_can_go_on(gatework, text, small, number, code):
+    endless = [*small, "--steps", "1000000", "--out", "mine"]
+    process = subprocess.Popen(
+        [*COMMAND, "train", text, *endless],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )
+    metrics = Path("mine/metrics.jsonl")
+    while not (metrics.is_file() and metrics.stat().st_size):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    assert err == ""
+    assert "--resume mine" in out
+    assert Path("mine/report.html").is_file()
+    assert gatework("sample", "mine", "--length", "9").code == 0
+    taken = max(record.step for record in Run.open(Path("mine")).records())
+    more = str(taken + 3)
+    assert gatework("train", "--resume", "mine", "--steps", more).code == 0
+    assert max(record.step for record in Run.open(Path("mine")).records()) == taken + 3

@@ -1,0 +1,37 @@
+"""Settings of every test: hypothesis' profiles and a fixed seed."""
+
+import os
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+# The same examples in every run, so that a red test is red for everyone. To look for new ones:
+# HYPOTHESIS_PROFILE=explore pytest tests/…
+_COMMON = {
+    "deadline": None,  # tests never time
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile("fixed", max_examples=40, derandomize=True, database=None, **_COMMON)
+settings.register_profile("explore", max_examples=1000, **_COMMON)
+torch.set_num_threads(1)  # the test runner's workers share the processor's cores already
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    """Every test starts from the same random state and leaves torch's defaults as they were."""
+    torch.manual_seed(0)
+    dtype = torch.get_default_dtype()
+    yield
+    torch.set_default_dtype(dtype)
+
+
+@pytest.fixture
+def float64():
+    """Tensors made without a dtype are float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

@@ -1,0 +1,132 @@
+"""The memory horizon against the Jacobian itself, in float64, and against cells of known memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd.functional import jacobian
+
+import gatework as gw
+from gatework.lens import MemoryHorizon, memory_horizon
+
+T, B, I, H = 9, 2, 3, 4
+MAX_LAG = 6
+
+
+def direct_influence(layer, inputs: torch.Tensor) -> np.ndarray:
+    """‖∂h_T/∂x_{T−k}‖ (Frobenius) for each sequence by itself, [B, K+1]."""
+    rows = []
+    for b in range(inputs.shape[1]):
+        one = inputs[:, b : b + 1]
+        full = jacobian(lambda x: layer(x)[0][-1, 0], one)  # [H, T, 1, I]
+        norms = full[:, :, 0].square().sum((0, 2)).sqrt()  # [T]
+        rows.append(norms.flip(0)[: MAX_LAG + 1].numpy())
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "projected_lstm", "gru", "gru_reset_before"])
+def test_the_estimate_converges_to_the_jacobian_norm(name):
+    torch.manual_seed(3)
+    cell = gw.cells.catalogue()[name]
+    sizes = dict.fromkeys(cell.size_names(), 2)
+    layer = gw.nn.Recurrent(cell, I, H, dtype=torch.float64, **sizes)
+    inputs = torch.randn(T, B, I, dtype=torch.float64)
+    estimate = memory_horizon(layer, [inputs], MAX_LAG, probes=1500).influence
+    np.testing.assert_allclose(estimate, direct_influence(layer, inputs), rtol=0.1)
+
+
+def test_with_one_unit_the_estimate_is_the_norm():
+    """With H = 1 the random sign does not matter, so one probe gives the norm itself."""
+    torch.manual_seed(4)
+    layer = gw.nn.LSTM(I, 1, dtype=torch.float64)
+    inputs = torch.randn(T, B, I, dtype=torch.float64)
+    estimate = memory_horizon(layer, [inputs], MAX_LAG, probes=1).influence
+    np.testing.assert_allclose(estimate, direct_influence(layer, inputs), rtol=1e-12)
+
+
+def leaky(decay: float):
+    """h_t = decay · h_{t−1} + x_t, whose influence is exactly decay^k."""
+
+    def layer(inputs):
+        state = torch.zeros_like(inputs[0])
+        outputs = []
+        for x in inputs:
+            state = decay * state + x
+            outputs.append(state)
+        return torch.stack(outputs), state
+
+    return layer
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9])
+def test_a_leaky_integrator_forgets_at_its_rate(decay):
+    horizon = memory_horizon(leaky(decay), [torch.randn(60, 3, 2)], 50)
+    np.testing.assert_allclose(horizon.mean(), decay ** np.arange(51), rtol=1e-4)
+    assert horizon.reach(0.01) == math.ceil(math.log(0.01) / math.log(decay))
+
+
+def test_a_delay_line_remembers_for_exactly_its_length():
+    def sum_of_now_and_then(inputs):
+        return inputs + torch.cat([torch.zeros_like(inputs[:5]), inputs[:-5]]), None
+
+    horizon = memory_horizon(sum_of_now_and_then, [torch.randn(60, 3, 2)], 20)
+    assert np.flatnonzero(horizon.mean()).tolist() == [0, 5]
+    assert horizon.reach() == 6
+
+
+def test_batches_are_joined_sequence_by_sequence():
+    torch.manual_seed(5)
+    layer = gw.nn.GRU(I, H, dtype=torch.float64)
+    inputs = torch.randn(T, 5, I, dtype=torch.float64)
+    parts = memory_horizon(layer, inputs.split([2, 3], dim=1), MAX_LAG, probes=600)
+    whole = memory_horizon(layer, [inputs], MAX_LAG, probes=600)
+    assert parts.influence.shape == (5, MAX_LAG + 1)
+    np.testing.assert_allclose(parts.influence, whole.influence, rtol=0.15)
+
+
+def test_the_seed_decides_the_estimate():
+    layer, inputs = gw.nn.RNN(I, H), torch.randn(T, B, I)
+    first, again, other = (
+        memory_horizon(layer, [inputs], MAX_LAG, seed=s).influence for s in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_measuring_leaves_no_gradient_in_the_weights():
+    layer = gw.nn.RNN(I, H)
+    memory_horizon(layer, [torch.randn(T, B, I)], MAX_LAG)
+    assert all(weight.grad is None for weight in layer.parameters())
+
+
+def test_the_band_holds_the_mean_and_narrows_with_more_sequences():
+    rng = np.random.default_rng(0)
+    decay = 0.5 ** np.arange(8)
+
+    def horizon(sequences: int) -> MemoryHorizon:
+        return MemoryHorizon(decay * rng.lognormal(size=(sequences, 8)))
+
+    few, many = horizon(20), horizon(2000)
+    for measured in (few, many):
+        low, high = measured.band()
+        assert (low <= measured.mean()).all()
+        assert (measured.mean() <= high).all()
+        first, last = measured.reach_band(0.05)
+        assert first <= measured.reach(0.05) <= last
+    assert (np.subtract(*many.band())[1:] > np.subtract(*few.band())[1:]).all()
+
+
+def test_a_memory_beyond_the_longest_lag_is_reported_as_such():
+    assert MemoryHorizon(np.ones((3, 11))).reach() == 11
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [([], "empty"), ([torch.zeros(MAX_LAG, B, I)], "more than max_lag = 6")],
+)
+def test_too_little_data_is_an_error(batches, message):
+    with pytest.raises(ValueError, match=message):
+        memory_horizon(gw.nn.RNN(I, H), batches, MAX_LAG)

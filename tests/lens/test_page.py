@@ -1,0 +1,115 @@
+"""Pages and drawings are well formed, fetch nothing, and can be read without seeing them."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from gatework.lens import MemoryHorizon, Passage
+from gatework.lens.page import figure, page, paragraph, preformatted, section, table
+from gatework.lens.plots import draw_horizons, draw_learning_curves, draw_passage
+
+TEXT = 'def f(a):\n\t"<&>" '
+PASSAGE = Passage(
+    text=TEXT,
+    units=(3, 17),
+    gates={"f": np.full((2, len(TEXT)), 0.5, np.float32)},
+    states={"c": np.linspace(-3, 3, 2 * len(TEXT), dtype=np.float32).reshape(2, -1)},
+)
+DRAWINGS = {
+    "curves": lambda: draw_learning_curves({"rnn": ([1, 2], [4, 3]), "gru": ([1], [3])}, "bytes"),
+    "horizons": lambda: draw_horizons({"rnn": MemoryHorizon(np.ones((4, 9)))}),
+    "passage": lambda: draw_passage(PASSAGE, "passage"),
+}
+VOID = {"meta", "link", "img", "br"}
+
+
+class Outline(HTMLParser):
+    """Collects ids and addresses, and checks that elements are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in VOID:
+            self.open.append(tag)
+        self._note(attributes)
+
+    def handle_startendtag(self, tag, attributes):
+        self._note(attributes)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def _note(self, attributes):
+        named = dict(attributes)
+        self.ids += [named["id"]] if "id" in named else []
+        self.addresses += [v for k, v in attributes if k in {"src", "href", "xlink:href"}]
+
+
+def outline(html: str) -> Outline:
+    parsed = Outline()
+    parsed.feed(html)
+    parsed.close()
+    assert parsed.open == []
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def whole_page() -> str:
+    figures = [figure(draw(), f"alt of {name}", "below") for name, draw in DRAWINGS.items()]
+    body = section("A & B", paragraph("1 < 2"), *figures, preformatted("a\n  b"))
+    return page("<Title>", 'a "lead"', [body, table(("x", "y"), [("<i>", "2")])])
+
+
+def test_a_page_is_well_formed_and_its_text_is_what_was_given(whole_page):
+    text = outline(whole_page).text
+    for given in ("<Title>", 'a "lead"', "A & B", "1 < 2", "a\n  b", "<i>"):
+        assert given in text
+
+
+def test_a_page_fetches_nothing(whole_page):
+    addresses = outline(whole_page).addresses
+    assert all(address.startswith(("#", "data:")) for address in addresses), addresses
+    assert not re.search(r"url\((?!#)|@import", whole_page)
+
+
+def test_ids_on_a_page_are_unique(whole_page):
+    ids = outline(whole_page).ids
+    assert len(ids) == len(set(ids))
+
+
+def test_every_figure_says_what_it_shows(whole_page):
+    assert re.findall(r'role="img" aria-label="([^"]*)"', whole_page) == [
+        f"alt of {name}" for name in DRAWINGS
+    ]
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_drawing_takes_its_ink_from_the_page_and_is_the_same_each_time(name):
+    svg = DRAWINGS[name]()
+    assert svg == DRAWINGS[name]()
+    assert svg.startswith("<svg")
+    assert "currentColor" in svg
+    assert "#010203" not in svg
+
+
+def test_the_characters_stand_under_the_heat_map():
+    letters = re.findall(r"<text[^>]*>([^<]*)</text>", draw_passage(PASSAGE, "p"))
+    shown = "".join(letter for letter in letters if len(letter) == 1 or letter.startswith("&"))
+    assert 'def·f(a):↵→"&lt;&amp;&gt;"·' in shown.replace("&quot;", '"')
+
+
+def test_a_passage_in_which_nothing_moves_can_be_drawn():
+    still = Passage("ab", (0,), {}, {"h": np.zeros((1, 2), np.float32)})
+    assert "<svg" in draw_passage(still, "still")

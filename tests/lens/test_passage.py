@@ -1,0 +1,45 @@
+"""What is shown of a passage is what the network computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import gatework as gw
+from gatework.lens import gate_names, read_passage
+
+TEXT = "def f(x):"
+
+
+@pytest.mark.parametrize(
+    ("name", "gates"),
+    [("rnn", ()), ("lstm", ("i", "f", "o")), ("gru", ("r", "z")), ("gru_reset_before", ("r", "z"))],
+)
+def test_gates_are_found_in_the_equations(name, gates):
+    assert gate_names(gw.cells.catalogue()[name]) == gates
+
+
+@pytest.mark.parametrize("name", sorted(gw.cells.catalogue()))
+def test_a_passage_shows_what_the_trace_holds(name):
+    torch.manual_seed(0)
+    cell = gw.cells.catalogue()[name]
+    sizes = dict.fromkeys(cell.size_names(), 12)
+    trace = gw.nn.Recurrent(cell, 5, 12, **sizes).trace(torch.randn(len(TEXT), 1, 5))
+    passage = read_passage(TEXT, trace, cell, units=4)
+    assert passage.text == TEXT
+    assert passage.units == tuple(sorted(set(passage.units)))
+    assert tuple(passage.gates) == gate_names(cell)
+    assert set(passage.states) == {state.name for state in cell.states} & set(trace)
+    for panel, values in {**passage.gates, **passage.states}.items():
+        expected = trace[panel][:, 0, list(passage.units)].T
+        np.testing.assert_array_equal(values, expected.detach().numpy())
+
+
+def test_the_liveliest_units_are_chosen():
+    still, moving = torch.zeros(9, 1, 5), torch.zeros(9, 1, 5)
+    moving[::2, 0, 1] = 1
+    moving[::2, 0, 4] = 2
+    assert read_passage(TEXT, {"h": moving}, gw.cells.rnn, units=2).units == (1, 4)
+    gates_move = {"r": still, "z": moving, "h": moving.flip(2)}
+    assert read_passage(TEXT, gates_move, gw.cells.gru, units=2).units == (1, 4)

@@ -1,0 +1,157 @@
+"""The documentation is run, page by page, from top to bottom in one namespace.
+
+A Python block of `>>>` lines must print what it shows, any other Python block must run. A
+`console` block that shows output is run through the command line; other shell blocks are not
+run, but the commands and options in them must exist.
+"""
+
+import contextlib
+import doctest
+import re
+import runpy
+import shlex
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+import typer
+
+import gatework.lang
+from gatework.cells import catalogue
+from gatework.cli import main
+from gatework.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+GENERATOR = runpy.run_path(str(ROOT / "docs" / "generate_catalogue.py"))
+FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+SHELLS = ("sh", "bash", "console")
+
+
+class Block(NamedTuple):
+    language: str
+    code: str
+    line: int  # of the page, counted from 0
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for fence in FENCE.finditer(text):
+        line = text[: fence.start(3)].count("\n")
+        yield Block(fence[2], textwrap.dedent(fence[3]), line)
+
+
+class Checker(doctest.OutputChecker):
+    """Compares output as an interactive session would show it."""
+
+    def check_output(self, want: str, got: str, flags: int) -> bool:
+        return super().check_output(want, re.sub(r"<doctest [^>]*>", "<stdin>", got), flags)
+
+
+def run_session(block: Block, namespace: dict, page: Path) -> None:
+    """Run a block of `>>>` lines and compare what it prints."""
+    parser = doctest.DocTestParser()
+    test = parser.get_doctest(block.code, {}, page.name, str(page), block.line)
+    test.globs = namespace
+    runner = doctest.DocTestRunner(Checker(), verbose=False, optionflags=doctest.ELLIPSIS)
+    report: list[str] = []
+    failed = runner.run(test, out=report.append, clear_globs=False).failed
+    assert not failed, "".join(report)
+
+
+def run_code(block: Block, namespace: dict, page: Path) -> None:
+    """Run a block as a program; a traceback shows the line of the page."""
+    exec(compile("\n" * block.line + block.code, str(page), "exec"), namespace)
+
+
+@pytest.fixture
+def one_thread():
+    """The tensors are small; threads would only wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@pytest.mark.usefixtures("one_thread")
+def test_python_blocks(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    namespace = {"__name__": "documentation"}
+    for block in blocks(page):
+        if block.language in ("python", "pycon"):
+            run = run_session if block.code.lstrip().startswith(">>>") else run_code
+            run(block, namespace, page)
+
+
+def test_blocks_are_found():
+    assert sum(b.language in ("python", "pycon") for p in PAGES for b in blocks(p)) > 40
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_console_blocks(page, capsys):
+    for block in blocks(page):
+        command, _, shown = block.code.partition("\n")
+        if block.language == "console" and shown:
+            with contextlib.suppress(SystemExit):
+                main(shlex.split(command.removeprefix("$ gatework")))
+            printed = "".join(capsys.readouterr())
+            assert Checker().check_output(shown, printed, doctest.ELLIPSIS), printed
+
+
+def shell_commands(page: Path) -> Iterator[list[str]]:
+    """Each call of `gatework` in the page's shell blocks, as words."""
+    for block in blocks(page):
+        if block.language in SHELLS:
+            for line in block.code.splitlines():
+                if line.removeprefix("$ ").startswith("gatework "):
+                    yield shlex.split(line.removeprefix("$ "), comments=True)[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_shell_blocks_name_commands_and_options_that_exist(page):
+    known = {
+        name: {option for p in command.params for option in p.opts} | {"--help"}
+        for name, command in typer.main.get_command(app).commands.items()
+    }
+    for command, *rest in shell_commands(page):
+        if not command.startswith("--"):
+            assert command in known
+            options = {word.partition("=")[0] for word in rest if word.startswith("--")}
+            assert options <= known[command]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_paths_in_the_readme_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:src|docs|tests|benchmarks)/[^`\s]*)`", text)
+    assert paths
+    assert [p for p in paths if not (ROOT / p).exists()] == []
+
+
+def test_every_word_of_the_language_is_explained():
+    text = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    words = set(gatework.lang.__all__) - {"Cell", "DefinitionError"}
+    assert [w for w in sorted(words) if f"`{w}(" not in text and f"`@{w}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_generated_parts_are_current(page):
+    text = page.read_text(encoding="utf-8")
+    assert GENERATOR["filled"](text) == text, "run: python docs/generate_catalogue.py"
+
+
+def test_the_catalogue_page_has_every_cell():
+    page = (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8")
+    assert GENERATOR["page"]() == page, "run: python docs/generate_catalogue.py"
+    assert sorted(re.findall(r"^### `(\w+)`", page, re.MULTILINE)) == sorted(catalogue())

@@ -1,0 +1,32 @@
+"""A text with something to learn, and settings so small that a step takes milliseconds."""
+
+from __future__ import annotations
+
+import pytest
+
+from gatework.data import Corpus
+from gatework.train import Run, RunConfig, Runner, Trainer
+
+TEXT = b"def f(x):\n    return [x, (x + 1)]\n\n" * 60
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    return Corpus.of("a loop", TEXT, TEXT[:80])
+
+
+@pytest.fixture
+def tiny() -> RunConfig:
+    return RunConfig.of(
+        cell="lstm", hidden_size=12, embedding_size=6, batch_size=4, window=8, steps=12, seed=5
+    )
+
+
+@pytest.fixture
+def make_runner(tmp_path, corpus):
+    """Make a runner in a new folder."""
+
+    def make(config: RunConfig, name: str = "run") -> Runner:
+        return Runner(Trainer(config, corpus), Run.create(config, corpus, tmp_path / name))
+
+    return make

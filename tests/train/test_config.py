@@ -1,0 +1,88 @@
+"""Settings are checked when they are made, and the error names the field."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatework.cells import catalogue
+from gatework.data import InputError
+from gatework.train import RunConfig
+from gatework.train.config import DEFAULT_SECONDS, Manifest, check_cell
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("hidden_size", 0),
+        ("hidden_size", -3),
+        ("hidden_size", 2.5),
+        ("hidden_size", float("nan")),
+        ("layers", 0),
+        ("embedding_size", 0),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("dropout", float("nan")),
+        ("batch_size", 0),
+        ("window", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("weight_decay", -1.0),
+        ("clip", 0.0),
+        ("threads", 0),
+        ("seconds", 0.0),
+        ("seconds", float("nan")),
+        ("steps", 0),
+        ("seed", -1),
+        ("seed", 2**63),
+        ("no_such_field", 1),
+    ],
+)
+def test_a_bad_value_is_named(field, value):
+    with pytest.raises(InputError) as caught:
+        RunConfig.of(**{field: value})
+    assert caught.value.came == f"{field} = {value!r}"
+    assert field in caught.value.expected
+    assert field in caught.value.mend
+
+
+def test_all_faults_are_named_at_once():
+    with pytest.raises(InputError, match=r"layers = 0; seed = -1"):
+        RunConfig.of(layers=0, seed=-1)
+
+
+def test_an_unknown_cell_suggests_the_near_one():
+    with pytest.raises(InputError, match="did you mean 'lstm'") as caught:
+        RunConfig.of(cell="lsmt")
+    assert caught.value.came == "unknown cell 'lsmt'"
+
+
+def test_every_cell_of_the_catalogue_is_known():
+    assert [check_cell(name) for name in catalogue()] == list(catalogue())
+
+
+def test_a_cell_without_gates_takes_smaller_steps():
+    assert RunConfig.of(cell="rnn").peak_rate < RunConfig.of(cell="gru").peak_rate
+    assert RunConfig.of(cell="rnn", learning_rate=0.5).peak_rate == 0.5
+
+
+def test_settings_cannot_be_changed_afterwards(tiny):
+    with pytest.raises(ValueError, match="frozen"):
+        tiny.steps = 3
+
+
+@given(steps=st.integers(0, 200), seconds=st.floats(0, 200))
+def test_progress_is_the_larger_share_of_both_budgets(steps, seconds):
+    both = RunConfig.of(steps=100, seconds=50.0).progress(steps, seconds)
+    assert both == min(1.0, max(steps / 100, seconds / 50))
+    assert RunConfig.of(steps=100).progress(steps, seconds) == min(1.0, steps / 100)
+    assert RunConfig.of(seconds=50.0).progress(steps, seconds) == min(1.0, seconds / 50)
+    assert RunConfig.of().progress(steps, seconds) == min(1.0, seconds / DEFAULT_SECONDS)
+
+
+def test_a_manifest_goes_through_json_unchanged(tiny, corpus):
+    manifest = Manifest.describe(tiny, corpus, parameters=7)
+    assert Manifest.of(**manifest.model_dump(mode="json")) == manifest
+    assert set(manifest.versions) == {"gatework", "python", "torch"}

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from plans import all_sizes, assert_plans_agree, random_call
 
 from gatework import cells
 from gatework.backends.cpu.backend import Cpu
 from gatework.backends.cpu.target import without
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
+from plan_calls import all_sizes, assert_plans_agree, random_call
 
 CELLS = ["rnn", "lstm", "gru", "gru_reset_before", "peephole_lstm", "layer_norm_lstm"]
 SHAPES = [  # T, B, I, H

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from plans import all_sizes, assert_same, random_call
 
 from gatework import cells
 from gatework.backends.cpu import Cpu, threads
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
+from plan_calls import all_sizes, assert_same, random_call
 
 PLAN = program(cells.gru).keeping
 

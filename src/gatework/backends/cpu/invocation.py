@@ -87,6 +87,7 @@ class Invocation:
         self._element = 4 if schedule.setting.element == "float" else 8
         self._workspace, self._elements = self._plan_workspace()
         self._template = self._plan_header()
+        self._constants = self._plan_constants()
 
     # ---- once a shape --------------------------------------------------------------------------
 
@@ -180,6 +181,16 @@ class Invocation:
         for name, value in values.items():
             template[HEADER[name]] = value
         return template
+
+    def _plan_constants(self) -> list[Tensor]:
+        """Rows of constants: they live as long as the addresses in the template."""
+        dtype = torch.float32 if self._element == 4 else torch.float64
+        rows = []
+        for argument, number in self.layout.numbers().items():
+            row = torch.full((self.sizes[number.size],), number.value, dtype=dtype)
+            self._template[self._index[argument]] = row.data_ptr()
+            rows.append(row)
+        return rows
 
     # ---- once a call ---------------------------------------------------------------------------
 

@@ -1,14 +1,16 @@
 """Machine code against the reference: every plan, sizes off the grid, lengths, directions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from plans import all_sizes, assert_plans_agree, random_call
 
 from gatework import cells
 from gatework.backends.cpu.backend import Cpu
 from gatework.backends.cpu.target import without
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
+from plan_calls import all_sizes, assert_plans_agree, random_call
 
 CELLS = ["rnn", "lstm", "gru", "gru_reset_before", "peephole_lstm", "layer_norm_lstm"]
 SHAPES = [  # T, B, I, H
@@ -101,3 +103,21 @@ def test_other_precisions_are_refused(dtype):
     plan = program(cells.rnn).forward
     call = random_call(plan, (2, 2), all_sizes(cells.rnn, 2, 2), dtype)
     assert "float32 and float64" in Cpu().refusal(plan, call)
+
+
+@pytest.mark.parametrize("kind", ["sequences", "states", "parameters", "lengths", "dtype"])
+def test_wrong_tensors_never_reach_native_code(kind):
+    plan = program(cells.rnn).forward
+    call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 5), torch.float32)
+    if kind == "sequences":
+        call.sequences["x"] = torch.zeros(4, 3, 5)
+    elif kind == "parameters":
+        call.parameters["weight_hh"] = torch.zeros(5, 4)
+    elif kind == "dtype":
+        call.parameters["bias_hh"] = torch.zeros(5, dtype=torch.float64)
+    elif kind == "states":
+        call = replace(call, states=(torch.zeros(2, 5),))
+    else:
+        call = replace(call, lengths=torch.ones(2, dtype=torch.int64))
+    with pytest.raises(ValueError, match="should"):
+        Cpu().run(plan, call)

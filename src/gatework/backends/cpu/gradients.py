@@ -19,6 +19,7 @@ from gatework.backends.cpu.team import Team
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Contraction
 from gatework.lang.cell import block_of
+from gatework.lang.expressions import Matrix
 
 
 def contraction_scratch(setting: Setting) -> int:
@@ -31,18 +32,33 @@ def write_contractions(
     b: Builder, layout: Layout, args: Value, team: Team, scratch: Value, plan: Plan,
     skip: frozenset[str],
 ) -> None:  # fmt: skip
-    """The gradients of all matrices, those with a common right-hand sequence together."""
+    """The gradients of all matrices, those with a common right-hand sequence together.
+
+    A matrix that is used twice has two contractions: the second adds to the first, and the same
+    threads do both.
+    """
     together: dict[str, list[Contraction]] = {}
+    turns: dict[Matrix, int] = {}
+    turn = 0
     for c in plan.recurrence.contractions:
         if block_of(c.matrix)[0] not in skip:
             together.setdefault(c.right, []).append(c)
+            if c.matrix not in turns:
+                turns[c.matrix] = turn
+                turn += layout.setting.blocks(c.matrix.rows).count
+    writer = _Contractions(b, layout, args, team, scratch, turns)
     for right, group in together.items():
-        _Contractions(b, layout, args, team, scratch).write(right, group)
+        writer.write(right, group)
 
 
 class _Contractions:
-    def __init__(self, b: Builder, layout: Layout, args: Value, team: Team, scratch: Value) -> None:
+    def __init__(
+        self, b: Builder, layout: Layout, args: Value, team: Team, scratch: Value,
+        turns: dict[Matrix, int],
+    ) -> None:  # fmt: skip
         self.b, self.layout, self.args, self.team = b, layout, args, team
+        self.turns = turns  # whose turn a matrix's first block of units is
+        self.begun: set[Matrix] = set()  # matrices that hold a first contraction already
         setting = layout.setting
         self.element, self.vector = setting.element, setting.vector
         self.widest = setting.target.tile_vectors
@@ -74,16 +90,14 @@ class _Contractions:
                 start = b.at(b.at(source, self.element, f), self.element, at)
                 left_over = b.index(b.sub(features, at))
                 call_routine(b, "gather", panel, start, b.index(columns), rows, terms, left_over)
-            add = b.compare("ne", k, 0)
-            turn = 0
             for c in group:
-                self.one(c, rows, terms, f, features, add, turn)
-                turn += self.blocks(c.matrix.rows).count
+                add = Value("true", "i1") if c.matrix in self.begun else b.compare("ne", k, 0)
+                self.begun.add(c.matrix)
+                self.one(c, rows, terms, f, features, add)
 
     def one(
-        self, c: Contraction, rows: Value, terms: Value, f: Value, features: Value, add: Value,
-        turn: int,
-    ) -> None:  # fmt: skip
+        self, c: Contraction, rows: Value, terms: Value, f: Value, features: Value, add: Value
+    ) -> None:
         """One contraction's blocks of units that fall to this thread, for a chunk."""
         b, blocks = self.b, self.blocks(c.matrix.rows)
         columns = self.layout.setting.sizes[c.matrix.cols]
@@ -93,8 +107,8 @@ class _Contractions:
             self.layout.offsets[name, block] * columns,
         )  # fmt: skip
         left = self.pointer(f"sequence {c.left}")
-        # blocks are dealt in turn, over all contractions: this is the first one of ours
-        ahead = b.op(f"urem i64 {turn}, {self.team.size.text}", "i64")
+        # blocks are dealt in turn, over all matrices: this is the first one of ours
+        ahead = b.op(f"urem i64 {self.turns[c.matrix]}, {self.team.size.text}", "i64")
         first = b.sub(b.add(self.team.member, self.team.size), ahead)
         first = b.op(f"urem i64 {b.index(first).text}, {self.team.size.text}", "i64")
         with b.loop(blocks.count, start=first, step=self.team.size) as s:

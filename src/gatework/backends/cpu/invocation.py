@@ -79,6 +79,7 @@ class Invocation:
         self.steps, self.batch = schedule.shape
         self.reverse = schedule.reverse
         self._index = self.layout.arguments.names
+        self._inputs = self._plan_inputs(plan)
         self._make = torch.zeros if schedule.setting.ragged else torch.empty
         self._states = self._plan_states()
         self._outputs = self._plan_outputs(plan, skip)
@@ -86,8 +87,28 @@ class Invocation:
         self._element = 4 if schedule.setting.element == "float" else 8
         self._workspace, self._elements = self._plan_workspace()
         self._template = self._plan_header()
+        self._constants = self._plan_constants()
 
     # ---- once a shape --------------------------------------------------------------------------
+
+    def _plan_inputs(self, plan: Plan) -> list[tuple[str, list[tuple[str, Memory]]]]:
+        """What is read besides states: the field of the call, then names and memory."""
+        recurrence, sizes = plan.recurrence, self.sizes
+        sequences = {s.name: (self.steps, self.batch, sizes[s.size]) for s in recurrence.sequences}
+        constants = {s.name: (self.batch, sizes[s.size]) for s in recurrence.constants}
+        parameters = {p.name: p.shape(sizes) for p in recurrence.parameters}
+        fields: dict[str, Mapping[str, tuple[int, ...]]] = {
+            "sequence": sequences,
+            "constant": constants,
+            "parameter": parameters,
+        }
+        return [
+            (
+                f"{role}s",
+                [(n, Memory(self._index.get(f"{role} {n}"), s)) for n, s in shapes.items()],
+            )
+            for role, shapes in fields.items()
+        ]
 
     def _plan_states(self) -> list[tuple[str, str, Memory]]:
         slots = {"single": 1, "double": 2, "trajectory": self.steps + 1}
@@ -161,6 +182,16 @@ class Invocation:
             template[HEADER[name]] = value
         return template
 
+    def _plan_constants(self) -> list[Tensor]:
+        """Rows of constants: they live as long as the addresses in the template."""
+        dtype = torch.float32 if self._element == 4 else torch.float64
+        rows = []
+        for argument, number in self.layout.numbers().items():
+            row = torch.full((self.sizes[number.size],), number.value, dtype=dtype)
+            self._template[self._index[argument]] = row.data_ptr()
+            rows.append(row)
+        return rows
+
     # ---- once a call ---------------------------------------------------------------------------
 
     def run(self, call: Call) -> Result:
@@ -204,6 +235,10 @@ class _Call:
         natural = numbers(max(count, *inv.sizes.values()))
         order = all_rows = natural
         if self.lengths is not None:
+            if self.lengths.shape != (inv.batch,):
+                raise ValueError(
+                    f"lengths should have shape [{inv.batch}], got {list(self.lengths.shape)}"
+                )
             self.lengths = self.lengths.to(torch.int64).contiguous()
             order, all_rows = inv.schedule.rows(self.lengths)
             count = all_rows.numel()
@@ -215,15 +250,21 @@ class _Call:
         return count
 
     def inputs(self) -> None:
-        """The tensors that are read."""
-        index, call = self.invocation._index, self.call
-        for role, tensors in (
-            ("sequence ", call.sequences),
-            ("constant ", call.constants),
-            ("parameter ", call.parameters),
-        ):
-            for name, tensor in tensors.items():
-                self.bind(index.get(role + name), tensor.contiguous())
+        """The tensors that are read. Their shapes are checked: native code trusts them."""
+        for field, wanted in self.invocation._inputs:
+            tensors = getattr(self.call, field)
+            for name, memory in wanted:
+                tensor = tensors[name]
+                self.check(name, tensor, memory.shape)
+                self.bind(memory.argument, tensor.contiguous())
+
+    def check(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+        """Raise unless a tensor has the shape and the dtype that the kernel expects."""
+        if tensor.shape != shape or tensor.dtype != self.dtype:
+            raise ValueError(
+                f"{name} should be {self.dtype} of shape {list(shape)}, "
+                f"got {tensor.dtype} of shape {list(tensor.shape)}"
+            )
 
     def states(self) -> dict[str, Tensor]:
         """Each state, [B, n] or [slots, B, n]; the initial value is in the slot read first."""
@@ -231,6 +272,7 @@ class _Call:
         for (name, kind, memory), initial in zip(
             self.invocation._states, self.call.states, strict=True
         ):
+            self.check(name, initial, memory.shape[-2:])
             if kind == "single":
                 found[name] = self.bind(memory.argument, initial.contiguous().clone())
                 continue

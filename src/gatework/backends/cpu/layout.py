@@ -13,6 +13,7 @@ from gatework.backends.cpu.setting import Arguments, Setting
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.lang.expressions import (
     SCALAR,
+    Const,
     Expr,
     Matrix,
     Product,
@@ -94,6 +95,10 @@ class Layout:
     aliases: Mapping[str, tuple[str, bool]]
     offsets: Mapping[tuple[str, str], int]
     hoisted: Mapping[str, str]
+
+    def numbers(self) -> dict[str, Const]:
+        """Constant rows in memory, by argument."""
+        return {n: row for _, one in self.passes.items() for n, row in one.numbers.items()}
 
     def temporaries(self) -> tuple[tuple[str, str, bool], ...]:
         """Rows that only the kernel sees: argument, size, whether there are rows for all steps."""

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from gatework.backends.cpu.errors import CodegenError
-from gatework.compiler.plan import Plan, Stage
+from gatework.compiler.plan import Stage
 from gatework.lang.cell import block_of
 from gatework.lang.expressions import (
     SCALAR,
     Apply,
     Const,
-    Count,
     Expr,
     Product,
     Reduce,
@@ -93,10 +91,17 @@ class Chain:
 
 @dataclass(frozen=True)
 class Pass:
-    """Stages over rows, and the temporary rows they need, by argument name and size."""
+    """Stages over rows.
+
+    Attributes:
+        stages: The stages in order.
+        temporaries: The sizes of the rows that only the kernel sees, by argument.
+        numbers: Constant rows that products or reductions read, by argument.
+    """
 
     stages: tuple[Lowered, ...]
-    temporaries: Mapping[str, str] = field(default_factory=dict)
+    temporaries: Mapping[str, str]
+    numbers: Mapping[str, Const]
 
     def products(self) -> tuple[Product, ...]:
         """Every product of the pass, once."""
@@ -152,8 +157,17 @@ class _Lowering:
         for node in self.nodes():
             if self.must_be_stored(node):
                 self.store(node)
+        numbers = self.constant_rows()
         lowered = tuple(self.stage(k) for k in range(len(self.stages)))
-        return Pass(lowered, self.temporaries)
+        return Pass(lowered, self.temporaries, numbers)
+
+    def constant_rows(self) -> dict[str, Const]:
+        """Memory for the constants that are read as whole rows: a pinned gate may be one."""
+        whole = {n.args[0] for n in self.level if isinstance(n, Product | Reduce)}
+        constants = [row for row in whole if isinstance(row, Const)]
+        for row in constants:
+            self.known[row] = Place(f"number {row.value} {row.size}", row.size, "all")
+        return {self.known[row].argument: row for row in constants}
 
     def must_be_stored(self, node: Expr) -> bool:
         """Whether a value outlives the registers of its stage."""
@@ -238,10 +252,3 @@ def _terms(node: Expr, inside: set[Expr]) -> list[Expr]:
     for a in node.args:
         terms += _terms(a, inside) if a in inside else [a]
     return terms
-
-
-def check_supported(plan: Plan) -> None:
-    """Raise where a plan holds a kind of value that has no code here."""
-    for node in postorder(plan.recurrence.results()):
-        if not isinstance(node, Const | Count | Symbol | Apply | Reduce | Product):
-            raise CodegenError(f"the CPU backend has no code for {type(node).__name__}")

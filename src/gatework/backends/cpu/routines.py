@@ -144,7 +144,9 @@ def _transpose(
                 b.store(number, b.at(line, vector.element, j))
 
 
-def _row_start(b: Builder, vector: Vector, from_: Value, ld: Value, rows: Value, row: Index) -> Value:
+def _row_start(
+    b: Builder, vector: Vector, from_: Value, ld: Value, rows: Value, row: Index
+) -> Value:
     """Where a row starts; behind the last row that row again, whose sums nobody reads."""
     existing = b.smaller(row, b.sub(rows, 1))
     return b.at(from_, vector.element, b.mul(existing, ld))

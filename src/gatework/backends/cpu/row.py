@@ -27,7 +27,7 @@ class Row:
         self.partial = blocks.columns % stage.vector.lanes != 0
         self.slots: dict[Expr, int] = {p: k for k, s in enumerate(work.sums) for p in s.products}
         self.step = ROW_BLOCK * blocks.width
-        own = {v for v, _ in work.stores} if work.size == SCALAR else set()
+        own = {v for v, _ in work.stores if v.args} if work.size == SCALAR else set()
         self.known = {n: p for n, p in stage.stage.known.items() if n not in own}
         needed = self._needed()
         stored = [p for _, places in work.stores for p in places]

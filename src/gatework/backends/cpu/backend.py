@@ -47,11 +47,11 @@ class Cpu:
     def run(self, plan: Plan, call: Call) -> Result:
         """Run a plan on tensors."""
         with torch.no_grad():
-            return self._invocation(plan, call).run(call)
+            return self.invocation(plan, call, torch.get_num_threads()).run(call)
 
-    def _invocation(self, plan: Plan, call: Call) -> Invocation:
-        """The prepared kernel for calls of this shape."""
-        dtype, threads = call.states[0].dtype, torch.get_num_threads()
+    def invocation(self, plan: Plan, call: Call, threads: int) -> Invocation:
+        """The prepared kernel for calls of this shape on some threads."""
+        dtype = call.states[0].dtype
         key = (
             call.shape, tuple(call.sizes.items()), dtype, threads, call.lengths is None,
             call.reverse, call.skip,

@@ -91,8 +91,9 @@ class _Writer:
 
     def write(self, plan: Plan, skip: frozenset[str]) -> None:
         """Everything, in order; nobody goes on before all have written what the rest reads."""
-        for panels in self.layout.passes.panels():
-            self.pack(panels)
+        with self.b.when(self.b.compare("eq", self.number("packed"), 0)):
+            for panels in self.layout.passes.panels():
+                self.pack(panels)
         self.team.barrier()
         if self.layout.hoisted:
             self.all_rows("before")
@@ -160,10 +161,11 @@ class _Writer:
     ) -> None:
         """All steps of some sequences."""
         b, step = self.b, self.layout.passes.step
-        first, stride = self.number("first"), self.number("stride")
+        first, stride, phase = (self.number(n) for n in ("first", "stride", "phase"))
         active = self.active(rows, count) if self.setting.ragged else None
-        with b.loop(self.number("steps")) as k:
-            t = b.index(b.add(first, b.mul(k, stride)))
+        with b.loop(self.number("steps")) as i:
+            t = b.index(b.add(first, b.mul(i, stride)))
+            k = b.index(b.add(i, phase))
             here = active(t) if active else count
             for j, stage in enumerate(step.stages):
                 if stage.exchanges or (j == 0 and step.temporaries):

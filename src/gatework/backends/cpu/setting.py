@@ -69,7 +69,10 @@ HEADER = {
     "scratch": 29,
     "scratch size": 30,  # elements a thread
     "numbers": 31,  # i64 0, 1, 2, ...
+    "packed": 32,  # 1: the panels hold the packed weights already
+    "phase": 33,  # steps that were run before this call: which of two slots is the old one
 }
+POINTERS = 40  # where the named pointers begin
 
 
 @dataclass
@@ -82,12 +85,12 @@ class Arguments:
         """The position of an argument, a new one when the name is new."""
         if name in HEADER:
             return HEADER[name]
-        return self.names.setdefault(name, 32 + len(self.names))
+        return self.names.setdefault(name, POINTERS + len(self.names))
 
     @property
     def count(self) -> int:
         """Length of the block."""
-        return 32 + len(self.names)
+        return POINTERS + len(self.names)
 
     def number(self, b: Builder, args: Value, name: str) -> Value:
         """An argument as an integer."""

@@ -153,7 +153,7 @@ class Invocation:
         """Memory that only the kernel sees: arguments with offsets in elements, and the total."""
         setting = self.schedule.setting
         wanted = [(HEADER["scratch"], self.kernel.scratch * self.schedule.threads)]
-        for p in self.layout.passes.panels():
+        for p in self.layout.panels():
             size = setting.blocks(p.outer).size(self.sizes[p.inner])
             wanted.append((self._index[p.name], size))
         for name, size_name, all_steps in self.layout.temporaries():

@@ -25,6 +25,7 @@ class Setting:
         widest: Vectors of a block of units at most.
         ragged: Whether sequences may have lengths of their own.
         merged: Whether the products of the read sequences are done in the loop.
+        direct: Whether matrices are read as they lie, not packed.
     """
 
     target: Target
@@ -33,12 +34,15 @@ class Setting:
     widest: int
     ragged: bool
     merged: bool
+    direct: bool = False
 
     @property
     def key(self) -> tuple[object, ...]:
         """What distinguishes this setting from others."""
         sizes = tuple(sorted(self.sizes.items()))
-        return (self.target, self.element, sizes, self.widest, self.ragged, self.merged)
+        return (
+            self.target, self.element, sizes, self.widest, self.ragged, self.merged, self.direct
+        )  # fmt: skip
 
     @property
     def vector(self) -> Vector:

@@ -52,7 +52,7 @@ class Stream:
         initial = tuple(torch.zeros(batch, sizes[s.size], dtype=dtype) for s in recurrence.states)
         call = Call((1, batch), sizes, {x.name: self._x}, initial, parameters)
         with torch.no_grad():
-            invocation = backend.invocation(plan, call, threads=1)
+            invocation = backend.invocation(plan, call, threads=1, lasting=True)
             self._prepared = Preparation(invocation, call)
             self._prepared.own_workspace()
         self._function = invocation.kernel.function

@@ -15,6 +15,7 @@ from plan_calls import all_sizes, assert_plans_agree, random_call
 CELLS = ["rnn", "lstm", "gru", "gru_reset_before", "peephole_lstm", "layer_norm_lstm"]
 SHAPES = [  # T, B, I, H
     (1, 1, 1, 1),
+    (2, 1, 9, 130),
     (3, 2, 16, 16),
     (4, 7, 5, 33),
     (2, 40, 17, 65),

@@ -47,25 +47,25 @@ class Cpu:
     def run(self, plan: Plan, call: Call) -> Result:
         """Run a plan on tensors."""
         with torch.no_grad():
-            return self._invocation(plan, call).run(call)
+            return self.invocation(plan, call, torch.get_num_threads()).run(call)
 
-    def _invocation(self, plan: Plan, call: Call) -> Invocation:
-        """The prepared kernel for calls of this shape."""
-        dtype, threads = call.states[0].dtype, torch.get_num_threads()
+    def invocation(self, plan: Plan, call: Call, threads: int, lasting: bool = False) -> Invocation:
+        """The prepared kernel for calls of this shape, `lasting` for many with the same weights."""
+        dtype = call.states[0].dtype
         key = (
             call.shape, tuple(call.sizes.items()), dtype, threads, call.lengths is None,
-            call.reverse, call.skip,
+            call.reverse, call.skip, lasting,
         )  # fmt: skip
         with self._lock:
             prepared = self._prepared.setdefault(plan, OrderedDict())
             if key not in prepared:
-                prepared[key] = self._prepare(plan, call, threads)
+                prepared[key] = self._prepare(plan, call, threads, lasting)
                 if len(prepared) > SHAPES_KEPT:
                     prepared.popitem(last=False)
             prepared.move_to_end(key)
             return prepared[key]
 
-    def _prepare(self, plan: Plan, call: Call, threads: int) -> Invocation:
+    def _prepare(self, plan: Plan, call: Call, threads: int, lasting: bool) -> Invocation:
         # LLVM takes a tenth of a second to load: only when code is wanted
         from gatework.backends.cpu.compiled import Compiled
         from gatework.backends.cpu.invocation import Invocation
@@ -73,7 +73,7 @@ class Cpu:
         from gatework.backends.cpu.target import host
 
         element = ELEMENTS[call.states[0].dtype]
-        schedule = choose(call, element, self._processor or host(), threads)
+        schedule = choose(call, element, self._processor or host(), threads, lasting)
         kernels = self._kernels.setdefault(plan, {})
         key = (schedule.setting.key, call.skip)
         if key not in kernels:

@@ -153,7 +153,7 @@ class Invocation:
         """Memory that only the kernel sees: arguments with offsets in elements, and the total."""
         setting = self.schedule.setting
         wanted = [(HEADER["scratch"], self.kernel.scratch * self.schedule.threads)]
-        for p in self.layout.passes.panels():
+        for p in self.layout.panels():
             size = setting.blocks(p.outer).size(self.sizes[p.inner])
             wanted.append((self._index[p.name], size))
         for name, size_name, all_steps in self.layout.temporaries():
@@ -196,30 +196,34 @@ class Invocation:
 
     def run(self, call: Call) -> Result:
         """Lay everything out, run, and name what came out."""
-        return _Call(self, call).result()
+        prepared = Preparation(self, call)
+        if prepared.count:
+            prepared.shared_workspace()
+            prepared.start()
+        return Result(prepared.outputs, prepared.final(), prepared.gradients)
 
 
-class _Call:
-    """One call: `block` is what the kernel is given, `alive` what must outlive it."""
+class Preparation:
+    """The tensors of one call, and the block that the kernel is given.
+
+    Attributes:
+        count: How many rows are run.
+        states: Each state, [B, n] or [slots, B, n].
+        outputs: The written sequences.
+        gradients: The gradients of parameters.
+    """
 
     def __init__(self, invocation: Invocation, call: Call) -> None:
         self.invocation, self.call = invocation, call
         self.dtype = call.states[0].dtype
         self.block = invocation._template.copy()
-        self.alive: list[Tensor] = []
+        self.alive: list[Tensor] = []  # what the kernel reads, until it is done
         self.lengths = call.lengths
-
-    def result(self) -> Result:
-        """Lay everything out, run, and name what came out."""
-        rows = self.rows()
-        self.inputs()
-        states = self.states()
-        outputs = self.outputs(states)
-        gradients = self.gradients(rows)
-        if rows:
-            self.workspace()
-            self.start()
-        return Result(outputs, self.final(states), gradients)
+        self.count = self._rows()
+        self._inputs()
+        self.states = self._states()
+        self.outputs = self._outputs()
+        self.gradients = self._gradients()
 
     def bind(self, argument: int | None, tensor: Tensor) -> Tensor:
         """Give the kernel a tensor, if it has an argument for it."""
@@ -228,7 +232,7 @@ class _Call:
             self.alive.append(tensor)
         return tensor
 
-    def rows(self) -> int:
+    def _rows(self) -> int:
         """The order of the sequences and the rows that are run; returns how many these are."""
         inv = self.invocation
         count = inv.steps * inv.batch
@@ -249,7 +253,7 @@ class _Call:
         self.block[HEADER["row count"]] = count
         return count
 
-    def inputs(self) -> None:
+    def _inputs(self) -> None:
         """The tensors that are read. Their shapes are checked: native code trusts them."""
         for field, wanted in self.invocation._inputs:
             tensors = getattr(self.call, field)
@@ -266,7 +270,7 @@ class _Call:
                 f"got {tensor.dtype} of shape {list(tensor.shape)}"
             )
 
-    def states(self) -> dict[str, Tensor]:
+    def _states(self) -> dict[str, Tensor]:
         """Each state, [B, n] or [slots, B, n]; the initial value is in the slot read first."""
         found = {}
         for (name, kind, memory), initial in zip(
@@ -284,48 +288,63 @@ class _Call:
             found[name] = self.bind(memory.argument, slots)
         return found
 
-    def outputs(self, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _outputs(self) -> dict[str, Tensor]:
         """The written sequences; those that are a trajectory share its memory."""
         aliases, found = self.invocation.layout.aliases, {}
         for name, memory in self.invocation._outputs:
             if name in aliases:
                 state, new = aliases[name]
-                slots = states[state]
+                slots = self.states[state]
                 tensor = slots[1:] if new != self.call.reverse else slots[:-1]
             else:
                 tensor = self.invocation._make(memory.shape, dtype=self.dtype)
             found[name] = self.bind(memory.argument, tensor)
         return found
 
-    def gradients(self, rows: int) -> dict[str, Tensor]:
+    def _gradients(self) -> dict[str, Tensor]:
         """The gradients of parameters; zeros where the kernel leaves something out."""
         return {
             name: self.bind(
                 memory.argument,
-                (torch.empty if whole and rows else torch.zeros)(memory.shape, dtype=self.dtype),
+                (torch.empty if whole and self.count else torch.zeros)(
+                    memory.shape, dtype=self.dtype
+                ),
             )
             for name, memory, whole in self.invocation._gradients
         }
 
-    def workspace(self) -> None:
-        """Packed weights, rows between stages, and scratch memory, in one piece."""
-        memory = workspace(self.invocation._elements, self.dtype)
+    def shared_workspace(self) -> None:
+        """Use the workspace of this thread, which its next call uses again."""
+        self._use(workspace(self.invocation._elements, self.dtype))
+
+    def own_workspace(self) -> None:
+        """Use a workspace that nobody else uses: what is packed in it stays."""
+        self._use(torch.empty(self.invocation._elements, dtype=self.dtype))
+
+    def _use(self, memory: Tensor) -> None:
+        """Lay out packed weights, rows between stages and scratch memory."""
         self.alive.append(memory)
         start = -(-memory.data_ptr() // ALIGNMENT) * ALIGNMENT
         for argument, offset in self.invocation._workspace:
             self.block[argument] = start + offset * self.invocation._element
+
+    def native_block(self) -> ctypes.Array[ctypes.c_int64]:
+        """The block as native code reads it."""
+        return (ctypes.c_int64 * len(self.block))(*self.block)
 
     def start(self) -> None:
         """Run the kernel on all threads."""
         kernel, count = self.invocation.kernel, self.invocation.schedule.threads
         if count > 1:
             self.block[HEADER["team"]] = threads.team_size_function()
-        block = (ctypes.c_int64 * len(self.block))(*self.block)
+        block = self.native_block()
         threads.run(kernel.function, kernel.address, ctypes.addressof(block), count)
 
-    def final(self, states: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def final(self) -> tuple[Tensor, ...]:
         """The states after each sequence's last step, in memory of their own."""
-        return tuple(self._final(kind, states[name]) for name, kind, _ in self.invocation._states)
+        return tuple(
+            self._final(kind, self.states[name]) for name, kind, _ in self.invocation._states
+        )
 
     def _final(self, kind: str, slots: Tensor) -> Tensor:
         if kind == "single":

@@ -26,7 +26,6 @@ from gatework.backends.cpu.setting import ROW_BLOCK, Setting
 from gatework.backends.cpu.stage import write_stage
 from gatework.backends.cpu.team import Team
 from gatework.compiler.plan import Plan
-from gatework.lang.cell import block_of
 
 ENTRY = "gatework_run"
 
@@ -91,8 +90,9 @@ class _Writer:
 
     def write(self, plan: Plan, skip: frozenset[str]) -> None:
         """Everything, in order; nobody goes on before all have written what the rest reads."""
-        for panels in self.layout.passes.panels():
-            self.pack(panels)
+        with self.b.when(self.b.compare("eq", self.number("packed"), 0)):
+            for panels in self.layout.panels():
+                self.pack(panels)
         self.team.barrier()
         if self.layout.hoisted:
             self.all_rows("before")
@@ -111,9 +111,7 @@ class _Writer:
         b, setting = self.b, self.setting
         blocks, k = setting.blocks(panels.outer), setting.sizes[panels.inner]
         cols = setting.sizes[panels.matrix.cols]
-        name, block = block_of(panels.matrix)
-        first = self.layout.offsets[name, block] * cols
-        weight = b.at(self.pointer(f"parameter {name}"), self.element, first)
+        weight = self.layout.weight(b, self.args, panels.matrix)
         room = self.pointer(panels.name)
         with b.loop(blocks.count, start=self.team.member, step=self.team.size) as s:
             unit = b.mul(s, blocks.width)
@@ -160,10 +158,11 @@ class _Writer:
     ) -> None:
         """All steps of some sequences."""
         b, step = self.b, self.layout.passes.step
-        first, stride = self.number("first"), self.number("stride")
+        first, stride, phase = (self.number(n) for n in ("first", "stride", "phase"))
         active = self.active(rows, count) if self.setting.ragged else None
-        with b.loop(self.number("steps")) as k:
-            t = b.index(b.add(first, b.mul(k, stride)))
+        with b.loop(self.number("steps")) as i:
+            t = b.index(b.add(first, b.mul(i, stride)))
+            k = b.index(b.add(i, phase))
             here = active(t) if active else count
             for j, stage in enumerate(step.stages):
                 if stage.exchanges or (j == 0 and step.temporaries):

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gatework.backends.cpu.ir import Builder, Value
 from gatework.backends.cpu.lowering import Lowered, Pass, Place, lower
 from gatework.backends.cpu.setting import Arguments, Setting
 from gatework.compiler.plan import Plan, Stage, stages
+from gatework.lang.cell import block_of
 from gatework.lang.expressions import (
     SCALAR,
     Const,
@@ -95,6 +97,17 @@ class Layout:
     aliases: Mapping[str, tuple[str, bool]]
     offsets: Mapping[tuple[str, str], int]
     hoisted: Mapping[str, str]
+
+    def panels(self) -> tuple[Panels, ...]:
+        """The matrices that are packed."""
+        return () if self.setting.direct else self.passes.panels()
+
+    def weight(self, b: Builder, args: Value, matrix: Matrix) -> Value:
+        """The address of a matrix's first row."""
+        name, block = block_of(matrix)
+        first = self.offsets[name, block] * self.setting.sizes[matrix.cols]
+        parameter = self.arguments.pointer(b, args, f"parameter {name}")
+        return b.at(parameter, self.setting.element, first)
 
     def numbers(self) -> dict[str, Const]:
         """Constant rows in memory, by argument."""

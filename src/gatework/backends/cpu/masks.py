@@ -1,4 +1,4 @@
-"""Vectors of which only the first lanes count, where a row ends inside of a vector."""
+"""Vectors of which only the first lanes count, and sums over the lanes of a vector."""
 
 from __future__ import annotations
 
@@ -34,4 +34,16 @@ def masked_store(b: Builder, vector: Vector, value: Value, address: Value, mask:
     b.do(
         f"call void @{name}({value.type} {value.text}, ptr align {vector.size} {address.text}, "
         f"{vector.mask} {mask.text})"
+    )
+
+
+def across(b: Builder, vector: Vector, value: Value, operation: str) -> Value:
+    """The sum ("fadd") or the maximum ("fmaximum") of a vector's lanes."""
+    name = f"llvm.vector.reduce.{operation}.{vector.suffix}"
+    if operation != "fadd":
+        return b.call(name, vector.element, value)
+    b.module.declare(name, vector.element, [vector.element, value.type])
+    zero = f"{vector.element} -0.0"  # what can be added without changing anything
+    return b.op(
+        f"call reassoc {vector.element} @{name}({zero}, {value.type} {value.text})", vector.element
     )

@@ -5,6 +5,8 @@ row by row with a leading dimension ("ld": the distance of two rows); a list of 
 
     product_V       C[count, V·W] (+)= A[rows, K] · panel            (x Wᵀ, h Uᵀ, dG W)
     contract_V      C[count, V·W] (+)= A[K, count]ᵀ · panel          (dGᵀ x)
+    dot             C[count, units] (+)= A[rows, K] · W[units, K]ᵀ, W as it lies
+    spread          C[count, columns] (+)= A[rows, K] · W[K, columns], W as it lies
     gather          panel[count, ·] = columns of some rows, zeros behind the last column
     transpose       panel[K, ·] = some rows as columns, anything behind the last row
     sum_rows        sums of columns over some rows
@@ -16,13 +18,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gatework.backends.cpu.ir import Builder, Index, Module, Value, Vector
-from gatework.backends.cpu.masks import lane_mask, masked_load, masked_store
+from gatework.backends.cpu.masks import across, lane_mask, masked_load, masked_store
 from gatework.backends.cpu.target import Target
 from gatework.backends.cpu.tile import Tile
 
 PARAMETERS = {
     "product": "ptr c, ptr a, i64 lda, ptr rows, i64 count, ptr panel, i64 k, i1 add",
     "contract": "ptr c, i64 ldc, ptr a, i64 lda, i64 count, ptr panel, i64 k, i1 add",
+    "dot": "ptr c, ptr a, i64 lda, ptr rows, i64 count, ptr w, i64 ldw, i64 units, i64 k, i1 add",
+    "spread": "ptr c, ptr a, i64 lda, ptr rows, i64 count, ptr w, i64 ldw, i64 cols, i64 k, i1 add",
     "gather": "ptr panel, ptr from, i64 ld, ptr rows, i64 count, i64 columns",
     "transpose": "ptr panel, ptr from, i64 ld, i64 rows, i64 k",
     "sum_rows": "ptr to, ptr from, i64 ld, ptr rows, i64 count, i64 columns",
@@ -95,6 +99,62 @@ def _row_tiles(b: Builder, count: Value, most: int) -> Iterator[tuple[int, Value
         for r in b.cases(height, range(1, most + 1)):
             yield r, at
         b.store(b.index(b.add(at, height)), done, 8)
+
+
+# ---- products with weights as they lie: for so few rows that packing costs more than it saves ----
+
+
+def _dot(
+    b: Builder, vector: Vector, most: int, c: Value, a: Value, lda: Value, rows: Value,
+    count: Value, w: Value, ldw: Value, units: Value, k: Value, add: Value,
+) -> None:  # fmt: skip
+    """A few units at a time, each with a vector of sums of its own."""
+    together = min(4, vector.lanes)
+    pitch = b.mul(_vectors(b, vector, units, most), vector.lanes)
+    sums = [b.slot(vector.type) for _ in range(together)]
+    with b.loop(count) as i, b.loop(units, step=together) as u:
+        row = b.at(a, vector.element, b.mul(b.load(b.at(rows, "i64", i), "i64", 8), lda))
+        weights = [_row_start(b, vector, w, ldw, units, b.add(u, j)) for j in range(together)]
+        for total in sums:
+            b.store(vector.const(0), total, 64)
+        with b.loop(k, step=vector.lanes) as at:
+            mask = lane_mask(b, vector, b.sub(k, at))
+            x = masked_load(b, vector, b.at(row, vector.element, at), mask)
+            for total, weight in zip(sums, weights, strict=True):
+                y = masked_load(b, vector, b.at(weight, vector.element, at), mask)
+                b.store(b.fma(x, y, b.load(total, vector.type, 64)), total, 64)
+        to = b.at(b.at(c, vector.element, b.mul(i, pitch)), vector.element, u)
+        for j, total in enumerate(sums):
+            place = b.at(to, vector.element, j)
+            old = b.select(add, b.load(place, vector.element), Value("0.0", vector.element))
+            whole = across(b, vector, b.load(total, vector.type, 64), "fadd")
+            b.store(b.fadd(old, whole), place)
+
+
+def _spread(
+    b: Builder, vector: Vector, most: int, c: Value, a: Value, lda: Value, rows: Value,
+    count: Value, w: Value, ldw: Value, columns: Value, k: Value, add: Value,
+) -> None:  # fmt: skip
+    """All columns of the block at once, so that a row of W is read in one piece."""
+    lanes = vector.lanes
+    pitch = b.mul(_vectors(b, vector, columns, most), lanes)
+    sums = [b.slot(vector.type) for _ in range(most)]
+    masks = [lane_mask(b, vector, b.sub(columns, v * lanes)) for v in range(most)]
+    with b.loop(count) as i:
+        row = b.at(a, vector.element, b.mul(b.load(b.at(rows, "i64", i), "i64", 8), lda))
+        to = b.at(c, vector.element, b.mul(i, pitch))
+        places = [b.at(to, vector.element, v * lanes) for v in range(most)]
+        for place, mask, total in zip(places, masks, sums, strict=True):
+            old = masked_load(b, vector, place, mask)
+            b.store(b.select(add, old, vector.const(0)), total, 64)
+        with b.loop(k) as inner:
+            x = b.broadcast(b.load(b.at(row, vector.element, inner), vector.element), vector)
+            line = b.at(w, vector.element, b.mul(ldw, inner))
+            for v, (mask, total) in enumerate(zip(masks, sums, strict=True)):
+                y = masked_load(b, vector, b.at(line, vector.element, v * lanes), mask)
+                b.store(b.fma(x, y, b.load(total, vector.type, 64)), total, 64)
+        for place, mask, total in zip(places, masks, sums, strict=True):
+            masked_store(b, vector, b.load(total, vector.type, 64), place, mask)
 
 
 # ---- packing -----------------------------------------------------------------------------------
@@ -215,6 +275,8 @@ def _put(
 
 
 _WRITERS: dict[str, Callable[..., None]] = {
+    "dot": _dot,
+    "spread": _spread,
     "gather": _gather,
     "transpose": _transpose,
     "sum_rows": _sum_rows,

@@ -13,6 +13,7 @@ from gatework.backends.cpu.target import Target
 from gatework.lang.expressions import SCALAR
 
 SHARED_ROWS = 10  # sequences a thread below which threads share units, not sequences
+DIRECT_ROWS = 2  # rows in all up to which weights are not worth packing
 MERGED_ROWS = 8  # sequences from which the input's products are done in the loop
 
 
@@ -56,8 +57,18 @@ def _dealt(longest: Tensor, part: int, parts: int) -> Tensor:
     return mine.flip(0)
 
 
-def choose(call: Call, element: str, target: Target, threads: int) -> Schedule:
-    """Choose by the number of sequences and threads."""
+def choose(
+    call: Call, element: str, target: Target, threads: int, lasting: bool = False
+) -> Schedule:
+    """Choose by the number of sequences and threads.
+
+    Args:
+        call: The call.
+        element: "float" or "double".
+        target: The processor.
+        threads: How many threads may run it.
+        lasting: Whether the packed weights are used for many calls.
+    """
     shared = threads > 1 and call.shape[1] < SHARED_ROWS * threads
     sizes = {SCALAR: 1, **call.sizes}
     setting = Setting(
@@ -67,6 +78,7 @@ def choose(call: Call, element: str, target: Target, threads: int) -> Schedule:
         widest=_widest(target, element, sizes, threads if shared else 1),
         ragged=call.lengths is not None,
         merged=call.shape[1] >= MERGED_ROWS,
+        direct=not lasting and call.shape[0] * call.shape[1] <= DIRECT_ROWS,
     )
     return Schedule(setting, threads, shared, call.shape, call.reverse)
 

@@ -25,6 +25,7 @@ class Setting:
         widest: Vectors of a block of units at most.
         ragged: Whether sequences may have lengths of their own.
         merged: Whether the products of the read sequences are done in the loop.
+        direct: Whether matrices are read as they lie, not packed.
     """
 
     target: Target
@@ -33,12 +34,15 @@ class Setting:
     widest: int
     ragged: bool
     merged: bool
+    direct: bool = False
 
     @property
     def key(self) -> tuple[object, ...]:
         """What distinguishes this setting from others."""
         sizes = tuple(sorted(self.sizes.items()))
-        return (self.target, self.element, sizes, self.widest, self.ragged, self.merged)
+        return (
+            self.target, self.element, sizes, self.widest, self.ragged, self.merged, self.direct
+        )  # fmt: skip
 
     @property
     def vector(self) -> Vector:
@@ -69,7 +73,10 @@ HEADER = {
     "scratch": 29,
     "scratch size": 30,  # elements a thread
     "numbers": 31,  # i64 0, 1, 2, ...
+    "packed": 32,  # 1: the panels hold the packed weights already
+    "phase": 33,  # steps that were run before this call: which of two slots is the old one
 }
+POINTERS = 40  # where the named pointers begin
 
 
 @dataclass
@@ -82,12 +89,12 @@ class Arguments:
         """The position of an argument, a new one when the name is new."""
         if name in HEADER:
             return HEADER[name]
-        return self.names.setdefault(name, 32 + len(self.names))
+        return self.names.setdefault(name, POINTERS + len(self.names))
 
     @property
     def count(self) -> int:
         """Length of the block."""
-        return 32 + len(self.names)
+        return POINTERS + len(self.names)
 
     def number(self, b: Builder, args: Value, name: str) -> Value:
         """An argument as an integer."""

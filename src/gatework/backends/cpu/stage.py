@@ -12,11 +12,11 @@ from __future__ import annotations
 from gatework.backends.cpu.ir import Builder, Index, Module, Value
 from gatework.backends.cpu.layout import Layout, Panels
 from gatework.backends.cpu.lowering import Lowered, Place, Sum, Work
-from gatework.backends.cpu.masks import lane_mask, masked_load
+from gatework.backends.cpu.masks import across, lane_mask, masked_load
 from gatework.backends.cpu.routines import call_routine
 from gatework.backends.cpu.row import Row
 from gatework.backends.cpu.setting import ROW_BLOCK
-from gatework.lang.expressions import SCALAR, Reduce
+from gatework.lang.expressions import SCALAR, Product, Reduce
 
 PARAMETERS = [("ptr", "args"), ("ptr", "rows"), ("i64", "count"), ("i64", "t"), ("i64", "k"),
               ("i64", "member"), ("i64", "members"), ("ptr", "scratch")]  # fmt: skip
@@ -129,22 +129,11 @@ class StageWriter:
             old = b.load(total, v.type, 64)
             more = b.fadd(old, value) if adding else self.maximum(old, value)
             b.store(more, total, 64)
-        return self.across(b.load(total, v.type, 64), adding)
+        return across(b, v, b.load(total, v.type, 64), "fadd" if adding else "fmaximum")
 
     def maximum(self, a: Value, c: Value) -> Value:
         """The larger of two vectors, NaN passed on."""
         return self.b.call(f"llvm.maximum.{self.vector.suffix}", a.type, a, c)
-
-    def across(self, value: Value, adding: bool) -> Value:
-        """The sum or maximum of a vector's lanes."""
-        b, element = self.b, self.vector.element
-        if not adding:
-            return b.call(f"llvm.vector.reduce.fmaximum.{self.vector.suffix}", element, value)
-        name = f"llvm.vector.reduce.fadd.{self.vector.suffix}"
-        b.module.declare(name, element, [element, value.type])
-        return b.op(
-            f"call reassoc {element} @{name}({element} -0.0, {value.type} {value.text})", element
-        )
 
     # ---- products ------------------------------------------------------------------------------
 
@@ -167,23 +156,40 @@ class StageWriter:
 
     def sum(self, total: Sum, s: Value, size: str, to: Value, rows: Value, count: Value) -> None:
         """Products added up in scratch memory, [row][units of block s]."""
-        blocks = self.setting.blocks(size)
         for number, product in enumerate(total.products):
             place = self.stage.known[product.args[0]]
-            k = self.units(place)
-            panels = self.layout.arguments.pointer(
-                self.b, self.args, Panels(product.matrix, product.transposed).name
-            )
-            here = self.element(panels, self.b.mul(s, k * blocks.width))
-            ld = 0 if place.kind == "all" else k
+            ld = 0 if place.kind == "all" else self.units(place)
             add = Value("true" if number else "false", "i1")
-            self.call_product(
-                s, size, to, self.base(place), self.b.index(ld), rows, count, here,
-                self.b.index(k), add,
-            )  # fmt: skip
+            left = (to, self.base(place), self.b.index(ld), rows, count)
+            k = self.b.index(self.units(place))
+            if self.setting.direct:
+                self.call_direct(product, s, left, k, add)
+            else:
+                self.call_product(size, s, left, self.panel(product, s), k, add)
 
-    def call_product(self, s: Value, size: str, *arguments: Value) -> None:
+    def panel(self, product: Product, s: Value) -> Value:
+        """Where block s of a packed matrix starts."""
+        panels = Panels(product.matrix, product.transposed)
+        pointer = self.layout.arguments.pointer(self.b, self.args, panels.name)
+        width = self.setting.blocks(product.size).width
+        return self.element(pointer, self.b.mul(s, self.setting.sizes[panels.inner] * width))
+
+    def call_direct(
+        self, product: Product, s: Value, left: tuple[Value, ...], k: Value, add: Value
+    ) -> None:
+        """Call the routine that reads the matrix as it lies."""
+        b, blocks = self.b, self.setting.blocks(product.size)
+        columns = self.setting.sizes[product.matrix.cols]
+        weight = self.layout.weight(b, self.args, product.matrix)
+        unit = b.mul(s, blocks.width)
+        units = b.index(b.smaller(b.sub(blocks.columns, unit), blocks.width))
+        start = self.element(weight, unit if product.transposed else b.mul(unit, columns))
+        name = "spread" if product.transposed else "dot"
+        call_routine(b, name, *left, start, b.index(columns), units, k, add)
+
+    def call_product(self, size: str, s: Value, left: tuple[Value, ...], *right: Value) -> None:
         """Call the routine of the block's width; the last block may be narrower."""
+        arguments = (*left, *right)
         blocks = self.setting.blocks(size)
         full = blocks.width // self.vector.lanes
         if blocks.last == full:

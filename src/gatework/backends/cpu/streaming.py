@@ -1,0 +1,117 @@
+"""One step at a time: everything is made once, a step only computes.
+
+The weights are packed when the stream is made, so later changes of the weights do not reach it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatework.backends.calls import Call
+from gatework.backends.cpu.backend import Cpu
+from gatework.backends.cpu.invocation import Preparation
+from gatework.backends.cpu.setting import HEADER
+from gatework.compiler.plan import Plan
+
+Row = TypeVar("Row", Tensor, "np.ndarray[tuple[int, ...], np.dtype[np.floating]]")
+
+
+class Stream:
+    """A forward plan run step by step, its states held in between.
+
+    Args:
+        backend: The backend that compiles it.
+        plan: A forward plan that reads one sequence and writes one, without noise.
+        sizes: The number of units of each size, by name.
+        parameters: The learned tensors by name; they are copied.
+        batch: B, the number of sequences.
+    """
+
+    def __init__(
+        self, backend: Cpu, plan: Plan, sizes: Mapping[str, int], parameters: Mapping[str, Tensor],
+        batch: int = 1,
+    ) -> None:  # fmt: skip
+        recurrence = plan.recurrence
+        if len(recurrence.sequences) != 1 or recurrence.constants or len(plan.written) != 1:
+            raise ValueError(
+                f"a stream needs a plan that reads and writes one sequence, without noise; "
+                f"{recurrence.name} reads {[s.name for s in recurrence.sequences]} and "
+                f"{[s.name for s in recurrence.constants]}, and writes {list(plan.written)}"
+            )
+        if batch < 1:
+            raise ValueError(f"batch should be at least 1, got {batch}")
+        (x,) = recurrence.sequences
+        dtype = next(iter(parameters.values())).dtype if parameters else torch.get_default_dtype()
+        self._x = torch.zeros(1, batch, sizes[x.size], dtype=dtype)
+        initial = tuple(torch.zeros(batch, sizes[s.size], dtype=dtype) for s in recurrence.states)
+        call = Call((1, batch), sizes, {x.name: self._x}, initial, parameters)
+        with torch.no_grad():
+            invocation = backend.invocation(plan, call, threads=1, lasting=True)
+            self._prepared = Preparation(invocation, call)
+            self._prepared.own_workspace()
+        self._function = invocation.kernel.function
+        self._phase = 0  # which slot of a state in two slots holds it
+        self._block = self._prepared.native_block()
+        self._address = ctypes.addressof(self._block)
+        (self._y,) = self._prepared.outputs.values()
+        self._rows = self._x[0].numpy(), self._y[0].numpy()
+        self._run()  # packs the weights
+        self._block[HEADER["packed"]] = 1
+        self.reset()
+
+    def _run(self) -> None:
+        self._block[HEADER["ticket"]] = self._block[HEADER["barrier"]] = 0
+        self._block[HEADER["phase"]] = self._phase
+        self._function(self._address)
+        self._phase ^= 1
+
+    def step(self, x: Row) -> Row:
+        """The output [B, n] for one input [B, I].
+
+        The result is the same memory at every step: copy it to keep it.
+        """
+        if x.shape != self._rows[0].shape:
+            raise ValueError(
+                f"a step's input should have shape {list(self._rows[0].shape)}, got {list(x.shape)}"
+            )
+        if isinstance(x, Tensor):
+            self._x[0].copy_(x.detach())
+            self._run()
+            return self._y[0]
+        np.copyto(self._rows[0], x, casting="same_kind")
+        self._run()
+        return self._rows[1]
+
+    @property
+    def state(self) -> tuple[Tensor, ...]:
+        """The states [B, n], in memory of their own; assign to set them."""
+        return tuple(s.clone() for s in self._slots())
+
+    @state.setter
+    def state(self, values: tuple[Tensor, ...]) -> None:
+        slots = self._slots()
+        if len(values) != len(slots):
+            raise ValueError(f"the state should be {len(slots)} tensors, got {len(values)}")
+        for slot, value in zip(slots, values, strict=True):
+            if slot.shape != value.shape:
+                raise ValueError(
+                    f"a state should have shape {list(slot.shape)}, got {list(value.shape)}"
+                )
+        for slot, value in zip(slots, values, strict=True):
+            slot.copy_(value.detach())
+
+    def reset(self) -> None:
+        """Set every state to zero."""
+        for slot in self._slots():
+            slot.zero_()
+
+    def _slots(self) -> list[Tensor]:
+        """Where each state lies now."""
+        states = self._prepared.states
+        return [s if s.dim() == 2 else s[self._phase] for s in states.values()]

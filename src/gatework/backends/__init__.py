@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from gatework.backends.calls import Backend, Call, Result
+from gatework.backends.calls import Backend, Call, Result, Stepper
 from gatework.backends.cpu import Cpu
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import Plan
@@ -58,4 +58,4 @@ def select(plan: Plan, call: Call) -> Backend:
     return _BACKENDS[name]
 
 
-__all__ = ["Backend", "Call", "Result", "select", "use_backend"]
+__all__ = ["Backend", "Call", "Result", "Stepper", "select", "use_backend"]

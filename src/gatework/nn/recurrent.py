@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from gatework.backends import Stepper, select
 from gatework.compiler.program import program
 from gatework.lang.cell import Cell, Noise
 from gatework.nn import checks
@@ -21,6 +22,7 @@ from gatework.nn.differentiable import Job, run
 from gatework.nn.operator import register, run_registered
 from gatework.nn.packing import Padded
 from gatework.nn.pinning import pinned
+from gatework.nn.streaming import Stream
 from gatework.nn.tracing import DirectionTrace, LayerTrace
 
 State = Tensor | tuple[Tensor, ...]
@@ -212,6 +214,48 @@ class Recurrent(nn.Module):
         names = tuple(n for n, v in self.cell.names.items() if v.args or n in states)
         output, state, layers = self._forward(input, hx, lengths, pin, names)
         return LayerTrace(layers, output, state)
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Prepare to run the layers one step at a time, the state held in `stream.state`.
+
+        Args:
+            batch_size: B, the number of sequences that are run side by side.
+
+        Raises:
+            ValueError: If the layer is bidirectional: it would have to see the end first.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> layer = gw.nn.GRU(4, 8, num_layers=2)
+            >>> x, stream = torch.randn(6, 1, 4), layer.stream()
+            >>> y = torch.stack([stream.step(x_t).clone() for x_t in x])
+            >>> torch.allclose(y, layer(x)[0], atol=1e-6)
+            True
+        """
+        checks.check_sizes(batch_size=batch_size)
+        if self.bidirectional:
+            raise ValueError(
+                "a bidirectional layer reads each sequence from its end as well, so it cannot be "
+                "run step by step; make the layer with bidirectional=False"
+            )
+        weights = [w for weights in self.all_weights for w in weights]
+        names = [s.name for s in self.cell.states]
+        return Stream(
+            lambda: self._steppers(batch_size), weights, names, batch_size, self.input_size
+        )
+
+    def _steppers(self, batch_size: int) -> list[Stepper]:
+        """One for each layer, with the weights as they are."""
+        steppers = []
+        for layer in range(self.num_layers):
+            job, weights = self._jobs[layer, 0, False], self.all_weights[layer]
+            like = weights[0].detach() if weights else torch.empty(0)
+            x = like.new_zeros((1, batch_size, job.sizes["input"]))
+            states = [like.new_zeros((batch_size, n)) for n in self._state_sizes()]
+            call = job.call([x, *states, *(w.detach() for w in weights)], None)
+            plan = job.program.forward
+            steppers.append(select(plan, call).stepper(plan, call))
+        return steppers
 
     def _forward(
         self, input: Any, hx: Any, lengths: Any, pin: Any, traced: tuple[str, ...]

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from blocks import blocks_of
 from torch import Tensor, exp, sigmoid, tanh
 from torch.nn.functional import layer_norm, relu, softplus
 
 import gatework as gw
+from blocks import blocks_of
 from numerics import assert_same, gradients, randomised
 
 T, B, I, H = 7, 3, 5, 4

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 import torchrecurrent as tr
-from blocks import blocks_of
 from torch import Tensor
 from torch.func import functional_call
 from torchrecurrent.base import DecoupledDoubleStateCellBase, DecoupledSingleStateCellBase
 
 import gatework as gw
+from blocks import blocks_of
 from numerics import assert_same, gradients, randomised
 
 T, B, I, H = 7, 3, 5, 7

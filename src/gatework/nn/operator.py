@@ -52,7 +52,7 @@ def forward(
 ) -> list[Tensor]:
     """The output, the final states, and with `keep` what the backward pass needs."""
     results, kept = (run_keeping if keep else run_plainly)(_JOBS[key], tensors, lengths)[:2]
-    return _unshared([*results, *kept])
+    return _unshared([*results, *kept], tensors)
 
 
 @forward.register_fake
@@ -82,7 +82,8 @@ def backward(
     wanted = [True] * len(tensors)
     found = run_backward(_JOBS[key], tensors, lengths, kept, gradients, wanted)
     pairs = zip(found, tensors, strict=True)
-    return _unshared([torch.zeros_like(t) if g is None else g for g, t in pairs])
+    results = [torch.zeros_like(t) if g is None else g for g, t in pairs]
+    return _unshared(results, [*tensors, *kept, *gradients])
 
 
 @backward.register_fake
@@ -113,13 +114,17 @@ def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[None, list[Tensor], No
 forward.register_autograd(_backward, setup_context=_setup_context)
 
 
-def _unshared(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Contiguous tensors of which no two share memory, as an operator must return them."""
-    seen: set[int] = set()
+def _unshared(tensors: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors with memory of their own, as an operator must return them."""
+    seen = {t.untyped_storage().data_ptr() for t in inputs}
     result = []
     for tensor in tensors:
-        storage = tensor.untyped_storage().data_ptr()
-        shared = storage in seen and tensor.numel() > 0
-        result.append(tensor.clone() if shared else tensor.contiguous())
+        storage = tensor.untyped_storage()
+        whole = storage.nbytes() == tensor.nbytes and tensor.is_contiguous()
+        result.append(tensor if whole and storage.data_ptr() not in seen else _copy(tensor))
         seen.add(result[-1].untyped_storage().data_ptr())
     return result
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)

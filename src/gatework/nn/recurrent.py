@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gatework.backends import Stepper, select
+from gatework.backends import Call, Stepper, reasons, select
+from gatework.compiler.explanation import Explanation, explain
+from gatework.compiler.plan import Plan
 from gatework.compiler.program import program
 from gatework.lang.cell import Cell, Noise
 from gatework.nn import checks
@@ -248,14 +250,29 @@ class Recurrent(nn.Module):
         """One for each layer, with the weights as they are."""
         steppers = []
         for layer in range(self.num_layers):
-            job, weights = self._jobs[layer, 0, False], self.all_weights[layer]
-            like = weights[0].detach() if weights else torch.empty(0)
-            x = like.new_zeros((1, batch_size, job.sizes["input"]))
-            states = [like.new_zeros((batch_size, n)) for n in self._state_sizes()]
-            call = job.call([x, *states, *(w.detach() for w in weights)], None)
-            plan = job.program.forward
+            plan, call = self._one_step(layer, batch_size)
             steppers.append(select(plan, call).stepper(plan, call))
         return steppers
+
+    def _one_step(self, layer: int, batch_size: int) -> tuple[Plan, Call]:
+        """The plan of a layer in eval mode, and a call of it that takes one step from zero."""
+        job, weights = self._jobs[layer, 0, False], self.all_weights[layer * self.num_directions]
+        like = weights[0].detach() if weights else torch.empty(0)
+        x = like.new_zeros((1, batch_size, job.sizes["input"]))
+        states = [like.new_zeros((batch_size, n)) for n in self._state_sizes()]
+        call = job.call([x, *states, *(w.detach() for w in weights)], None)
+        return job.program.forward, call
+
+    def explain(self) -> Explanation:
+        """The cell's equations, plan and cost at this layer's sizes, and the backend that runs it.
+
+        Example:
+            >>> import gatework as gw
+            >>> gw.explain(gw.nn.GRU(4, 8)).backend
+            ('cpu: runs it',)
+        """
+        found = explain(self.cell, self.input_size, self.hidden_size, **self.extra_sizes)
+        return replace(found, backend=tuple(reasons(*self._one_step(0, 1))))
 
     def _forward(
         self, input: Any, hx: Any, lengths: Any, pin: Any, traced: tuple[str, ...]

@@ -279,8 +279,8 @@ class Recurrent(nn.Module):
     ) -> tuple[Any, State, list[list[DirectionTrace]]]:
         padded = Padded.of(type(self).__name__, input, lengths, self.batch_first)
         x = padded.sequence  # [T, B, I]
-        for weight in self.all_weights[0][:1]:  # a pinned cell may have none
-            checks.check_dtype(x, weight)
+        for p in self.cell.parameters[:1]:  # a pinned cell may have none
+            checks.check_dtype(x, getattr(self, f"{p.name}_l0"))
         checks.check_features(x, self.input_size)
         checks.check_steps(x)
         states = self._initial(hx, padded)
@@ -290,9 +290,8 @@ class Recurrent(nn.Module):
             if layer and self.dropout:
                 x = nn.functional.dropout(x, self.dropout, self.training)
             k = layer * self.num_directions
-            here = [tuple(s[k + d] for s in states) for d in range(self.num_directions)]
             rows = [
-                self._direction(layer, d, x, here[d], padded.lengths, pin, traced)
+                self._direction(layer, d, x, states[k + d], padded.lengths, pin, traced)
                 for d in range(self.num_directions)
             ]
             x = rows[0][0] if len(rows) == 1 else torch.cat([r[0] for r in rows], -1)
@@ -300,22 +299,22 @@ class Recurrent(nn.Module):
                 [DirectionTrace({n: padded.restored(v) for n, v in r[2].items()}) for r in rows]
             )
             finals += [r[1] for r in rows]
-        state = tuple(padded.restored_state(torch.stack(s)) for s in zip(*finals, strict=True))
+        state = tuple(padded.restored_state(_stacked(s)) for s in zip(*finals, strict=True))
         return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
 
-    def _initial(self, hx: Any, padded: Padded) -> tuple[Tensor, ...]:
-        """The initial states, checked: each [L * D, B, n]."""
-        x, names = padded.sequence, [s.name for s in self.cell.states]
-        shapes = [
-            (self.num_layers * self.num_directions, x.shape[1], n) for n in self._state_sizes()
-        ]
+    def _initial(self, hx: Any, padded: Padded) -> list[tuple[Tensor, ...]]:
+        """The initial states, checked: [B, n] each, for every layer and direction."""
+        x, places = padded.sequence, self.num_layers * self.num_directions
         if hx is None:
-            return tuple(x.new_zeros(shape) for shape in shapes)
+            zeros = tuple(x.new_zeros((x.shape[1], n)) for n in self._state_sizes())
+            return [zeros] * places
+        names = [s.name for s in self.cell.states]
+        shapes = [(places, x.shape[1], n) for n in self._state_sizes()]
         states = checks.check_state(hx, names)
         checks.check_state_dims(states, padded.batched)
         states = tuple(padded.state(s) for s in states)
         checks.check_state_shape(states, shapes, names, x)
-        return states
+        return list(zip(*(s.unbind() for s in states), strict=True))
 
     def _direction(
         self,
@@ -378,6 +377,11 @@ class Recurrent(nn.Module):
 
     def _repr_cell(self) -> list[str]:
         return [self.cell.name]
+
+
+def _stacked(rows: Sequence[Tensor]) -> Tensor:
+    """Rows [B, n] of every layer and direction as one tensor [L * D, B, n]."""
+    return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0].unsqueeze(0)
 
 
 def draw_noise(noise: Noise, x: Tensor, sizes: Mapping[str, int]) -> Tensor:

@@ -49,10 +49,10 @@ def workspace(elements: int, dtype: torch.dtype) -> Tensor:
 def numbers(count: int) -> Tensor:
     """At least `count` of 0, 1, 2, …: rows in their natural order."""
     global _numbers
-    if _numbers.numel() < count:
-        with _lock:
+    with _lock:
+        if _numbers.numel() < count:
             _numbers = torch.arange(2 * count)
-    return _numbers
+        return _numbers
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -68,6 +68,19 @@ class Result:
     gradients: dict[str, Tensor]
 
 
+class Stepper(Protocol):
+    """A forward plan run step by step, its states held in between."""
+
+    state: tuple[Tensor, ...]
+    """The states [B, n], in memory of their own; assigned to set them."""
+
+    def step(self, x: Any) -> Any:
+        """The output [B, n] for one input [B, I], a tensor or an array; the memory is reused."""
+
+    def reset(self) -> None:
+        """Set every state to zero."""
+
+
 class Backend(Protocol):
     """From a plan to its results, nothing else."""
 
@@ -78,3 +91,6 @@ class Backend(Protocol):
 
     def run(self, plan: Plan, call: Call) -> Result:
         """Run a plan on tensors."""
+
+    def stepper(self, plan: Plan, call: Call) -> Stepper:
+        """Prepare to run a forward plan step by step, from a call of one step."""

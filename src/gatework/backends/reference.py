@@ -9,11 +9,13 @@ Legend: T steps, B sequences, n units of a row; a row is a tensor [..., n].
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gatework.backends.calls import Call, Result
+from gatework.backends.calls import Call, Result, Stepper
 from gatework.compiler.plan import Plan
 from gatework.lang.cell import block_of
 from gatework.lang.expressions import (
@@ -73,6 +75,33 @@ class Reference:
     def run(self, plan: Plan, call: Call) -> Result:
         """Run a plan with torch operations."""
         return _Run(plan, call).result()
+
+    def stepper(self, plan: Plan, call: Call) -> Stepper:
+        """A call of one step at each step."""
+        return _Stepper(plan, call)
+
+
+class _Stepper:
+    """Step by step with torch operations. See `gatework.backends.calls.Stepper`."""
+
+    def __init__(self, plan: Plan, call: Call) -> None:
+        self.plan, self.call = plan, call
+        self.reset()
+
+    def reset(self) -> None:
+        """Set every state to zero."""
+        self.state = tuple(torch.zeros_like(s) for s in self.call.states)
+
+    @torch.no_grad()
+    def step(self, x: Any) -> Any:
+        """The output [B, n] for one input [B, I]."""
+        row = x if isinstance(x, Tensor) else torch.as_tensor(x)
+        sequences = dict.fromkeys(self.call.sequences, row[None])
+        call = replace(self.call, sequences=sequences, states=self.state)
+        result = _Run(self.plan, call).result()
+        self.state = result.states
+        (output,) = result.outputs.values()
+        return output[0] if isinstance(x, Tensor) else output[0].numpy()
 
 
 class _Run:

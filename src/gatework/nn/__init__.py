@@ -3,6 +3,7 @@
 from gatework.nn.layers import GRU, LSTM, RNN
 from gatework.nn.recurrent import Recurrent
 from gatework.nn.steps import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from gatework.nn.streaming import Stream
 from gatework.nn.tracing import DirectionTrace, LayerTrace
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "RNNCell",
     "Recurrent",
     "RecurrentCell",
+    "Stream",
 ]

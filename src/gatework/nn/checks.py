@@ -146,6 +146,8 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
 
 def check_state(state: Any, names: Sequence[str]) -> tuple[Tensor, ...]:
     """The state as one tensor for each of the cell's states."""
+    if not isinstance(state, Tensor | tuple | list):
+        raise TypeError(f"the state should be {_form(names)}, got {type(state).__name__}")
     states = (state,) if isinstance(state, Tensor) else tuple(state)
     if len(states) != len(names):
         raise ValueError(

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from gatework.backends.calls import Call, Result
+from gatework.backends.calls import Call, Result, Stepper
 from gatework.compiler.plan import Plan
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ class Cpu:
         """Run a plan on tensors."""
         with torch.no_grad():
             return self.invocation(plan, call, torch.get_num_threads()).run(call)
+
+    def stepper(self, plan: Plan, call: Call) -> Stepper:
+        """Prepare to run a forward plan step by step, on one thread."""
+        from gatework.backends.cpu.streaming import Stream
+
+        return Stream(self, plan, call.sizes, call.parameters, call.shape[1])
 
     def invocation(self, plan: Plan, call: Call, threads: int, lasting: bool = False) -> Invocation:
         """The prepared kernel for calls of this shape, `lasting` for many with the same weights."""

@@ -1,0 +1,129 @@
+"""One step at a time with the state held: `layer.stream()`.
+
+Legend: B sequences, I input size, n the size of a state, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatework.backends import Stepper
+from gatework.nn import checks
+
+
+class Stream:
+    """A stack of layers run step by step, in eval mode. Made by `layer.stream()`.
+
+    Weights that are changed in place, as by an optimiser or `load_state_dict`, are read again at
+    the next step; the state stays.
+
+    Args:
+        make: Makes a stepper for each layer, with the weights as they are.
+        weights: The layer's parameters.
+        names: The names of the cell's states.
+        batch_size: B.
+        input_size: I.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], list[Stepper]],
+        weights: Sequence[Tensor],
+        names: Sequence[str],
+        batch_size: int,
+        input_size: int,
+    ) -> None:
+        self._make, self._weights, self._names = make, tuple(weights), tuple(names)
+        self._shape = (batch_size, input_size)
+        self._version = self._versions()
+        self._steppers = make()
+
+    def _versions(self) -> int:
+        return sum([w._version for w in self._weights])
+
+    def _refresh(self) -> None:
+        """Read the weights again."""
+        state = self.state
+        self._version = self._versions()
+        self._steppers = self._make()
+        self.state = state
+
+    def step(self, x: Any) -> Any:
+        """The output [B, n] for one input [B, I]; [n] for [I] when B is 1.
+
+        Args:
+            x: A tensor or a numpy array of the weights' dtype.
+
+        Returns:
+            The same kind. Its memory is used again at the next step: copy it to keep it.
+
+        Raises:
+            ValueError: If the input has another shape.
+            TypeError: If it is no tensor and no array, or has another dtype.
+
+        Example:
+            >>> import numpy as np, gatework as gw
+            >>> stream = gw.nn.LSTM(3, 5).stream()
+            >>> stream.step(np.zeros(3, np.float32)).shape
+            (5,)
+        """
+        single = x.ndim == 1 if isinstance(x, Tensor | np.ndarray) else False
+        row = x[None] if single else x
+        self._check(x, row)
+        if self._version != self._versions():
+            self._refresh()
+        for stepper in self._steppers:
+            row = stepper.step(row)
+        return row[0] if single else row
+
+    def _check(self, x: Any, row: Any) -> None:
+        if not isinstance(x, Tensor | np.ndarray):
+            raise TypeError(f"a step takes a tensor or a numpy array, got {type(x).__name__}")
+        if row.shape != self._shape:
+            raise ValueError(
+                f"a step's input should have shape {list(self._shape)}, got {list(x.shape)}"
+            )
+        dtype = self._weights[0].dtype if self._weights else torch.get_default_dtype()
+        name = str(dtype).removeprefix("torch.")
+        if str(row.dtype).removeprefix("torch.") != name:
+            raise TypeError(f"a step's input should be {name}, got {row.dtype}; convert it")
+
+    def reset(self) -> None:
+        """Set every state to zero."""
+        for stepper in self._steppers:
+            stepper.reset()
+
+    @property
+    def state(self) -> Any:
+        """The state as the layer returns it, [L, B, n] each, in memory of its own.
+
+        Assign to set it; `torch.save`, or safetensors for its parts, keeps it.
+        """
+        parts = zip(*(s.state for s in self._steppers), strict=True)
+        states = tuple(torch.stack(p) for p in parts)
+        return states if len(states) > 1 else states[0]
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        states = checks.check_state(value, self._names)
+        for name, state, held in zip(self._names, states, _tupled(self.state), strict=True):
+            if state.shape != held.shape:
+                raise ValueError(
+                    f"the state {name!r} should have shape {list(held.shape)} "
+                    f"[layers, batch, size], got {list(state.shape)}"
+                )
+        for k, stepper in enumerate(self._steppers):
+            stepper.state = tuple(s[k] for s in states)
+
+    def __repr__(self) -> str:
+        batch, features = self._shape
+        return f"<stream of {len(self._steppers)} layer(s), batch {batch}, input {features}>"
+
+
+def _tupled(state: Any) -> tuple[Tensor, ...]:
+    return (state,) if isinstance(state, Tensor) else state

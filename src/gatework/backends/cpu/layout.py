@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gatework.backends.cpu.ir import Builder, Value
+from gatework.backends.cpu.ir import Builder
 from gatework.backends.cpu.lowering import Lowered, Pass, Place, lower
 from gatework.backends.cpu.setting import Arguments, Setting
+from gatework.backends.cpu.values import Value
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.lang.cell import block_of
 from gatework.lang.expressions import (

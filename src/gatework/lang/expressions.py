@@ -110,6 +110,30 @@ class Expr:
             "write where(condition, a, b), minimum(a, b) or maximum(a, b)"
         )
 
+    def __rpow__(self, base: Number) -> Expr:
+        raise TypeError(
+            "the exponent of ** must be a number; write exp(v * log(base)) for base ** v"
+        )
+
+    def __matmul__(self, other: Any) -> Expr:
+        raise TypeError(
+            "a cell has no matrices of its own; linear(name, v) maps v by a learned one"
+        )
+
+    __rmatmul__ = __matmul__
+
+    def __float__(self) -> float:
+        raise TypeError(
+            "a cell's value has no number yet, so functions of the module math cannot take it; "
+            "use the functions imported from gatework, such as tanh and exp"
+        )
+
+    def __getitem__(self, key: Any) -> Expr:
+        raise TypeError(
+            "a cell's value is one row, which cannot be indexed; give parts of it names of their "
+            "own with linear(name, v, size=…)"
+        )
+
     def __iter__(self) -> Iterator[Expr]:
         raise TypeError(
             "a cell's value is one row, which cannot be gone through unit by unit; "

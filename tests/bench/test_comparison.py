@@ -23,7 +23,7 @@ from gatework.bench import (
     parse_shapes,
 )
 from gatework.bench.checking import WrongResult, check
-from gatework.bench.peers import Work
+from gatework.bench.peers import Work, jax_scan
 from gatework.bench.problem import KINDS, make_problem
 from gatework.data import InputError
 
@@ -189,3 +189,20 @@ def test_limits_are_measured():
 def test_a_bad_shape_is_told(text):
     with pytest.raises(InputError, match="B,T,I,H"):
         parse_shapes([text])
+
+
+@pytest.mark.parametrize("kind", ["inference", "training"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_jax_agrees(cell, kind, at_once, small, limits, monkeypatch):
+    pytest.importorskip("jax")
+    monkeypatch.setattr(jax_scan, "_cores", lambda: 1)
+    (line,) = compare(Settings((cell,), (kind,), (small,), 1, at_once), limits)
+    assert line.error is None
+    assert "JAX" in line.samples
+
+
+def test_jax_stays_out_where_it_would_have_more_threads(at_once, small, monkeypatch):
+    monkeypatch.setattr(jax_scan, "_cores", lambda: 2)
+    assert (
+        jax_scan.JaxScan().prepare(make_problem("gru", small, "inference"), "inference", 1) is None
+    )

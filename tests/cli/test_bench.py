@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,16 @@ def test_a_users_error_is_told(gatework, arguments, message):
     assert result.code == 2
     assert message in result.err
     assert "Traceback" not in result.err
+
+
+def test_ctrl_c_keeps_what_was_measured(gatework, monkeypatch):
+    prepare = type(OURS).prepare
+
+    def interrupted(self, *arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return prepare(self, *arguments)
+
+    monkeypatch.setattr(type(OURS), "prepare", interrupted)
+    result = gatework("bench", "--inference", *SMALL, "--json", "out.json")
+    assert result.code == 130
+    assert len(json.loads(Path("out.json").read_text())["lines"]) == 1

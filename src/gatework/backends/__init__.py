@@ -58,4 +58,18 @@ def select(plan: Plan, call: Call) -> Backend:
     return _BACKENDS[name]
 
 
-__all__ = ["Backend", "Call", "Result", "Stepper", "select", "use_backend"]
+def reasons(plan: Plan, call: Call) -> list[str]:
+    """Which backend runs this call and why the ones before it do not, a line each."""
+    lines: list[str] = []
+    for backend in _BACKENDS.values():
+        refusal = backend.refusal(plan, call)
+        if _chosen.get() not in (None, backend.name):
+            lines.append(f"{backend.name}: not used, {_chosen.get()} is chosen by hand")
+        elif refusal is not None:
+            lines.append(f"{backend.name}: cannot, {refusal}")
+        else:
+            return [*lines, f"{backend.name}: runs it"]
+    return lines
+
+
+__all__ = ["Backend", "Call", "Result", "Stepper", "reasons", "select", "use_backend"]

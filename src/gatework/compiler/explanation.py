@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
@@ -24,6 +25,7 @@ class Explanation:
         backward: The derived backward equations.
         plan: The order of the work, forward and backward.
         cost: Parameters, flops and bytes for the sizes asked for.
+        backend: Of a layer, what runs it and why.
     """
 
     title: str
@@ -32,6 +34,7 @@ class Explanation:
     backward: tuple[str, ...]
     plan: tuple[str, ...]
     cost: tuple[str, ...]
+    backend: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         sections = {
@@ -39,18 +42,30 @@ class Explanation:
             "Backward equations, from the last step to the first": self.backward,
             "Plan": self.plan,
             "Cost": self.cost,
+            "Backend": self.backend,
         }
-        parts = [f"{heading}\n{_indented(lines)}" for heading, lines in sections.items()]
+        parts = [f"{heading}\n{_indented(lines)}" for heading, lines in sections.items() if lines]
         return "\n\n".join([self.title, *parts])
 
     __repr__ = __str__
 
 
-def explain(cell: Cell, input_size: int = 128, hidden_size: int = 128, **sizes: int) -> Explanation:
+class Explainable(Protocol):
+    """What explains itself: a layer."""
+
+    def explain(self) -> Explanation:
+        """The explanation."""
+
+
+def explain(
+    cell: Cell | Explainable, input_size: int = 128, hidden_size: int = 128, **sizes: int
+) -> Explanation:
     """Explain a cell: its equations, their derivative, the plan and the cost of a step.
 
+    Of a layer, it also says which backend runs it and why; sizes are the layer's then.
+
     Args:
-        cell: A cell, pinned or not.
+        cell: A cell, pinned or not, or a layer.
         input_size: The input size for which the cost is given.
         hidden_size: The hidden size for which the cost is given.
         sizes: Other sizes that the cell names; half the hidden size unless given.
@@ -61,7 +76,9 @@ def explain(cell: Cell, input_size: int = 128, hidden_size: int = 128, **sizes: 
         h' = tanh(W_ih[h]·x + bias_ih.h + W_hh[h]·h + bias_hh.h)
     """
     if not isinstance(cell, Cell):
-        raise TypeError(f"explain expects a cell, made by gatework.cell; got {type(cell).__name__}")
+        if not hasattr(cell, "explain"):
+            raise TypeError(f"explain expects a cell or a layer, got {type(cell).__name__}")
+        return cell.explain()
     check_known("size", sizes, cell.size_names(), f"cell {cell.name!r}")
     for name, value in {"input_size": input_size, "hidden_size": hidden_size, **sizes}.items():
         if not isinstance(value, int) or value <= 0:

@@ -43,7 +43,7 @@ class Program:
         """The backward pass."""
         return plan(self.derivative.backward)
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[str, ...]:
         """The names of the written sequences: the output, then the traced values."""
         return tuple(self.forward.recurrence.outputs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,7 +18,6 @@ from gatework.backends.reference import Reference
 from gatework.compiler.derivative import adjoint
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program
-from gatework.lang.expressions import Symbol
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,19 +35,41 @@ class Job:
     def call(self, tensors: Sequence[Tensor], lengths: Tensor | None) -> Call:
         """The tensors by their names, for a forward plan."""
         cell = self.program.cell
-        n_states, n_parameters = len(cell.states), len(cell.parameters)
-        states, rest = tensors[1 : 1 + n_states], tensors[1 + n_states :]
-        noises = list(zip((n.symbol for n in cell.noises), rest[n_parameters:], strict=True))
+        n_states = len(cell.states)
+        rest = tensors[1 + n_states :]
+        sequences = {cell.input.name: tensors[0]}
+        constants: dict[str, Tensor] = {}
+        for noise, tensor in zip(cell.noises, rest[len(cell.parameters) :], strict=True):
+            rows = sequences if noise.symbol.role == "sequence" else constants
+            rows[noise.symbol.name] = tensor
+        steps, batch, _ = tensors[0].shape
         return Call(
-            shape=(tensors[0].shape[0], tensors[0].shape[1]),
+            shape=(steps, batch),
             sizes=self.sizes,
-            sequences={cell.input.name: tensors[0], **_by_role(noises, "sequence")},
-            constants=_by_role(noises, "constant"),
-            states=tuple(states),
-            parameters={p.name: t for p, t in zip(cell.parameters, rest, strict=False)},
+            sequences=sequences,
+            constants=constants,
+            states=tuple(tensors[1 : 1 + n_states]),
+            parameters=dict(zip(self.parameter_names, rest, strict=False)),
             lengths=lengths,
             reverse=self.reverse,
         )
+
+    @cached_property
+    def parameter_names(self) -> tuple[str, ...]:
+        """What the cell calls its parameters."""
+        return tuple(p.name for p in self.program.cell.parameters)
+
+    @cached_property
+    def state_names(self) -> tuple[str, ...]:
+        """What the gradients of the initial states are called here."""
+        return tuple(f"initial {s.name}" for s in self.program.cell.states)
+
+    @cached_property
+    def gradient_names(self) -> tuple[str, ...]:
+        """What a backward result calls the gradient of each tensor, in the flat order."""
+        cell = self.program.cell
+        noises = (f"noise {n.symbol.name}" for n in cell.noises)  # never wanted
+        return (adjoint(cell.input.name), *self.state_names, *self.parameter_names, *noises)
 
     def backward_call(
         self, forward: Call, kept: Sequence[Tensor], gradients: Sequence[Tensor]
@@ -66,10 +88,6 @@ class Job:
             states=tuple(gradients[len(outputs) :]),
             reverse=not self.reverse,
         )
-
-
-def _by_role(noises: list[tuple[Symbol, Tensor]], role: str) -> dict[str, Tensor]:
-    return {s.name: t for s, t in noises if s.role == role}
 
 
 def run(
@@ -126,11 +144,11 @@ def run_backward(
     The backend is the one that ran forward, unless it has to be chosen here.
     """
     program = job.program
-    names = _gradient_names(program)
+    names = job.gradient_names
     skip = frozenset(n for n, w in zip(names, wanted, strict=True) if not w)
     call = replace(job.backward_call(job.call(tensors, lengths), kept, gradients), skip=skip)
     result = (backend or select(program.backward, call)).run(program.backward, call)
-    states = dict(zip(_state_names(program), result.states, strict=True))
+    states = dict(zip(job.state_names, result.states, strict=True))
     found = {**result.outputs, **states, **result.gradients}
     return [found.get(n) if w else None for n, w in zip(names, wanted, strict=True)]
 
@@ -156,18 +174,6 @@ class _Differentiable(torch.autograd.Function):
                 ctx.job, tensors, ctx.lengths, kept, gradients, wanted, ctx.backend
             )
         return None, None, *found
-
-
-def _state_names(program: Program) -> list[str]:
-    return [f"initial {s.name}" for s in program.cell.states]
-
-
-def _gradient_names(program: Program) -> list[str]:
-    """What a backward result calls the gradient of each tensor, in the flat order."""
-    cell = program.cell
-    noises = [f"noise {n.symbol.name}" for n in cell.noises]  # never wanted
-    parameters = [p.name for p in cell.parameters]
-    return [adjoint(cell.input.name), *_state_names(program), *parameters, *noises]
 
 
 def _twice_differentiable(

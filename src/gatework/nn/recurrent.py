@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gatework.backends import Stepper, select
+from gatework.backends import Call, Stepper, reasons, select
+from gatework.compiler.explanation import Explanation, explain
+from gatework.compiler.plan import Plan
 from gatework.compiler.program import program
 from gatework.lang.cell import Cell, Noise
 from gatework.nn import checks
@@ -248,22 +250,37 @@ class Recurrent(nn.Module):
         """One for each layer, with the weights as they are."""
         steppers = []
         for layer in range(self.num_layers):
-            job, weights = self._jobs[layer, 0, False], self.all_weights[layer]
-            like = weights[0].detach() if weights else torch.empty(0)
-            x = like.new_zeros((1, batch_size, job.sizes["input"]))
-            states = [like.new_zeros((batch_size, n)) for n in self._state_sizes()]
-            call = job.call([x, *states, *(w.detach() for w in weights)], None)
-            plan = job.program.forward
+            plan, call = self._one_step(layer, batch_size)
             steppers.append(select(plan, call).stepper(plan, call))
         return steppers
+
+    def _one_step(self, layer: int, batch_size: int) -> tuple[Plan, Call]:
+        """The plan of a layer in eval mode, and a call of it that takes one step from zero."""
+        job, weights = self._jobs[layer, 0, False], self.all_weights[layer * self.num_directions]
+        like = weights[0].detach() if weights else torch.empty(0)
+        x = like.new_zeros((1, batch_size, job.sizes["input"]))
+        states = [like.new_zeros((batch_size, n)) for n in self._state_sizes()]
+        call = job.call([x, *states, *(w.detach() for w in weights)], None)
+        return job.program.forward, call
+
+    def explain(self) -> Explanation:
+        """The cell's equations, plan and cost at this layer's sizes, and the backend that runs it.
+
+        Example:
+            >>> import gatework as gw
+            >>> gw.explain(gw.nn.GRU(4, 8)).backend
+            ('cpu: runs it',)
+        """
+        found = explain(self.cell, self.input_size, self.hidden_size, **self.extra_sizes)
+        return replace(found, backend=tuple(reasons(*self._one_step(0, 1))))
 
     def _forward(
         self, input: Any, hx: Any, lengths: Any, pin: Any, traced: tuple[str, ...]
     ) -> tuple[Any, State, list[list[DirectionTrace]]]:
         padded = Padded.of(type(self).__name__, input, lengths, self.batch_first)
         x = padded.sequence  # [T, B, I]
-        for weight in self.all_weights[0][:1]:  # a pinned cell may have none
-            checks.check_dtype(x, weight)
+        for p in self.cell.parameters[:1]:  # a pinned cell may have none
+            checks.check_dtype(x, getattr(self, f"{p.name}_l0"))
         checks.check_features(x, self.input_size)
         checks.check_steps(x)
         states = self._initial(hx, padded)
@@ -273,9 +290,8 @@ class Recurrent(nn.Module):
             if layer and self.dropout:
                 x = nn.functional.dropout(x, self.dropout, self.training)
             k = layer * self.num_directions
-            here = [tuple(s[k + d] for s in states) for d in range(self.num_directions)]
             rows = [
-                self._direction(layer, d, x, here[d], padded.lengths, pin, traced)
+                self._direction(layer, d, x, states[k + d], padded.lengths, pin, traced)
                 for d in range(self.num_directions)
             ]
             x = rows[0][0] if len(rows) == 1 else torch.cat([r[0] for r in rows], -1)
@@ -283,22 +299,22 @@ class Recurrent(nn.Module):
                 [DirectionTrace({n: padded.restored(v) for n, v in r[2].items()}) for r in rows]
             )
             finals += [r[1] for r in rows]
-        state = tuple(padded.restored_state(torch.stack(s)) for s in zip(*finals, strict=True))
+        state = tuple(padded.restored_state(_stacked(s)) for s in zip(*finals, strict=True))
         return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
 
-    def _initial(self, hx: Any, padded: Padded) -> tuple[Tensor, ...]:
-        """The initial states, checked: each [L * D, B, n]."""
-        x, names = padded.sequence, [s.name for s in self.cell.states]
-        shapes = [
-            (self.num_layers * self.num_directions, x.shape[1], n) for n in self._state_sizes()
-        ]
+    def _initial(self, hx: Any, padded: Padded) -> list[tuple[Tensor, ...]]:
+        """The initial states, checked: [B, n] each, for every layer and direction."""
+        x, places = padded.sequence, self.num_layers * self.num_directions
         if hx is None:
-            return tuple(x.new_zeros(shape) for shape in shapes)
+            zeros = tuple(x.new_zeros((x.shape[1], n)) for n in self._state_sizes())
+            return [zeros] * places
+        names = [s.name for s in self.cell.states]
+        shapes = [(places, x.shape[1], n) for n in self._state_sizes()]
         states = checks.check_state(hx, names)
         checks.check_state_dims(states, padded.batched)
         states = tuple(padded.state(s) for s in states)
         checks.check_state_shape(states, shapes, names, x)
-        return states
+        return list(zip(*(s.unbind() for s in states), strict=True))
 
     def _direction(
         self,
@@ -361,6 +377,11 @@ class Recurrent(nn.Module):
 
     def _repr_cell(self) -> list[str]:
         return [self.cell.name]
+
+
+def _stacked(rows: Sequence[Tensor]) -> Tensor:
+    """Rows [B, n] of every layer and direction as one tensor [L * D, B, n]."""
+    return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0].unsqueeze(0)
 
 
 def draw_noise(noise: Noise, x: Tensor, sizes: Mapping[str, int]) -> Tensor:

@@ -12,7 +12,7 @@ from gatework.backends.cpu.setting import Setting
 from gatework.backends.cpu.target import Target
 from gatework.lang.expressions import SCALAR
 
-SHARED_ROWS = 10  # sequences a thread below which threads share units, not sequences
+SHARED_ROWS = 4  # sequences a thread below which threads share units, not sequences
 DIRECT_ROWS = 2  # rows in all up to which weights are not worth packing
 MERGED_ROWS = 8  # sequences from which the input's products are done in the loop
 

@@ -22,7 +22,7 @@ class Pace:
         total: For one comparison, all that take part together.
         turn: The turn of one; at least one call.
         rest: Before a turn, so that no thread of the one before still waits for work.
-        rounds: Turns of each at least.
+        rounds: Turns of each at least; two, where that would take five times the total.
         grain: The shortest time that is taken; shorter calls are taken several together.
     """
 
@@ -57,7 +57,7 @@ def interleaved(calls: Mapping[str, Call], pace: Pace) -> dict[str, Sample]:
     """Time calls in turns, in alternating order.
 
     Args:
-        calls: What is timed, by name.
+        calls: What is timed, by name; each was called before, so that nothing is new.
         pace: How long turns are.
 
     Example:
@@ -67,19 +67,23 @@ def interleaved(calls: Mapping[str, Call], pace: Pace) -> dict[str, Sample]:
     """
     grains = {name: _grain(call, pace) for name, call in calls.items()}
     turns: dict[str, list[list[float]]] = {name: [] for name in calls}
-    end = time.perf_counter() + pace.total
+    start = time.perf_counter()
     names = list(calls)
     with _no_collection():
-        while len(turns[names[0]]) < pace.rounds or time.perf_counter() < end:
+        while _goes_on(len(turns[names[0]]), time.perf_counter() - start, pace):
             for name in names:
                 turns[name].append(_turn(calls[name], grains[name], pace))
             names.reverse()
     return {name: Sample.of(turns[name], grains[name]) for name in calls}
 
 
+def _goes_on(rounds: int, seconds: float, pace: Pace) -> bool:
+    enough = min(2, pace.rounds) if seconds > 5 * pace.total else pace.rounds
+    return rounds < enough or seconds < pace.total
+
+
 def _grain(call: Call, pace: Pace) -> int:
-    """How many calls are timed together; makes the call warm on the way."""
-    call()
+    """How many calls are timed together."""
     grain = 1
     while _time(call, grain) * grain < 1e3 * pace.grain and grain < 1000:
         grain *= 2

@@ -1,7 +1,8 @@
 """What the processor can do at most: multiply-adds from registers, and reads from its caches.
 
 Both are loops of one instruction, written with the CPU backend's own generator for the vectors of
-this processor, and run by all threads at once. The best of several runs counts.
+this processor, and run by all threads at once. The best of many short runs counts, so that what
+else the machine does lowers it little.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import NamedTuple
+from threading import Barrier
 
 import torch
 from torch import Tensor
 
-from gatework.backends.cpu import threads as pool
 from gatework.backends.cpu.ir import Builder, Module, Value
 from gatework.backends.cpu.jit import Library, compile_object
 from gatework.backends.cpu.target import Target, host
@@ -24,8 +25,8 @@ __all__ = ["bandwidth", "fma_peak"]
 
 PEAK, READ = "gatework_peak", "gatework_read"
 STREAMS = 16  # vectors read, or sums kept, side by side
-SHORTEST, RUNS = 2e-3, 30  # seconds of a run, shorter than a slice of time; how many runs
-COUNT, TICKET, DATA, LENGTH = range(4)  # the arguments, i64: rounds, threads so far, address, bytes
+SHORTEST, RUNS = 5e-4, 60  # seconds of a run, short beside a slice of time; how many runs
+COUNT, MEMBER, DATA, LENGTH = range(4)  # arguments, i64: rounds, thread, address, bytes
 
 
 def fma_peak(threads: int) -> float:
@@ -49,26 +50,28 @@ def bandwidth(size: int, threads: int) -> float:
     return part * _best(READ, data, part, threads) / 1e9
 
 
-class _Run(NamedTuple):
-    seconds: float
-    threads: int
-
-
 def _best(name: str, data: Tensor, part: int, threads: int) -> float:
-    """Rounds a second of all threads together, in the best of several runs."""
-    count = 64
-    while _run(name, data, part, 1, count).seconds < SHORTEST:
+    """Rounds a second of all threads at work together, each in the best of its runs."""
+    count = 1
+    while _seconds(name, data, part, 0, count) < SHORTEST:
         count *= 2
-    runs = [_run(name, data, part, threads, count) for _ in range(RUNS)]
-    return max(count * run.threads / run.seconds for run in runs)
+    start = Barrier(threads)
+
+    def shortest(member: int) -> float:
+        start.wait()
+        return min(_seconds(name, data, part, member, count) for _ in range(RUNS))
+
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(count / seconds for seconds in pool.map(shortest, range(threads)))
 
 
-def _run(name: str, data: Tensor, part: int, threads: int, count: int) -> _Run:
-    arguments = (ctypes.c_int64 * 4)(count, 0, data.data_ptr(), part)
-    function, address = _function(name)
+def _seconds(name: str, data: Tensor, part: int, member: int, count: int) -> float:
+    """The time of one run in this thread."""
+    arguments = (ctypes.c_int64 * 4)(count, member, data.data_ptr(), part)
+    function = _function(name)
     start = time.perf_counter()
-    pool.run(function, address, ctypes.addressof(arguments), threads)
-    return _Run(time.perf_counter() - start, arguments[TICKET])
+    function(ctypes.addressof(arguments))
+    return time.perf_counter() - start
 
 
 # ---- the two loops -------------------------------------------------------------------------------
@@ -84,9 +87,9 @@ def _library() -> Library:
     return Library(image, (PEAK, READ))
 
 
-def _function(name: str) -> tuple[Callable[[int], None], int]:
-    address = _library().address(name)
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address), address
+def _function(name: str) -> Callable[[int], None]:
+    """A loop as Python calls it, without holding the interpreter's lock."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_library().address(name))
 
 
 def _accumulators(target: Target) -> int:
@@ -129,8 +132,7 @@ def _write_read(b: Builder, args: Value, target: Target) -> None:
 def _start(b: Builder, args: Value) -> tuple[Value, Value, Value]:
     """The number of rounds, this thread's number, the data."""
     count = b.load(b.at(args, "i64", COUNT), "i64", 8)
-    ticket = b.at(args, "i64", TICKET)
-    member = b.op(f"atomicrmw add ptr {ticket.text}, i64 1 monotonic", "i64")
+    member = b.load(b.at(args, "i64", MEMBER), "i64", 8)
     return count, member, b.load(b.at(args, "i64", DATA), "ptr", 8)
 
 

@@ -19,6 +19,14 @@ torch.set_num_threads(1)  # the test runner's workers share the processor's core
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _kernels_of_their_own(tmp_path_factory):
+    """Compiled kernels are kept beside the tests' other files; workers share them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["GATEWORK_CACHE_DIR"] = str(shared / "kernels")
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     """Every test starts from the same random state and leaves torch's defaults as they were."""

@@ -145,7 +145,8 @@ def run_backward(
     """
     program = job.program
     names = job.gradient_names
-    skip = frozenset(n for n, w in zip(names, wanted, strict=True) if not w)
+    unwanted = {n for n, w in zip(names, wanted, strict=True) if not w}
+    skip = frozenset(unwanted - {*job.state_names})  # the loop needs the states' gradients itself
     call = replace(job.backward_call(job.call(tensors, lengths), kept, gradients), skip=skip)
     result = (backend or select(program.backward, call)).run(program.backward, call)
     states = dict(zip(job.state_names, result.states, strict=True))

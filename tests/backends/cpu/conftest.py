@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gatework.backends.cpu import invocation
+from gatework.backends.cpu import preparation
 
 
 @pytest.fixture(autouse=True)
@@ -11,14 +11,14 @@ def _poisoned_memory(monkeypatch):
     """torch.empty gives NaN, so that whatever was not written shows."""
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = True
-    workspace = invocation.workspace
+    workspace = preparation.workspace
 
     def poisoned(elements, dtype):
         memory = workspace(elements, dtype)
         memory[: memory.numel() // 8 * 8].view(torch.float64).fill_(torch.nan)
         return memory
 
-    monkeypatch.setattr(invocation, "workspace", poisoned)
+    monkeypatch.setattr(preparation, "workspace", poisoned)
     yield
     torch.use_deterministic_algorithms(False)
 

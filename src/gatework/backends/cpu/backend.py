@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ class Cpu:
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
         """Why a call cannot run here, or None when it can."""
+        if sys.platform == "win32":
+            return "it has not been made for Windows yet"
         for tensor in (*call.states, *call.sequences.values(), *call.parameters.values()):
             if tensor.device.type != "cpu":
                 return f"it runs on the CPU only, and a tensor is on {tensor.device}"

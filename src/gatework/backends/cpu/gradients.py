@@ -11,11 +11,12 @@ dW, whose rows are the tile's rows. Each thread owns some units, so nobody waits
 from __future__ import annotations
 
 from gatework.backends.cpu.blocks import Blocks
-from gatework.backends.cpu.ir import Builder, Index, Value
+from gatework.backends.cpu.ir import Builder
 from gatework.backends.cpu.layout import Layout
 from gatework.backends.cpu.routines import call_routine
 from gatework.backends.cpu.setting import FEATURES, TERMS, Setting
 from gatework.backends.cpu.team import Team
+from gatework.backends.cpu.values import Index, Value
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Contraction
 from gatework.lang.cell import block_of

@@ -19,12 +19,13 @@ from gatework.backends.cpu.gradients import (
     write_contractions,
     write_summations,
 )
-from gatework.backends.cpu.ir import Builder, Index, Module, Value
+from gatework.backends.cpu.ir import Builder, Module
 from gatework.backends.cpu.layout import Layout, Panels, lay_out
 from gatework.backends.cpu.routines import call_routine
 from gatework.backends.cpu.setting import ROW_BLOCK, Setting
 from gatework.backends.cpu.stage import write_stage
 from gatework.backends.cpu.team import Team
+from gatework.backends.cpu.values import Index, Value
 from gatework.compiler.plan import Plan
 
 ENTRY = "gatework_run"

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gatework.backends.cpu.ir import Builder, Value
+from gatework.backends.cpu.ir import Builder
 from gatework.backends.cpu.lowering import Lowered, Pass, Place, lower
 from gatework.backends.cpu.setting import Arguments, Setting
+from gatework.backends.cpu.values import Value
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.lang.cell import block_of
 from gatework.lang.expressions import (
@@ -187,14 +188,17 @@ def _aliases(plan: Plan) -> dict[str, tuple[str, bool]]:
     """Written sequences that need no memory of their own.
 
     The rows of a state at all steps, with one row more, are both the sequence of its old values
-    and the sequence of its new ones.
+    and the sequence of its new ones. The first written sequence is what a layer hands out: it has
+    its own memory all the same, so that whoever gets it may change it.
     """
     found: dict[str, tuple[str, bool]] = {}
     names = {v: n for n, v in plan.written.items()}
+    handed_out = next(iter(plan.written), None)
     for state, new in zip(plan.recurrence.states, plan.next_states, strict=True):
         if state in names:
             found[names[state]] = (state.name, False)
-            found.update((n, (state.name, True)) for n, v in plan.written.items() if v is new)
+            same = (n for n, v in plan.written.items() if v is new and n != handed_out)
+            found.update((n, (state.name, True)) for n in same)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gatework.backends.cpu.elementary import Elementary
 from gatework.backends.cpu.errors import CodegenError
-from gatework.backends.cpu.ir import Value
+from gatework.backends.cpu.values import Value
 
 Emitter = Callable[..., Value]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from gatework.backends.cpu import pointwise
 from gatework.backends.cpu.elementary import Elementary
 from gatework.backends.cpu.errors import CodegenError
-from gatework.backends.cpu.ir import Index, Value
 from gatework.backends.cpu.lowering import Place, Work
 from gatework.backends.cpu.masks import lane_mask, masked_load, masked_store
 from gatework.backends.cpu.setting import ROW_BLOCK
+from gatework.backends.cpu.values import Index, Value
 from gatework.lang.expressions import SCALAR, Apply, Const, Count, Expr, postorder
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gatework.backends.calls import Call
 from gatework.backends.cpu.backend import Cpu
-from gatework.backends.cpu.invocation import Preparation
+from gatework.backends.cpu.preparation import Preparation
 from gatework.backends.cpu.setting import HEADER
 from gatework.compiler.plan import Plan
 

@@ -10,7 +10,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-from gatework.backends.cpu.ir import Vector
+from gatework.backends.cpu.values import Vector
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ def test_the_version_is_the_packages(gatework):
     assert gatework("--version").out == f"gatework {version('gatework')}\n"
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "compare", "explain"])
+@pytest.mark.parametrize("command", ["train", "sample", "compare", "explain", "bench"])
 def test_help_shows_an_example(gatework, command):
     result = gatework(command, "--help")
     assert result.code == 0

@@ -233,6 +233,80 @@ def compare(
     comparing.compare(cells, parameters, settings, out)
 
 
+@app.command(
+    epilog="Examples:\n\n"
+    "gatework bench\n\n"
+    "gatework bench --all --inference --json bench.json\n\n"
+    "gatework bench --cells peephole_lstm,mgu --shapes 16,100,256,256 1,100,64,128\n\n"
+    "gatework bench --stream --threads 1"
+)
+def bench(
+    more_shapes: Annotated[
+        list[str] | None, typer.Argument(hidden=True, metavar="[B,T,I,H]...")
+    ] = None,
+    cells: Annotated[
+        str, typer.Option(help="Cells of the catalogue, separated by commas.")
+    ] = "lstm,gru,rnn",
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="B,T,I,H ...",
+            help="Sequences, steps, input features and hidden units; several may follow.",
+            show_default="three of --all",
+        ),
+    ] = None,
+    all_shapes: Annotated[
+        bool, typer.Option("--all", help="Seven shapes, from one sequence to large batches.")
+    ] = False,
+    inference: Annotated[
+        bool, typer.Option("--inference", help="Only forward, without gradients.")
+    ] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Only forward and backward, to every gradient.")
+    ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Only single steps, the state held in between.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of everyone.", show_default="as torch has it")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Time for each line, all together.")] = 1.0,
+    json: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Also write every figure to this file.")
+    ] = None,
+) -> None:
+    """Time layers beside torch.nn, ONNX Runtime, a Python loop, torchrecurrent and JAX.
+
+    All get the same float32 weights and input. Everyone's outputs and
+    gradients are compared with float64 before anything is timed; a line
+    in which someone computes something else is not timed, and the exit
+    code is then 1.
+
+    They take turns, so that what else the machine does falls on all.
+    Times are medians with quartiles; beside each of the others stands
+    how many times ours it takes. The share is of the multiply-adds
+    that this processor can do at most; with one sequence, of the
+    bytes that it can read from its caches.
+
+    Options may be combined: --train --stream measures both. Without
+    one of them, inference and training are measured, which takes about
+    a minute on a machine that does nothing else. What is not installed
+    is named: pip install 'gatework\\[bench]' brings ONNX Runtime.
+    """
+    from gatework.cli import benching
+
+    kinds = {"inference": inference, "training": train, "streaming": stream}
+    benching.bench(
+        cells,
+        [*(shapes or []), *(more_shapes or [])],
+        kinds,
+        threads,
+        seconds,
+        json,
+        everything=all_shapes,
+    )
+
+
 @app.command()
 def cells() -> None:
     """List the catalogue: every cell with its states and parameters."""

@@ -1,0 +1,68 @@
+"""The same cell as a loop in Python: torch operations step by step, torch's own autograd."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+from torch import Tensor
+
+from gatework.backends.reference import Reference
+from gatework.bench.peers.contestant import Work
+from gatework.bench.problem import Kind, Named, Problem
+from gatework.compiler.program import program
+from gatework.nn.differentiable import Job
+
+__all__ = ["PythonLoop", "plain_loop"]
+
+
+def plain_loop(problem: Problem) -> Tensor:
+    """The output [T, B, n] by the specification of the cell, differentiable by torch."""
+    cell, x = problem.layer.cell, problem.x
+    sizes = {"1": 1, "input": problem.layer.input_size, "hidden": problem.layer.hidden_size}
+    job = Job(program(cell), sizes | problem.layer.extra_sizes)
+    states = [x.new_zeros((x.shape[1], job.sizes[s.size])) for s in cell.states]
+    call = job.call((x, *states, *problem.layer.parameters()), None)
+    return Reference().run(job.program.forward, call).outputs[cell.states[0].name]
+
+
+class PythonLoop:
+    """What one writes by hand for a cell that no library has. See `Contestant`."""
+
+    name = "Python loop"
+
+    def absence(self) -> str | None:
+        """Never absent."""
+        return None
+
+    def version(self) -> str:
+        """Python's."""
+        return platform.python_version()
+
+    def prepare(self, problem: Problem, kind: Kind, threads: int) -> Work | None:
+        """The loop, or the loop and its gradients."""
+        if kind == "streaming":
+            return _streaming(problem)
+
+        def train() -> tuple[Tensor, ...]:
+            return problem.gradients(plain_loop(problem))
+
+        if kind == "inference":
+            return Work(lambda: plain_loop(problem), lambda: {"output": plain_loop(problem)})
+        return Work(train, lambda: {"output": plain_loop(problem), **problem.named(train())})
+
+
+def _streaming(problem: Problem) -> Work:
+    cell, layer, x = problem.layer.cell, problem.layer, problem.x
+    sizes = {"1": 1, "input": layer.input_size, "hidden": layer.hidden_size} | layer.extra_sizes
+    job = Job(program(cell), sizes)
+    states = [x.new_zeros((x.shape[1], job.sizes[s.size])) for s in cell.states]
+    call = job.call((x[:1], *states, *layer.parameters()), None)
+    stepper = Reference().stepper(job.program.forward, call)
+
+    def check() -> Named:
+        stepper.reset()
+        return {"output": torch.stack([stepper.step(row) for row in x])}
+
+    first = x[0]
+    return Work(lambda: stepper.step(first), check)

@@ -1,0 +1,245 @@
+"""`gatework bench`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from gatework.bench import (
+    CONTESTANTS,
+    KINDS,
+    OURS,
+    TABLE,
+    Limits,
+    Line,
+    Pace,
+    Sample,
+    Settings,
+    Shape,
+    absences,
+    as_data,
+    compare,
+    describe_machine,
+    entries,
+    load,
+    parse_shapes,
+    versions,
+)
+from gatework.cli.interrupt import Interrupt
+from gatework.data import InputError
+from gatework.train.checkpoint import write_atomically
+from gatework.train.config import check_cell
+
+__all__ = ["bench"]
+
+MOST_SECONDS, FILE_WIDTH = 3600.0, 200
+BUSY = 1.5
+"""Load of each core above which figures are said to be doubtful."""
+
+
+def bench(
+    cells: str,
+    shapes: Sequence[str],
+    kinds: Mapping[str, bool],
+    threads: int | None,
+    seconds: float,
+    out: Path | None,
+    *,
+    everything: bool,
+) -> None:
+    """Measure, show a table and write the figures.
+
+    Args:
+        cells: names, separated by commas.
+        shapes: as they were typed.
+        kinds: whether each is wanted; none for inference and training.
+        threads: of everyone; None for torch's own number.
+        seconds: time for each line.
+        out: file for the figures, or None.
+        everything: measure the whole table of shapes.
+    """
+    settings = Settings(
+        cells=_cells(cells),
+        kinds=tuple(k for k in KINDS if kinds[k]) or ("inference", "training"),
+        shapes=_shapes(shapes, everything),
+        threads=_threads(threads),
+        pace=Pace(total=_seconds(seconds)),
+    )
+    _check_out(out)
+    console = _console()
+    with Interrupt() as interrupted:
+        before, limits = load(), Limits(settings.threads)
+        _announce(console, settings, limits, before)
+        lines = _measure(console, settings, limits, interrupted)
+        _tell_absences(console)
+        if out is not None:
+            data = as_data(settings, limits, lines, (before, load()))
+            write_atomically(out, json.dumps(data, indent=1).encode())
+            console.print(f"\nfigures  {out}")
+    if interrupted():
+        raise typer.Exit(interrupted.exit_code)
+    if any(line.error for line in lines):
+        raise typer.Exit(1)
+
+
+def _console() -> Console:
+    """A terminal has its width; in a file nothing is cut off."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+    return console
+
+
+# ---- what was typed ------------------------------------------------------------------------------
+
+
+def _cells(text: str) -> tuple[str, ...]:
+    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise InputError(
+            f"--cells {text!r}", "cells separated by commas", "write --cells lstm,gru,rnn"
+        )
+    return tuple(check_cell(name) for name in names)
+
+
+def _shapes(texts: Sequence[str], everything: bool) -> tuple[Shape, ...] | None:
+    if everything and texts:
+        raise InputError("--all and --shapes", "one of them", "leave one out")
+    if everything:
+        return TABLE
+    return parse_shapes(texts) or None
+
+
+def _threads(count: int | None) -> int:
+    count = torch.get_num_threads() if count is None else count
+    most = os.cpu_count() or 1
+    if 1 <= count <= most:
+        return count
+    raise InputError(
+        f"--threads {count}",
+        f"from 1 to {most}, the cores of this machine",
+        "give fewer: threads without a core of their own only wait",
+    )
+
+
+def _seconds(seconds: float) -> float:
+    if 0 < seconds <= MOST_SECONDS:  # NaN is neither
+        return seconds
+    raise InputError(
+        f"--seconds {seconds:g}", f"above 0, at most {MOST_SECONDS:g}", "write --seconds 1"
+    )
+
+
+def _check_out(out: Path | None) -> None:
+    """Tell now, not after minutes, that a file cannot be written."""
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise InputError(
+            f"--json {out}", "a file in a folder that exists", "make the folder or name another"
+        )
+
+
+# ---- what is shown -------------------------------------------------------------------------------
+
+
+def _announce(console: Console, settings: Settings, limits: Limits, before: float | None) -> None:
+    machine = describe_machine()
+    console.print(
+        f"{machine['processor']}, {machine['cores']} cores, {machine['vector_bits']}-bit vectors"
+    )
+    console.print(
+        f"float32, {_plural(settings.threads, 'thread')}; "
+        f"multiply-adds at most {limits.fma:,.0f} GFLOP/s"
+    )
+    console.print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    cores = machine["cores"] or 1
+    if before is not None and before > BUSY * cores:
+        console.print(
+            f"the machine is busy (load {before:.1f} on {_plural(cores, 'core')}): "
+            "figures are doubtful"
+        )
+    console.print()
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _measure(
+    console: Console, settings: Settings, limits: Limits, interrupted: Interrupt
+) -> list[Line]:
+    """Measure line by line; a terminal sees the table grow, elsewhere each line is announced."""
+    lines: list[Line] = []
+    planned = entries(settings)
+    live = Live(console=console, auto_refresh=False, vertical_overflow="visible")
+    with live:
+        for line in compare(settings, limits):
+            lines.append(line)
+            if console.is_terminal:
+                live.update(_table(lines), refresh=True)
+            else:
+                console.print(f"{len(lines)} of {len(planned)}  {line.entry}")
+            if interrupted():
+                break
+    if not console.is_terminal:
+        console.print()
+        console.print(_table(lines))
+    for line in lines:
+        if line.error:
+            console.print(f"not timed: {line.entry}: {line.error}")
+    console.print(
+        "\nmilliseconds of a call: median, quartiles of ours in brackets; ×: how many times ours\n"
+        "share: of the FMA peak; with B = 1 of the cache bandwidth"
+    )
+    return lines
+
+
+def _table(lines: Sequence[Line]) -> Table:
+    """The lines so far, with a column for each contestant that takes part in one of them."""
+    others = [c.name for c in CONTESTANTS if any(c.name in line.samples for line in lines)][1:]
+    table = Table(box=None, pad_edge=False)
+    for title in ("cell", "B,T,I,H", "kind"):
+        table.add_column(title, no_wrap=True)
+    for title in (OURS.name, *others, "share"):  # a narrow terminal folds them
+        table.add_column(title, justify="right")
+    for line in lines:
+        table.add_row(
+            line.entry.cell,
+            str(line.entry.shape),
+            line.entry.kind,
+            "wrong result" if line.error else _ours(line.samples[OURS.name]),
+            *(_theirs(line, name) for name in others),
+            "" if line.share is None else f"{line.share:.0%}",
+        )
+    return table
+
+
+def _ours(sample: Sample) -> str:
+    lower, upper = _figure(sample.lower), _figure(sample.upper)
+    return f"{_figure(sample.median)} [{lower}, {upper}]"
+
+
+def _theirs(line: Line, name: str) -> str:
+    ratio = line.ratio(name)
+    if ratio is None:
+        return "–"
+    return f"{_figure(line.samples[name].median)} {_figure(ratio)}×"
+
+
+def _figure(number: float) -> str:
+    """Three significant digits, without an exponent."""
+    digits = 2 - math.floor(math.log10(number)) if number > 0 else 0
+    return f"{number:,.{min(max(digits, 0), 5)}f}"
+
+
+def _tell_absences(console: Console) -> None:
+    for name, remedy in absences().items():
+        console.print(f"not installed: {name} ({remedy})")

@@ -17,7 +17,7 @@ from gatework import explain
 from gatework.cells import catalogue
 from gatework.compiler.program import program
 from gatework.lang import Cell
-from gatework.lang.cell import Parameter
+from gatework.lang.definition import Parameter
 
 DOCS = Path(__file__).parent
 MARKED = re.compile(r"(<!-- equations: (\w+) -->\n)(?:\n*\$\$\n.*?\n\$\$\n)?", re.DOTALL)

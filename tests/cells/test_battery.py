@@ -10,7 +10,7 @@ import torch
 
 import gatework as gw
 from gatework.compiler.program import program
-from gatework.lang.cell import Cell
+from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply
 from gatework.lang.printing import equations
 from numerics import assert_same, flat, problem, randomised

@@ -7,7 +7,7 @@ import pytest
 
 import gatework as gw
 from gatework import cell, linear, observe, scalar, sigmoid, tanh, vector
-from gatework.lang.cell import Cell, Parameter
+from gatework.lang.definition import Cell, Parameter
 from gatework.lang.expressions import Const, Symbol, const, postorder
 from gatework.lang.printing import equations, text
 

@@ -14,7 +14,7 @@ from gatework.backends.calls import Backend, Call, Result, Stepper
 from gatework.backends.cpu import Cpu
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import Plan
-from gatework.lang.cell import check_known
+from gatework.lang.definition import check_known
 
 _BACKENDS: dict[str, Backend] = {b.name: b for b in (Cpu(), Reference())}
 _chosen: ContextVar[str | None] = ContextVar("backend", default=None)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gatework.backends.calls import Call, Result, Stepper
 from gatework.compiler.plan import Plan
-from gatework.lang.cell import block_of
+from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     Apply,
     Const,

@@ -41,7 +41,7 @@ from gatework.cells.strongly_typed import t_gru, t_lstm, t_rnn
 from gatework.cells.tau_gru import tau_gru
 from gatework.cells.ugrnn import intersection_rnn, ugrnn
 from gatework.cells.working_memory_lstm import working_memory_lstm
-from gatework.lang.cell import Cell
+from gatework.lang.definition import Cell
 
 __all__ = [
     "antisymmetric_rnn",

@@ -9,7 +9,7 @@ from typing import Protocol
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
-from gatework.lang.cell import Cell, check_known
+from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Apply, Product, postorder
 from gatework.lang.printing import definitions, equations, text, used_often
 

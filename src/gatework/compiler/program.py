@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from gatework.compiler.derivative import Derivative, derive
 from gatework.compiler.plan import Plan, plan
 from gatework.compiler.recurrence import of_cell
-from gatework.lang.cell import Cell
+from gatework.lang.definition import Cell
 
 
 @dataclass(frozen=True, eq=False)

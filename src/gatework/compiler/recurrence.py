@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gatework.lang.cell import Cell, Parameter
+from gatework.lang.definition import Cell, Parameter
 from gatework.lang.expressions import Expr, Matrix, Symbol
 
 

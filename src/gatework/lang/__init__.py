@@ -1,6 +1,6 @@
 """What a cell is: expressions, tracing, pinning, equivalence, printing."""
 
-from gatework.lang.cell import Cell
+from gatework.lang.definition import Cell
 from gatework.lang.tracing import DefinitionError, cell
 from gatework.lang.words import *  # noqa: F403 - the words of the language are this package's names
 from gatework.lang.words import __all__ as _words

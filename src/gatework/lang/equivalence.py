@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from gatework.lang.cell import Cell
+from gatework.lang.definition import Cell
 from gatework.lang.expressions import (
     Apply,
     Const,

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import count
 from typing import ClassVar
 
-from gatework.lang.cell import Cell
+from gatework.lang.definition import Cell
 from gatework.lang.expressions import (
     Apply,
     Const,

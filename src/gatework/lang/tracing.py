@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import Any, Literal, overload
 
-from gatework.lang.cell import Cell, Noise, Parameter, check_known
+from gatework.lang.definition import Cell, Noise, Parameter, check_known
 from gatework.lang.expressions import (
     SCALAR,
     Apply,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from gatework.lang.cell import Parameter
+from gatework.lang.definition import Parameter
 from gatework.lang.expressions import (
     SCALAR,
     Expr,

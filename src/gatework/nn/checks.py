@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatework.lang.cell import Cell
+from gatework.lang.definition import Cell
 
 
 def check_sizes(**sizes: Any) -> None:

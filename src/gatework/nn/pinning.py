@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gatework.lang.cell import Cell, Parameter, check_known
+from gatework.lang.definition import Cell, Parameter, check_known
 from gatework.lang.expressions import Expr, symbol
 
 

@@ -18,7 +18,7 @@ from gatework.backends import Call, Stepper, reasons, select
 from gatework.compiler.explanation import Explanation, explain
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import program
-from gatework.lang.cell import Cell, Noise
+from gatework.lang.definition import Cell, Noise
 from gatework.nn import checks
 from gatework.nn.differentiable import Job, run
 from gatework.nn.operator import register, run_registered

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gatework.cells import gru, lstm
 from gatework.compiler.program import program
-from gatework.lang.cell import Cell
+from gatework.lang.definition import Cell
 from gatework.nn import checks
 from gatework.nn.differentiable import Job, run
 from gatework.nn.layers import NONLINEARITIES

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gatework.lang.cell import check_known
+from gatework.lang.definition import check_known
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -19,7 +19,7 @@ from gatework.backends.cpu.team import Team
 from gatework.backends.cpu.values import Index, Value
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Contraction
-from gatework.lang.cell import block_of
+from gatework.lang.definition import block_of
 from gatework.lang.expressions import Matrix
 
 

@@ -21,7 +21,7 @@ from gatework.backends.cpu.preparation import Preparation
 from gatework.backends.cpu.schedule import Schedule
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 from gatework.compiler.plan import Plan
-from gatework.lang.cell import block_of
+from gatework.lang.definition import block_of
 from gatework.lang.expressions import Matrix, Symbol
 
 

@@ -13,7 +13,7 @@ from gatework.backends.cpu.lowering import Lowered, Pass, Place, lower
 from gatework.backends.cpu.setting import Arguments, Setting
 from gatework.backends.cpu.values import Value
 from gatework.compiler.plan import Plan, Stage, stages
-from gatework.lang.cell import block_of
+from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     SCALAR,
     Const,

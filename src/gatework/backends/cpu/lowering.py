@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gatework.compiler.plan import Stage
-from gatework.lang.cell import block_of
+from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     SCALAR,
     Apply,

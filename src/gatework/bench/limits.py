@@ -17,9 +17,10 @@ from threading import Barrier
 import torch
 from torch import Tensor
 
-from gatework.backends.cpu.ir import Builder, Module, Value
+from gatework.backends.cpu.ir import Builder, Module
 from gatework.backends.cpu.jit import Library, compile_object
 from gatework.backends.cpu.target import Target, host
+from gatework.backends.cpu.values import Value
 
 __all__ = ["bandwidth", "fma_peak"]
 

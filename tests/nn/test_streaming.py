@@ -58,6 +58,13 @@ def test_tensors_and_arrays_alone_and_in_a_batch(dtype):
             torch.testing.assert_close(torch.as_tensor(y).view(5), wanted[t, 0], atol=1e-6, rtol=0)
 
 
+def test_a_precision_that_numpy_lacks_takes_tensors_alone():
+    stream = gw.nn.GRU(3, 5, dtype=torch.bfloat16).stream()
+    assert stream.step(torch.zeros(3, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    with pytest.raises(TypeError, match=r"should be a tensor of torch\.bfloat16, got float32"):
+        stream.step(np.zeros(3, np.float32))
+
+
 def test_strided_rows_are_read_as_they_are():
     layer = gw.nn.GRU(3, 5)
     x = torch.randn(4, 3, 2).transpose(1, 2)  # rows that are not contiguous

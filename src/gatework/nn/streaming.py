@@ -40,6 +40,8 @@ class Stream:
     ) -> None:
         self._make, self._weights, self._names = make, tuple(weights), tuple(names)
         self._shape = (batch_size, input_size)
+        dtype = self._weights[0].dtype if self._weights else torch.get_default_dtype()
+        self._dtypes = {True: dtype, False: _of_numpy(dtype)}
         self._version = self._versions()
         self._steppers = make()
 
@@ -72,26 +74,27 @@ class Stream:
             >>> stream.step(np.zeros(3, np.float32)).shape
             (5,)
         """
-        single = x.ndim == 1 if isinstance(x, Tensor | np.ndarray) else False
-        row = x[None] if single else x
-        self._check(x, row)
+        row = self._checked(x)
         if self._version != self._versions():
             self._refresh()
         for stepper in self._steppers:
             row = stepper.step(row)
-        return row[0] if single else row
+        return row[0] if x.ndim == 1 else row
 
-    def _check(self, x: Any, row: Any) -> None:
-        if not isinstance(x, Tensor | np.ndarray):
+    def _checked(self, x: Any) -> Any:
+        """The input as [B, I]."""
+        is_tensor = isinstance(x, Tensor)
+        if not is_tensor and not isinstance(x, np.ndarray):
             raise TypeError(f"a step takes a tensor or a numpy array, got {type(x).__name__}")
+        row = x[None] if x.ndim == 1 else x
         if row.shape != self._shape:
             raise ValueError(
                 f"a step's input should have shape {list(self._shape)}, got {list(x.shape)}"
             )
-        dtype = self._weights[0].dtype if self._weights else torch.get_default_dtype()
-        name = str(dtype).removeprefix("torch.")
-        if str(row.dtype).removeprefix("torch.") != name:
-            raise TypeError(f"a step's input should be {name}, got {row.dtype}; convert it")
+        if x.dtype != self._dtypes[is_tensor]:
+            wanted = self._dtypes[is_tensor] or f"a tensor of {self._dtypes[True]}"
+            raise TypeError(f"a step's input should be {wanted}, got {x.dtype}; convert it")
+        return row
 
     def reset(self) -> None:
         """Set every state to zero."""
@@ -123,6 +126,12 @@ class Stream:
     def __repr__(self) -> str:
         batch, features = self._shape
         return f"<stream of {len(self._steppers)} layer(s), batch {batch}, input {features}>"
+
+
+def _of_numpy(dtype: torch.dtype) -> Any:
+    """The numpy dtype of a tensor's; None where numpy has none, as for bfloat16."""
+    name = str(dtype).removeprefix("torch.")
+    return np.dtype(name) if hasattr(np, name) else None
 
 
 def _tupled(state: Any) -> tuple[Tensor, ...]:

@@ -18,7 +18,7 @@ from gatework.backends import Call, Stepper, reasons, select
 from gatework.compiler.explanation import Explanation, explain
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import program
-from gatework.lang.definition import Cell, Noise
+from gatework.lang.definition import Cell, Noise, Parameter
 from gatework.nn import checks
 from gatework.nn.differentiable import Job, run
 from gatework.nn.operator import register, run_registered
@@ -141,13 +141,8 @@ class Recurrent(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw weights and biases from ±1/√hidden_size, as torch; set others as the cell says."""
-        bound = 1 / math.sqrt(self.hidden_size)
         for weights in self.all_weights:
-            for p, value in zip(self.cell.parameters, weights, strict=True):
-                if p.init is None:
-                    nn.init.uniform_(value, -bound, bound)
-                else:
-                    nn.init.constant_(value, p.init)
+            initialise(self.cell.parameters, weights, self.hidden_size)
 
     def flatten_parameters(self) -> None:
         """Do nothing: parameters need no flattening here. Kept because torch.nn has it."""
@@ -382,6 +377,16 @@ class Recurrent(nn.Module):
 def _stacked(rows: Sequence[Tensor]) -> Tensor:
     """Rows [B, n] of every layer and direction as one tensor [L * D, B, n]."""
     return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0].unsqueeze(0)
+
+
+def initialise(parameters: Sequence[Parameter], values: Sequence[Tensor], hidden_size: int) -> None:
+    """Draw values from ±1/√hidden_size, as torch does, where the cell names no number."""
+    bound = 1 / math.sqrt(hidden_size)
+    for p, value in zip(parameters, values, strict=True):
+        if p.init is None:
+            nn.init.uniform_(value, -bound, bound)
+        else:
+            nn.init.constant_(value, p.init)
 
 
 def draw_noise(noise: Noise, x: Tensor, sizes: Mapping[str, int]) -> Tensor:

@@ -5,7 +5,6 @@ Legend: B sequences, I input size, n the size of a state.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from gatework.lang.definition import Cell
 from gatework.nn import checks
 from gatework.nn.differentiable import Job, run
 from gatework.nn.layers import NONLINEARITIES
-from gatework.nn.recurrent import State, draw_noise
+from gatework.nn.recurrent import State, draw_noise, initialise
 
 
 class RecurrentCell(nn.Module):
@@ -70,12 +69,8 @@ class RecurrentCell(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw weights and biases from ±1/√hidden_size, as torch; set others as the cell says."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for p in self.cell.parameters:
-            if p.init is None:
-                nn.init.uniform_(getattr(self, p.name), -bound, bound)
-            else:
-                nn.init.constant_(getattr(self, p.name), p.init)
+        values = [getattr(self, p.name) for p in self.cell.parameters]
+        initialise(self.cell.parameters, values, self.hidden_size)
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
         """One step.

@@ -370,3 +370,11 @@ def test_a_transposed_map_shares_the_square_weight():
     assert shapes(antisymmetric)["weight_hh"] == (4, 4)
     with pytest.raises(gw.DefinitionError, match="needs a square weight"):
         cell(lambda x, h: linear("a", x, transposed=True))
+
+
+def test_further_values_can_be_named():
+    cell = gw.cells.gru.observing({"closed": 1 - gw.cells.gru.names["z"]})
+    assert "closed" in cell.gates()
+    assert cell.pin(closed=1).next_states == gw.cells.gru.next_states
+    with pytest.raises(ValueError, match="'gru' has a value named 'z'; rename"):
+        gw.cells.gru.observing({"z": gw.cells.gru.names["r"]})

@@ -135,6 +135,20 @@ class Cell:
         shown = ", ".join(f"{n}={v}" for n, v in held.items())
         return self.substituted(values, f"{self.name}.pin({shown})")
 
+    def observing(self, values: Mapping[str, Expr]) -> Cell:
+        """The cell with further named values, made of its own, which a trace then shows.
+
+        Example:
+            >>> from gatework import cells
+            >>> c = cells.lstm.names["c"]
+            >>> "squared" in cells.lstm.observing({"squared": c * c}).names
+            True
+        """
+        taken = [n for n in values if n in self.names]
+        if taken:
+            raise ValueError(f"cell {self.name!r} has a value named {taken[0]!r}; rename the new")
+        return replace(self, names={**self.names, **values}, retrace=None)
+
     def deterministic(self) -> Cell:
         """The cell in eval mode: each random row at its expected value."""
         return self.substituted(

@@ -14,12 +14,32 @@ from gatework.lang.equivalence import equivalent
 if TYPE_CHECKING:
     from gatework import lens, nn
     from gatework.backends import use_backend
+    from gatework.nn.accelerate import accelerate, acceleration, restore
 
 __version__ = _version("gatework")
 
-__all__ = ["__version__", "cells", "equivalent", "explain", "lens", "nn", "use_backend", *_language]
+__all__ = [
+    "__version__",
+    "accelerate",
+    "acceleration",
+    "cells",
+    "equivalent",
+    "explain",
+    "lens",
+    "nn",
+    "restore",
+    "use_backend",
+    *_language,
+]
 
-_NEED_TORCH = {"lens": "gatework.lens", "nn": "gatework.nn", "use_backend": "gatework.backends"}
+_NEED_TORCH = {
+    "accelerate": "gatework.nn.accelerate",
+    "acceleration": "gatework.nn.accelerate",
+    "lens": "gatework.lens",
+    "nn": "gatework.nn",
+    "restore": "gatework.nn.accelerate",
+    "use_backend": "gatework.backends",
+}
 
 
 def __getattr__(name: str) -> _Any:

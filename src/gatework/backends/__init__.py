@@ -43,6 +43,11 @@ def use_backend(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
+def chosen() -> str | None:
+    """The name of the backend that is chosen by hand, None when none is."""
+    return _chosen.get()
+
+
 def select(plan: Plan, call: Call) -> Backend:
     """The backend that runs this call.
 
@@ -72,4 +77,4 @@ def reasons(plan: Plan, call: Call) -> list[str]:
     return lines
 
 
-__all__ = ["Backend", "Call", "Result", "Stepper", "reasons", "select", "use_backend"]
+__all__ = ["Backend", "Call", "Result", "Stepper", "chosen", "reasons", "select", "use_backend"]

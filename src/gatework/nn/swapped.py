@@ -1,0 +1,191 @@
+"""torch.nn's recurrent classes with Gatework's forward pass: what `accelerate` makes of a module.
+
+A swapped module is the same object with another class, which is torch's and ours at once: of
+torch's it has parameters, hooks, `_flat_weights` and whatever else other code reads, of ours how it
+runs, `lengths=`, `pin=`, `trace` and `stream`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.rnn import PackedSequence
+
+from gatework.backends import chosen, select
+from gatework.cells import rnn
+from gatework.compiler.program import program
+from gatework.nn.differentiable import Job
+from gatework.nn.layers import GRU, LSTM, RNN
+from gatework.nn.recurrent import Recurrent
+from gatework.nn.steps import GRUCell, LSTMCell, RecurrentCell, RNNCell
+
+# ---- the classes -------------------------------------------------------------------------------
+
+
+class Accelerated:
+    """Stands before a class of ours and the class of torch.nn in whose place it runs.
+
+    Attributes:
+        torch_class: The class of torch.nn.
+        original_class: The class that a module had: that one, or a class derived from it.
+        our_class: Our class of the same arguments.
+    """
+
+    torch_class: ClassVar[type[nn.Module]]
+    original_class: ClassVar[type[nn.Module]]
+    our_class: ClassVar[type[Recurrent] | type[RecurrentCell]]
+
+    def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
+        """As torch's, with the further arguments of ours."""
+        if not options and torch_runs(input):
+            return self.torch_class.forward(self, input, hx)
+        return super().forward(input, hx, **options)  # type: ignore[misc]
+
+    def extra_repr(self) -> str:
+        """Torch's, and that the module is accelerated."""
+        return f"{self.torch_class.extra_repr(self)}, accelerated"  # type: ignore[arg-type]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Copy and pickle by the original class: one made at run time cannot be imported."""
+        return _uninitialised, (self.original_class,), self.__getstate__()
+
+
+class AcceleratedLayer(Accelerated):
+    """Keeps torch's where a layer of ours has the same name."""
+
+    all_weights = nn.RNNBase.all_weights
+    flatten_parameters = nn.RNNBase.flatten_parameters
+    reset_parameters = nn.RNNBase.reset_parameters
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What both keep: neither weak references nor what follows from the cell."""
+        ours: Any = super().__getstate__()
+        theirs = nn.RNNBase.__getstate__(self)  # type: ignore[no-untyped-call,arg-type]
+        return {name: value for name, value in ours.items() if name in theirs}
+
+
+class AcceleratedCell(Accelerated):
+    """Keeps torch's where a single step of ours has the same name."""
+
+    reset_parameters = nn.RNNCellBase.reset_parameters
+
+
+_TRIPLES: tuple[tuple[type, type, type], ...] = (
+    (AcceleratedLayer, LSTM, nn.LSTM),
+    (AcceleratedLayer, GRU, nn.GRU),
+    (AcceleratedLayer, RNN, nn.RNN),
+    (AcceleratedCell, LSTMCell, nn.LSTMCell),
+    (AcceleratedCell, GRUCell, nn.GRUCell),
+    (AcceleratedCell, RNNCell, nn.RNNCell),
+)
+
+
+def _combined(kind: type, ours: type, theirs: type) -> type[Accelerated]:
+    # Named as torch's, since other code looks for "LSTM" in the names of classes.
+    attributes = {"our_class": ours, "torch_class": theirs, "original_class": theirs}
+    return type(theirs.__name__, (kind, ours, theirs), {**attributes, "__module__": __name__})
+
+
+_COMBINED: dict[type, type[Accelerated]] = {row[-1]: _combined(*row) for row in _TRIPLES}
+
+
+@cache
+def accelerated_class(original: Any) -> type[Accelerated]:
+    """The class that runs in place of one of torch.nn's, or of one derived from it."""
+    if original in _COMBINED:
+        return _COMBINED[original]
+    base = _COMBINED[next(cls for cls in original.__mro__ if cls in _COMBINED)]
+    attributes = {"original_class": original, "__module__": original.__module__}
+    return type(original.__name__, (original, base), attributes)
+
+
+def _uninitialised(original: Any) -> Any:
+    """A module of the accelerated class, for copy and pickle to fill."""
+    cls = accelerated_class(original)
+    return cls.__new__(cls)
+
+
+def torch_runs(input: Any) -> bool:
+    """Whether torch's own forward pass runs, here and where Gatework is not faster.
+
+    So it is where no backend compiles for the input: on a GPU, in half precision, under autocast.
+    It also is where torch records its own operations: in torch.jit.trace and in ONNX export.
+    """
+    if torch.compiler.is_compiling():
+        return torch.onnx.is_in_onnx_export()
+    if chosen() is not None:
+        return False
+    if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+        return True
+    rows = input.data if isinstance(input, PackedSequence) else input
+    if not isinstance(rows, Tensor):
+        return False  # ours says what is wrong with it
+    device = rows.device.type
+    return not _compiled(device, rows.dtype) or torch.is_autocast_enabled(device)
+
+
+@cache
+def _compiled(device: str, dtype: torch.dtype) -> bool:
+    """Whether a backend other than the reference runs tensors of a kind of device and a dtype."""
+    job = Job(program(rnn), {"1": 1, "input": 1, "hidden": 1})
+    shapes = [(1, 1, 1), (1, 1), *(p.shape(job.sizes) for p in rnn.parameters)]
+    call = job.call([torch.empty(s, device=device, dtype=dtype) for s in shapes], None)
+    return select(job.program.forward, call).name != "reference"
+
+
+# ---- changing a module -------------------------------------------------------------------------
+
+
+def is_recurrent(module: nn.Module) -> bool:
+    """Whether a module is one of torch.nn's recurrent layers and steps, swapped or not."""
+    return isinstance(module, tuple(_COMBINED))
+
+
+def is_swapped(module: nn.Module) -> bool:
+    """Whether a module runs on Gatework by `swap`."""
+    return isinstance(module, Accelerated)
+
+
+def swap(module: nn.Module) -> None:
+    """Give a module of torch.nn our class, in place."""
+    vars(module).update(added(module))
+    module.__class__ = _over(module, accelerated_class)
+
+
+def unswap(module: nn.Module) -> None:
+    """Give a swapped module its original class again, in place."""
+    for name in added(module):
+        del vars(module)[name]
+    module.__class__ = _over(module, lambda cls: cls.original_class)
+
+
+def _over(module: nn.Module, change: Any) -> type[Any]:
+    """The class of a module, changed; beneath the class that holds its parametrisations, if any."""
+    cls = type(module)
+    if not is_parametrized(module):
+        changed: type[Any] = change(cls)
+        return changed
+    own = {n: v for n, v in vars(cls).items() if n not in ("__dict__", "__weakref__")}
+    return type(cls.__name__, (change(cls.__base__),), own)
+
+
+def added(module: nn.Module) -> dict[str, Any]:
+    """The attributes that swapping adds to a module: its cell and what follows from it."""
+    names = ["input_size", "hidden_size", "bias"]
+    if isinstance(module, nn.RNNBase):
+        names += ["num_layers", "batch_first", "dropout", "bidirectional"]
+    if isinstance(module, nn.RNN | nn.RNNCell):
+        names += ["nonlinearity"]
+    if isinstance(module, nn.LSTM):
+        names += ["proj_size"]
+    arguments = {name: getattr(module, name) for name in names}
+    torch_class = next(cls for cls in _COMBINED if isinstance(module, cls))
+    with warnings.catch_warnings(action="ignore"):  # heard when the module was made
+        ours = _COMBINED[torch_class].our_class(**arguments, device="meta")
+        theirs = torch_class(**arguments, device="meta")
+    return {name: value for name, value in vars(ours).items() if name not in vars(theirs)}

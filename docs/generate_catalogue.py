@@ -2,8 +2,9 @@
 
     python docs/generate_catalogue.py
 
-rewrites `catalogue.md`, and in every other page the block of equations that follows a line
-`<!-- equations: NAME -->`. A test compares the pages with what this script would write.
+rewrites `catalogue.md`, the pictures of the cells in `images/cells`, and in every other page the
+block of equations that follows a line `<!-- equations: NAME -->`. A test compares them with what
+this script would write.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ HEAD = """\
 
 Every cell that comes with Gatework, as its equations. This page is written from the cells
 themselves by `docs/generate_catalogue.py`: first in the notation of a paper, then as the code that
-defines it.
+defines it. The picture is drawn from the equations as well: what a step computes, from the state
+and input at the left to the new state at the right. A gate is a value between 0 and 1 that
+multiplies something, a learned map is a matrix with its bias and the function put on it, and the
+memory's path is where a state reaches its own new value by arithmetic alone.
 
 All of them are attributes of `gatework.cells` and entries of `gatework.cells.catalogue()`. A
 layer of any cell is `gatework.nn.Recurrent(cell, input_size, hidden_size)`.
@@ -124,6 +128,7 @@ def section(name: str, family: Family) -> str:
         [
             f"### `{name}` {{ #{name} }}\n",
             f"{cell.doc}\n",
+            f"![Data flow of {name}](images/cells/{name}.svg){{ loading=lazy }}\n",
             latex_block(cell),
             f"```py\n{family.source(name)}\n```\n",
             "| parameter | blocks, in order | shape |",
@@ -146,8 +151,17 @@ def shape(parameter: Parameter) -> str:
     return f"[{rows}]" if parameter.cols is None else f"[{rows}, {parameter.cols}]"
 
 
+def pictures() -> dict[Path, str]:
+    """The picture of every cell's data flow, by its file."""
+    folder = DOCS / "images" / "cells"
+    return {folder / f"{name}.svg": explain(cell).svg for name, cell in catalogue().items()}
+
+
 def write() -> None:
     """Bring every page up to date."""
+    (DOCS / "images" / "cells").mkdir(exist_ok=True)
+    for path, svg in pictures().items():
+        path.write_text(svg, encoding="utf-8")
     (DOCS / "catalogue.md").write_text(page(), encoding="utf-8")
     for path in DOCS.glob("*.md"):
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")

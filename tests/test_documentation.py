@@ -151,6 +151,11 @@ def test_generated_parts_are_current(page):
     assert GENERATOR["filled"](text) == text, "run: python docs/generate_catalogue.py"
 
 
+def test_the_pictures_of_the_cells_are_current():
+    for path, svg in GENERATOR["pictures"]().items():
+        assert path.read_text(encoding="utf-8") == svg, "run: python docs/generate_catalogue.py"
+
+
 def test_the_catalogue_page_has_every_cell():
     page = (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8")
     assert GENERATOR["page"]() == page, "run: python docs/generate_catalogue.py"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
+from gatework import cells, explain
 from gatework.cells import catalogue
 
 
@@ -56,3 +58,11 @@ def test_help_does_not_wait_for_what_training_needs():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr.strip() == "False"
+
+
+def test_explain_draws_the_cell(gatework):
+    result = gatework("explain", "lstm", "--svg", "lstm.svg")
+    assert result.code == 0
+    assert "lstm.svg" in result.out
+    assert Path("lstm.svg").read_text(encoding="utf-8") == explain(cells.lstm).svg
+    assert gatework("explain", "lstm", "--svg", "missing/lstm.svg").code == 2

@@ -315,11 +315,15 @@ def cells() -> None:
     catalogue.show_cells()
 
 
-@app.command(epilog="Example: gatework explain gru")
+@app.command(epilog="Examples:\n\ngatework explain gru\n\ngatework explain lstm --svg lstm.svg")
 def explain(
     cell: Annotated[str, typer.Argument(metavar="CELL", help="A cell of the catalogue.")],
+    svg: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw its data flow: gates, maps, memory."),
+    ] = None,
 ) -> None:
     """Print a cell's equations, its derived backward equations, and the plan."""
     from gatework.cli import catalogue
 
-    catalogue.explain_cell(cell)
+    catalogue.explain_cell(cell, svg)

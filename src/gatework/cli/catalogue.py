@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +11,7 @@ from rich.table import Table
 import gatework
 from gatework.cells import catalogue
 from gatework.lang import Cell
+from gatework.train.checkpoint import write_atomically
 from gatework.train.config import check_cell
 
 __all__ = ["explain_cell", "show_cells"]
@@ -33,9 +35,18 @@ def show_cells() -> None:
     console.print(f"\nparameters of one layer with {UNITS} units and {UNITS} inputs")
 
 
-def explain_cell(name: str) -> None:
-    """Print a cell's equations, derivative and plan."""
-    print(gatework.explain(catalogue()[check_cell(name)]))
+def explain_cell(name: str, picture: Path | None) -> None:
+    """Print a cell's equations, derivative and plan.
+
+    Args:
+        name: A cell of the catalogue.
+        picture: File for the picture of its data flow, or None.
+    """
+    explained = gatework.explain(catalogue()[check_cell(name)])
+    print(explained)
+    if picture is not None:
+        write_atomically(picture, explained.svg.encode())
+        print(f"\npicture  {picture}")
 
 
 def _parameters(cell: Cell) -> int:

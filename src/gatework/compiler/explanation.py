@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from html import escape
 from typing import Protocol
 
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
+from gatework.draw import cell_svg
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Apply, Product, postorder
 from gatework.lang.printing import definitions, equations, text, used_often
@@ -16,9 +19,10 @@ from gatework.lang.printing import definitions, equations, text, used_often
 
 @dataclass(frozen=True)
 class Explanation:
-    """What `explain` found; printed as text, or as LaTeX by its `latex` attribute.
+    """What `explain` found; printed as text, shown in a notebook with a picture of the data flow.
 
     Attributes:
+        cell: The cell.
         title: The cell's name and documentation.
         equations: The equations of one step.
         latex: The same in LaTeX, an equation each.
@@ -28,6 +32,7 @@ class Explanation:
         backend: Of a layer, what runs it and why.
     """
 
+    cell: Cell
     title: str
     equations: tuple[str, ...]
     latex: tuple[str, ...]
@@ -48,6 +53,17 @@ class Explanation:
         return "\n\n".join([self.title, *parts])
 
     __repr__ = __str__
+
+    @cached_property
+    def svg(self) -> str:
+        """The data flow of one step as an SVG picture: gates marked, the memory's path thick."""
+        return cell_svg(self.cell)
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def _repr_html_(self) -> str:
+        return f"{self.svg}<pre>{escape(str(self))}</pre>"
 
 
 class Explainable(Protocol):
@@ -87,6 +103,7 @@ def explain(
     known = {"1": 1, "input": input_size, "hidden": hidden_size, **others, **sizes}
     made = program(cell)
     return Explanation(
+        cell=cell,
         title=f"{cell.name}: {cell.doc}" if cell.doc else cell.name,
         equations=tuple(equations(cell)),
         latex=tuple(equations(cell, as_latex=True)),

@@ -7,8 +7,10 @@ from functools import cached_property, lru_cache
 
 from gatework.compiler.derivative import Derivative, derive
 from gatework.compiler.plan import Plan, plan
-from gatework.compiler.recurrence import of_cell
+from gatework.compiler.recurrence import Recurrence, of_cell
+from gatework.compiler.resets import with_resets
 from gatework.lang.definition import Cell
+from gatework.lang.expressions import Symbol
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,20 +20,35 @@ class Program:
     Attributes:
         cell: The cell.
         traced: The named values that are written at each step beside the output.
+        resets: What the state returns to where an episode ends, "zero" or "state"; None when it is
+            carried through. See `gatework.compiler.resets`.
     """
 
     cell: Cell
     traced: tuple[str, ...] = ()
+    resets: str | None = None
+
+    @cached_property
+    def recurrence(self) -> Recurrence:
+        """What is computed forward."""
+        forward = of_cell(self.cell, self.traced)
+        return with_resets(forward, self.resets) if self.resets else forward
+
+    @cached_property
+    def rows(self) -> tuple[Symbol, ...]:
+        """What is read beside the input: the cell's noises, then whether the state is kept."""
+        noises = tuple(n.symbol for n in self.cell.noises)
+        return noises + tuple(s for s in self.recurrence.sequences[1:] if s not in noises)
 
     @cached_property
     def forward(self) -> Plan:
         """The forward pass alone."""
-        return plan(of_cell(self.cell, self.traced))
+        return plan(self.recurrence)
 
     @cached_property
     def derivative(self) -> Derivative:
         """The backward recurrence, and the forward one that keeps what it needs."""
-        return derive(of_cell(self.cell, self.traced), (self.cell.input,))
+        return derive(self.recurrence, (self.cell.input,))
 
     @cached_property
     def keeping(self) -> Plan:
@@ -46,16 +63,16 @@ class Program:
     @cached_property
     def outputs(self) -> tuple[str, ...]:
         """The names of the written sequences: the output, then the traced values."""
-        return tuple(self.forward.recurrence.outputs)
+        return tuple(self.recurrence.outputs)
 
 
 @lru_cache(maxsize=1024)
-def program(cell: Cell, traced: tuple[str, ...] = ()) -> Program:
-    """The program of a cell. The same cell gives the same program.
+def program(cell: Cell, traced: tuple[str, ...] = (), resets: str | None = None) -> Program:
+    """The program of a cell. The same arguments give the same program.
 
     Example:
         >>> from gatework import cells
         >>> program(cells.lstm).derivative.kept
         ('previous_h', 'o', 'c', 'i', 'g', 'previous_c', 'f')
     """
-    return Program(cell, traced)
+    return Program(cell, traced, resets)

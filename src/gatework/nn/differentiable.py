@@ -17,7 +17,7 @@ from gatework.backends import Backend, Call, select
 from gatework.backends.reference import Reference
 from gatework.compiler.derivative import adjoint
 from gatework.compiler.plan import Plan
-from gatework.compiler.program import Program
+from gatework.compiler.program import Program, program
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Job:
     """A program, the sizes it runs with and its direction.
 
     Its tensors are passed beside it in one flat order: the input [T, B, I], the initial states
-    [B, n], the parameters in the cell's order, the noises in the cell's order.
+    [B, n], the parameters in the cell's order, the program's further rows.
     """
 
     program: Program
@@ -34,14 +34,12 @@ class Job:
 
     def call(self, tensors: Sequence[Tensor], lengths: Tensor | None) -> Call:
         """The tensors by their names, for a forward plan."""
-        cell = self.program.cell
-        n_states = len(cell.states)
+        cell, n_states = self.program.cell, len(self.state_names)
         rest = tensors[1 + n_states :]
         sequences = {cell.input.name: tensors[0]}
         constants: dict[str, Tensor] = {}
-        for noise, tensor in zip(cell.noises, rest[len(cell.parameters) :], strict=True):
-            rows = sequences if noise.symbol.role == "sequence" else constants
-            rows[noise.symbol.name] = tensor
+        for row, tensor in zip(self.program.rows, rest[len(cell.parameters) :], strict=True):
+            (sequences if row.role == "sequence" else constants)[row.name] = tensor
         steps, batch, _ = tensors[0].shape
         return Call(
             shape=(steps, batch),
@@ -62,14 +60,23 @@ class Job:
     @cached_property
     def state_names(self) -> tuple[str, ...]:
         """What the gradients of the initial states are called here."""
-        return tuple(f"initial {s.name}" for s in self.program.cell.states)
+        return tuple(f"initial {s.name}" for s in self.program.recurrence.states)
 
     @cached_property
     def gradient_names(self) -> tuple[str, ...]:
         """What a backward result calls the gradient of each tensor, in the flat order."""
-        cell = self.program.cell
-        noises = (f"noise {n.symbol.name}" for n in cell.noises)  # never wanted
-        return (adjoint(cell.input.name), *self.state_names, *self.parameter_names, *noises)
+        rows = (f"row {r.name}" for r in self.program.rows)  # never wanted
+        of_input = adjoint(self.program.cell.input.name)
+        return (of_input, *self.state_names, *self.parameter_names, *rows)
+
+    @cached_property
+    def resetting(self) -> dict[str, Job]:
+        """The same job with resets inside the sequences, by what the state returns to."""
+        plain = self.program
+        return {
+            to: replace(self, program=program(plain.cell, plain.traced, to))
+            for to in ("zero", "state")
+        }
 
     def backward_call(
         self, forward: Call, kept: Sequence[Tensor], gradients: Sequence[Tensor]

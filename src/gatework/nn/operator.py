@@ -33,7 +33,14 @@ def register(job: Job) -> str:
     )
     key = f"{cell.name} {hashlib.sha256(repr(described).encode()).hexdigest()[:16]}"
     _JOBS.setdefault(key, job)
+    for to, resetting in job.resetting.items():
+        _JOBS.setdefault(resetting_key(key, to), resetting)
     return key
+
+
+def resetting_key(key: str, to: str | None) -> str:
+    """The key of a job with resets to "zero" or to a "state", from that of the plain one."""
+    return f"{key} resets to {to}" if to else key
 
 
 def run_registered(
@@ -42,7 +49,7 @@ def run_registered(
     """The output and the final states of a registered job."""
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     results = forward(key, list(tensors), lengths, keep)
-    states = len(_JOBS[key].program.cell.states)
+    states = len(_JOBS[key].program.recurrence.states)
     return results[0], tuple(results[1 : 1 + states])
 
 
@@ -65,7 +72,7 @@ def _(key: str, tensors: Sequence[Tensor], lengths: Tensor | None, keep: bool) -
     def sequence(name: str) -> Tensor:
         return x.new_empty((x.shape[0], x.shape[1], job.sizes[outputs[name].size]))
 
-    states = [x.new_empty((x.shape[1], job.sizes[s.size])) for s in program.cell.states]
+    states = [x.new_empty((x.shape[1], job.sizes[s.size])) for s in program.recurrence.states]
     kept = [sequence(name) for name in program.derivative.kept] if keep else []
     return [*(sequence(name) for name in program.outputs), *states, *kept]
 
@@ -100,7 +107,7 @@ def _(
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     key, tensors, lengths, _ = inputs
     program = _JOBS[key].program
-    n_results = len(program.outputs) + len(program.cell.states)
+    n_results = len(program.outputs) + len(program.recurrence.states)
     ctx.key, ctx.lengths, ctx.n_results, ctx.n_tensors = key, lengths, n_results, len(tensors)
     ctx.save_for_backward(*tensors, *output[n_results:])
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import gatework as gw
+from episodes import gradients_of, run_alone
 from gatework.compiler.program import program
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply
@@ -201,6 +202,31 @@ def test_the_reverse_direction_is_the_forward_one_on_the_flipped_sequence(cell):
     y_one, final_one = one(x.flip(0), picked if len(picked) > 1 else picked[0])
     found = (y[..., y.shape[-1] // 2 :].flip(0), tuple(s[1:] for s in states_of(final)))
     assert_same(flat(found), flat((y_one, states_of(final_one))), 1e-12)
+
+
+# ---- resets ------------------------------------------------------------------------------------
+
+BEGINS = [[1, 0, 0], [0, 0, 1], [1, 0, 0], [1, 1, 0], [0, 0, 1]]  # [T, B]
+
+
+@every_cell
+@pytest.mark.parametrize(
+    ("begin", "lengths"),
+    [("zero", None), ("given", (3, 5, 0)), ("learned", (5, 0, 4)), ("carried", None)],
+)
+def test_with_resets_every_episode_is_run_alone(cell, begin, lengths):
+    layer = layer_of(cell, num_layers=2, bidirectional=True, learned_state=begin == "learned")
+    layer.eval()
+    x, resets = normal(5, 3, 3).requires_grad_(), torch.tensor(BEGINS).bool()
+    hx = random_state(layer, 3) if begin in ("given", "carried") else None
+    sources = {"input": x, **dict(layer.named_parameters())}
+    if hx is not None:
+        sources |= {f"hx{n}": s.requires_grad_() for n, s in flat(hx).items()}
+    reset_to = 0 if begin == "carried" else None
+    found = layer(x, hx, lengths=lengths, resets=resets, reset_to=reset_to)
+    expected = run_alone(layer, x, hx, resets, lengths, reset_to)
+    assert_same(flat(found), flat(expected), 1e-11)
+    assert_same(gradients_of(found, sources), gradients_of(expected, sources), 1e-9)
 
 
 # ---- looking inside ----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ The exception types, and the beginnings of the messages, are torch.nn's for the 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -57,6 +57,16 @@ def check_extra_sizes(given: Mapping[str, int], names: Sequence[str], cell: str)
     if missing:
         raise TypeError(f"cell {cell!r} needs the size {missing[0]!r}; give {missing[0]}=…")
     check_sizes(**given)
+
+
+def check_free(names: Sequence[str], taken: Container[str], cell: str) -> None:
+    """Raise when a learned initial state would have the name of a parameter of the cell."""
+    for name in names:
+        if name in taken:
+            raise ValueError(
+                f"cell {cell!r} has a parameter {name!r} of its own, which is the name of a "
+                "learned initial state; rename it in the cell, or leave learned_state out"
+            )
 
 
 def check_layers(cell: Cell, layers: Sequence[Mapping[str, int]]) -> None:
@@ -142,6 +152,59 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
         )
     checked: Tensor = lengths.to(torch.int64)
     return checked
+
+
+def _as_tensor(value: Any, expected: str) -> Tensor:
+    """A tensor, an array or a list as a tensor; the message begins with what was expected."""
+    try:
+        tensor: Tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{expected}, got {type(value).__name__}: {error}") from None
+    return tensor
+
+
+def check_resets(resets: Any, shape: tuple[int, ...]) -> Tensor:
+    """The resets as a bool tensor; raise unless there is one for each step of each sequence."""
+    flags = _as_tensor(resets, "resets should be booleans")
+    if flags.dtype != torch.bool:
+        raise TypeError(f"resets should be booleans, got {flags.dtype}; write resets.bool()")
+    if flags.shape != shape:
+        trailing = tuple(flags.shape) == (*shape, 1)
+        hint = "; write resets.squeeze(-1)" if trailing else ""
+        raise ValueError(
+            f"resets should have one boolean for each step of each sequence, {list(shape)} in the "
+            f"layout of the input; got the shape {list(flags.shape)}{hint}"
+        )
+    return flags
+
+
+def check_which(which: Any, batch: int) -> Tensor:
+    """Sequences of a batch, given as booleans or by number, as booleans [B]."""
+    given = _as_tensor(which, "expected booleans or numbers of sequences")
+    if given.dtype == torch.bool:
+        if given.shape != (batch,):
+            raise ValueError(
+                f"expected one boolean for each of the {batch} sequences, "
+                f"got the shape {list(given.shape)}"
+            )
+        return given
+    if given.dtype.is_floating_point or given.dtype.is_complex:
+        if given.numel():  # an empty list has torch's default dtype
+            raise TypeError(f"expected booleans or numbers of sequences, got {given.dtype}")
+        given = given.long()
+    if given.numel() and not -batch <= int(given.min()) <= int(given.max()) < batch:
+        raise ValueError(f"there are {batch} sequences, numbered from 0; got {given.tolist()}")
+    chosen = torch.zeros(batch, dtype=torch.bool)
+    chosen[given.flatten().long()] = True
+    return chosen
+
+
+def check_reset_to(resets: Any, reset_to: Any) -> None:
+    """Raise when a value to return to is not 0 or a state, or is given without resets."""
+    if resets is None:
+        raise ValueError("reset_to says what resets return to; give resets=… as well")
+    if isinstance(reset_to, bool) or (isinstance(reset_to, int | float) and reset_to != 0):
+        raise ValueError(f"reset_to should be 0 or a state in the form of hx, got {reset_to!r}")
 
 
 def check_state(state: Any, names: Sequence[str]) -> tuple[Tensor, ...]:

@@ -33,6 +33,8 @@ class RNN(Recurrent):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        learned_state: bool = False,
     ) -> None:
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(
@@ -49,6 +51,7 @@ class RNN(Recurrent):
             bidirectional,
             device,
             dtype,
+            learned_state=learned_state,
         )
         self.nonlinearity = nonlinearity
 
@@ -82,6 +85,8 @@ class LSTM(Recurrent):
         proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
+        *,
+        learned_state: bool = False,
     ) -> None:
         if proj_size < 0:
             raise ValueError(
@@ -101,6 +106,7 @@ class LSTM(Recurrent):
             bidirectional,
             device,
             dtype,
+            learned_state=learned_state,
             **sizes,
         )
         self.proj_size = proj_size
@@ -131,6 +137,8 @@ class GRU(Recurrent):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        learned_state: bool = False,
     ) -> None:
         super().__init__(
             gru,
@@ -143,6 +151,7 @@ class GRU(Recurrent):
             bidirectional,
             device,
             dtype,
+            learned_state=learned_state,
         )
 
     def _repr_cell(self) -> list[str]:

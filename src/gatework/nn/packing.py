@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -58,6 +59,22 @@ class Padded:
         ordered = PackedSequence(input.data, input.batch_sizes)
         sequence, steps = pad_packed_sequence(ordered)
         return cls(sequence, steps.to(sequence.device), batch_first, packed=input)
+
+    def flags(self, given: Any) -> Tensor:
+        """Given booleans, one a step, as [T, B] in the order of the batch; none in the padding."""
+        steps, batch, _ = self.sequence.shape
+        outer = (batch, steps) if self.batch_first else (steps, batch)
+        flags = checks.check_resets(given, outer if self.batched else (steps,))
+        flags = flags.to(self.sequence.device)
+        if not self.batched:
+            flags = flags.unsqueeze(1)
+        elif self.batch_first:
+            flags = flags.transpose(0, 1)
+        if self.packed is not None and self.packed.sorted_indices is not None:
+            flags = flags.index_select(1, self.packed.sorted_indices)
+        if self.lengths is None:
+            return flags
+        return flags & (torch.arange(steps, device=flags.device)[:, None] < self.lengths)
 
     def state(self, state: Tensor) -> Tensor:
         """A given state [L * D, B, n], in the order of the batch."""

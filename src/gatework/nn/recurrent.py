@@ -21,9 +21,10 @@ from gatework.compiler.program import program
 from gatework.lang.definition import Cell, Noise, Parameter
 from gatework.nn import checks
 from gatework.nn.differentiable import Job, run
-from gatework.nn.operator import register, run_registered
+from gatework.nn.operator import register, resetting_key, run_registered
 from gatework.nn.packing import Padded
 from gatework.nn.pinning import pinned
+from gatework.nn.resets import Resets, States
 from gatework.nn.streaming import Stream
 from gatework.nn.tracing import DirectionTrace, LayerTrace
 
@@ -44,6 +45,8 @@ class Recurrent(nn.Module):
         bidirectional: Whether each layer also runs backward in time.
         device: Where the parameters are made.
         dtype: The parameters' dtype.
+        learned_state: Whether the initial state is learned: a parameter `initial_h_l0`, [n], for
+            each state, layer and direction, which starts at zero.
         sizes: Any other size that the cell names, such as `proj_size=64`.
 
     Shapes:
@@ -71,6 +74,8 @@ class Recurrent(nn.Module):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        learned_state: bool = False,
         **sizes: int,
     ) -> None:
         super().__init__()
@@ -78,6 +83,7 @@ class Recurrent(nn.Module):
             raise TypeError(f"expected a cell, made by gatework.cell; got {type(cell).__name__}")
         checks.check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         checks.check_flags(bias=bias, batch_first=batch_first, bidirectional=bidirectional)
+        checks.check_flags(learned_state=learned_state)
         checks.check_dropout(dropout, num_layers)
         checks.check_extra_sizes(sizes, cell.size_names(), cell.name)
         self.cell = cell if bias else cell.without_bias()
@@ -85,13 +91,18 @@ class Recurrent(nn.Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first = bias, batch_first
         self.dropout, self.bidirectional = float(dropout), bidirectional
-        self.extra_sizes = dict(sizes)
+        self.learned_state, self.extra_sizes = learned_state, dict(sizes)
         checks.check_layers(self.cell, [self._sizes(layer) for layer in range(num_layers)])
         for layer in range(num_layers):
             for suffix in self._suffixes(layer):
                 for p in self.cell.parameters:
                     values = torch.empty(p.shape(self._sizes(layer)), device=device, dtype=dtype)
                     self.register_parameter(p.name + suffix, nn.Parameter(values))
+        if learned_state:
+            checks.check_free([n for n, _ in self._initial_names()], self._parameters, cell.name)
+            for name, n in self._initial_names():
+                values = torch.empty(n, device=device, dtype=dtype)
+                self.register_parameter(name, nn.Parameter(values))
         self.reset_parameters()
         self._prepare()
 
@@ -143,6 +154,33 @@ class Recurrent(nn.Module):
         """Draw weights and biases from ±1/√hidden_size, as torch; set others as the cell says."""
         for weights in self.all_weights:
             initialise(self.cell.parameters, weights, self.hidden_size)
+        if self.learned_state:
+            for name, _ in self._initial_names():
+                nn.init.zeros_(getattr(self, name))
+
+    def initial_state(self, batch_size: int | None = None) -> State:
+        """The state before the first step when a call is given none: zero, or the learned one.
+
+        Args:
+            batch_size: B; None for one sequence alone.
+
+        Returns:
+            In the form of `hx`: [L * D, B, n], or [L * D, n], for each of the cell's states.
+
+        Example:
+            >>> import gatework as gw
+            >>> h, c = gw.nn.LSTM(4, 8, num_layers=2, learned_state=True).initial_state(3)
+            >>> h.shape
+            torch.Size([2, 3, 8])
+        """
+        if batch_size is not None:
+            checks.check_sizes(batch_size=batch_size)
+        like = next(self.parameters(), torch.empty(0))
+        places = self._own_initial(like.new_empty((0, batch_size or 1, 0)))
+        states = tuple(_stacked(s) for s in zip(*places, strict=True))
+        if batch_size is None:
+            states = tuple(s.squeeze(1) for s in states)
+        return states if len(states) > 1 else states[0]
 
     def flatten_parameters(self) -> None:
         """Do nothing: parameters need no flattening here. Kept because torch.nn has it."""
@@ -154,6 +192,16 @@ class Recurrent(nn.Module):
         below = self.output_size * self.num_directions
         features = self.input_size if layer == 0 else below
         return {"1": 1, "input": features, "hidden": self.hidden_size, **self.extra_sizes}
+
+    def _initial_names(self) -> list[tuple[str, int]]:
+        """The learned initial states and their sizes, by layer, direction and state."""
+        pairs = list(zip(self.cell.states, self._state_sizes(), strict=True))
+        return [
+            (f"initial_{state.name}{suffix}", n)
+            for layer in range(self.num_layers)
+            for suffix in self._suffixes(layer)
+            for state, n in pairs
+        ]
 
     def _state_sizes(self) -> list[int]:
         sizes = {"1": 1, "input": self.input_size, "hidden": self.hidden_size, **self.extra_sizes}
@@ -167,6 +215,8 @@ class Recurrent(nn.Module):
         hx: State | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
+        reset_to: State | float | None = None,
         pin: Mapping[str, float | Tensor] | None = None,
     ) -> tuple[Any, State]:
         """Run the layers over whole sequences.
@@ -176,6 +226,10 @@ class Recurrent(nn.Module):
             hx: The initial state; zero when it is not given.
             lengths: How many steps each sequence has, in any order, zero allowed. Outputs past an
                 end are zero; final states are those at each sequence's own last step.
+            resets: Booleans [T, B], [B, T] with batch_first, or [T]: whether a step begins an
+                episode. Before it the state returns to its initial value; no gradient passes.
+            reset_to: What the state returns to, when it is not the initial state of this call: 0,
+                or a state in the form of `hx`. Needed when `hx` was carried over from another call.
             pin: Named values to hold, in every layer and direction: numbers, or one per unit.
 
         Returns:
@@ -188,7 +242,7 @@ class Recurrent(nn.Module):
             >>> bool((y[3:, 1] == 0).all())
             True
         """
-        output, state, _ = self._forward(input, hx, lengths, pin, ())
+        output, state, _ = self._forward(input, hx, lengths, resets, reset_to, pin, ())
         return output, state
 
     def trace(
@@ -197,6 +251,8 @@ class Recurrent(nn.Module):
         hx: State | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
+        reset_to: State | float | None = None,
         pin: Mapping[str, float | Tensor] | None = None,
     ) -> LayerTrace:
         """Run the layers and return every named gate and state at every step.
@@ -209,7 +265,7 @@ class Recurrent(nn.Module):
         """
         states = {s.name for s in self.cell.states}
         names = tuple(n for n, v in self.cell.names.items() if v.args or n in states)
-        output, state, layers = self._forward(input, hx, lengths, pin, names)
+        output, state, layers = self._forward(input, hx, lengths, resets, reset_to, pin, names)
         return LayerTrace(layers, output, state)
 
     def stream(self, batch_size: int = 1) -> Stream:
@@ -238,7 +294,12 @@ class Recurrent(nn.Module):
         weights = [w for weights in self.all_weights for w in weights]
         names = [s.name for s in self.cell.states]
         return Stream(
-            lambda: self._steppers(batch_size), weights, names, batch_size, self.input_size
+            lambda: self._steppers(batch_size),
+            lambda: self.initial_state(batch_size),
+            weights,
+            names,
+            batch_size,
+            self.input_size,
         )
 
     def _steppers(self, batch_size: int) -> list[Stepper]:
@@ -270,7 +331,14 @@ class Recurrent(nn.Module):
         return replace(found, backend=tuple(reasons(*self._one_step(0, 1))))
 
     def _forward(
-        self, input: Any, hx: Any, lengths: Any, pin: Any, traced: tuple[str, ...]
+        self,
+        input: Any,
+        hx: Any,
+        lengths: Any,
+        resets: Any,
+        reset_to: Any,
+        pin: Any,
+        traced: tuple[str, ...],
     ) -> tuple[Any, State, list[list[DirectionTrace]]]:
         padded = Padded.of(type(self).__name__, input, lengths, self.batch_first)
         x = padded.sequence  # [T, B, I]
@@ -278,7 +346,14 @@ class Recurrent(nn.Module):
             checks.check_dtype(x, getattr(self, f"{p.name}_l0"))
         checks.check_features(x, self.input_size)
         checks.check_steps(x)
-        states = self._initial(hx, padded)
+        states, reset = self._initial(hx, padded), None
+        if resets is not None or reset_to is not None:
+            checks.check_reset_to(resets, reset_to)
+            initial = self._returned_to(reset_to, hx, states, padded)
+            reset = Resets.of(padded.flags(resets), x.dtype, initial)
+            if reset_to is not None:
+                states = reset.begun(states, self.num_directions)
+            states = reset.carried(states)
         layers: list[list[DirectionTrace]] = []
         finals: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
@@ -286,7 +361,7 @@ class Recurrent(nn.Module):
                 x = nn.functional.dropout(x, self.dropout, self.training)
             k = layer * self.num_directions
             rows = [
-                self._direction(layer, d, x, states[k + d], padded.lengths, pin, traced)
+                self._direction(layer, d, x, states[k + d], padded.lengths, reset, pin, traced)
                 for d in range(self.num_directions)
             ]
             x = rows[0][0] if len(rows) == 1 else torch.cat([r[0] for r in rows], -1)
@@ -297,12 +372,11 @@ class Recurrent(nn.Module):
         state = tuple(padded.restored_state(_stacked(s)) for s in zip(*finals, strict=True))
         return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
 
-    def _initial(self, hx: Any, padded: Padded) -> list[tuple[Tensor, ...]]:
+    def _initial(self, hx: Any, padded: Padded) -> States:
         """The initial states, checked: [B, n] each, for every layer and direction."""
         x, places = padded.sequence, self.num_layers * self.num_directions
         if hx is None:
-            zeros = tuple(x.new_zeros((x.shape[1], n)) for n in self._state_sizes())
-            return [zeros] * places
+            return self._own_initial(x)
         names = [s.name for s in self.cell.states]
         shapes = [(places, x.shape[1], n) for n in self._state_sizes()]
         states = checks.check_state(hx, names)
@@ -311,6 +385,22 @@ class Recurrent(nn.Module):
         checks.check_state_shape(states, shapes, names, x)
         return list(zip(*(s.unbind() for s in states), strict=True))
 
+    def _own_initial(self, like: Tensor) -> States:
+        """The states before the first step [B, n], for an input [T, B, I]: zero or learned."""
+        batch = like.shape[1]
+        if not self.learned_state:
+            zeros = tuple(like.new_zeros((batch, n)) for n in self._state_sizes())
+            return [zeros] * (self.num_layers * self.num_directions)
+        learned = [getattr(self, name).expand(batch, -1) for name, _ in self._initial_names()]
+        states = len(self.cell.states)
+        return [tuple(learned[k : k + states]) for k in range(0, len(learned), states)]
+
+    def _returned_to(self, reset_to: Any, hx: Any, states: States, padded: Padded) -> States | None:
+        """What a reset returns to; None for zero."""
+        if reset_to is None:
+            return states if hx is not None or self.learned_state else None
+        return None if isinstance(reset_to, int | float) else self._initial(reset_to, padded)
+
     def _direction(
         self,
         layer: int,
@@ -318,6 +408,7 @@ class Recurrent(nn.Module):
         x: Tensor,
         states: tuple[Tensor, ...],
         lengths: Tensor | None,
+        reset: Resets | None,
         pin: Mapping[str, float | Tensor] | None,
         traced: tuple[str, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
@@ -327,11 +418,15 @@ class Recurrent(nn.Module):
         cell, suffix = job.program.cell, self._suffixes(layer)[direction]
         parameters = self._parameters_for(cell, suffix, job.sizes, held)
         noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
-        tensors = (x, *states, *parameters, *noises)
+        keep = [reset.keep[direction]] if reset else []
+        tensors = (x, *states, *parameters, *noises, *keep)
         if torch.compiler.is_compiling() and not pin and not traced:
-            return *run_registered(self._keys[place], tensors, lengths), {}
-        outputs, final = run(job, tensors, lengths)
-        return outputs[cell.states[0].name], final, {n: outputs[n] for n in traced}
+            key = resetting_key(self._keys[place], reset.to if reset else None)
+            output, final = run_registered(key, tensors, lengths)
+            return output, final[: len(cell.states)], {}
+        outputs, final = run(job.resetting[reset.to] if reset else job, tensors, lengths)
+        output, final = outputs[cell.states[0].name], final[: len(cell.states)]
+        return output, final, {n: outputs[n] for n in traced}
 
     def _job(
         self, place: tuple[int, int, bool], pin: Any, traced: tuple[str, ...]
@@ -368,6 +463,8 @@ class Recurrent(nn.Module):
             parts.append(f"dropout={self.dropout}")
         if self.bidirectional:
             parts.append("bidirectional=True")
+        if self.learned_state:
+            parts.append("learned_state=True")
         return ", ".join([*self._repr_cell(), *parts])
 
     def _repr_cell(self) -> list[str]:

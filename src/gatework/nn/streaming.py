@@ -24,6 +24,7 @@ class Stream:
 
     Args:
         make: Makes a stepper for each layer, with the weights as they are.
+        initial: Gives the layer's initial state, zero or learned.
         weights: The layer's parameters.
         names: The names of the cell's states.
         batch_size: B.
@@ -33,17 +34,20 @@ class Stream:
     def __init__(
         self,
         make: Callable[[], list[Stepper]],
+        initial: Callable[[], Any],
         weights: Sequence[Tensor],
         names: Sequence[str],
         batch_size: int,
         input_size: int,
     ) -> None:
-        self._make, self._weights, self._names = make, tuple(weights), tuple(names)
+        self._make, self._initial = make, initial
+        self._weights, self._names = tuple(weights), tuple(names)
         self._shape = (batch_size, input_size)
         dtype = self._weights[0].dtype if self._weights else torch.get_default_dtype()
         self._dtypes = {True: dtype, False: _of_numpy(dtype)}
         self._version = self._versions()
         self._steppers = make()
+        self.reset()
 
     def _versions(self) -> int:
         return sum([w._version for w in self._weights])
@@ -96,10 +100,32 @@ class Stream:
             raise TypeError(f"a step's input should be {wanted}, got {x.dtype}; convert it")
         return row
 
-    def reset(self) -> None:
-        """Set every state to zero."""
-        for stepper in self._steppers:
-            stepper.reset()
+    @torch.no_grad()
+    def reset(self, which: Any = None) -> None:
+        """Return the state to its initial value: zero, or learned.
+
+        Args:
+            which: The sequences of the batch: booleans [B], or numbers from 0; None for all.
+
+        Raises:
+            TypeError: If these are neither booleans nor whole numbers.
+            ValueError: If there is not one boolean for each sequence, or no sequence of a number.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> stream = gw.nn.GRU(3, 5).stream(batch_size=2)
+            >>> y = stream.step(torch.ones(2, 3))
+            >>> stream.reset([False, True])  # the second sequence begins anew
+            >>> (stream.state == 0).all(-1)
+            tensor([[False,  True]])
+        """
+        initial = self._initial()
+        if which is not None:
+            chosen = checks.check_which(which, self._shape[0])[:, None]
+            chosen = chosen.to(_tupled(initial)[0].device)
+            pairs = zip(_tupled(initial), _tupled(self.state), strict=True)
+            initial = tuple(torch.where(chosen, new, old) for new, old in pairs)
+        self.state = initial
 
     @property
     def state(self) -> Any:

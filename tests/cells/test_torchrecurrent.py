@@ -249,17 +249,18 @@ def arranged(case: Case, module: torch.nn.Module, blocks: Rows) -> Rows:
         if tokens is None:
             assert name in case.options, f"{name} of {case.theirs} is not in the table"
             continue
-        found[name] = torch.cat([part(t, kind, group, blocks, tensor) for t in tokens.split()])
+        none = tensor.new_zeros(len(tensor) // len(tokens.split()))
+        found[name] = torch.cat([part(t, kind, group, blocks, none) for t in tokens.split()])
         assert found[name].shape == tensor.shape
     return found
 
 
-def part(token: str, kind: str, group: str, blocks: Rows, like: Tensor) -> Tensor:
-    """One block of ours by its token."""
+def part(token: str, kind: str, group: str, blocks: Rows, none: Tensor) -> Tensor:
+    """One block of ours by its token; `none` for a bias that ours has not."""
     if token in blocks:
         return blocks[token]
     name = f"{kind}_{token}" if "." in token else f"{kind}_{group}.{token}"
-    return blocks[name] if kind == "weight" else blocks.get(name, like.new_zeros(H))
+    return blocks[name] if kind == "weight" else blocks.get(name, none)
 
 
 def their_step(case: Case, module: torch.nn.Module, w: Rows, x: Tensor, s: Rows) -> Rows:
@@ -275,7 +276,7 @@ def their_step(case: Case, module: torch.nn.Module, w: Rows, x: Tensor, s: Rows)
 
 def theirs(case: Case, layer: gw.nn.Recurrent, x: Tensor, states: Rows, own: bool = False) -> Rows:
     """Their result: the output and the final states. `own`: by their step, though it departs."""
-    module = getattr(tr, case.theirs)(layer.input_size, H, **case.options).double()
+    module = getattr(tr, case.theirs)(layer.input_size, layer.hidden_size, **case.options).double()
     w = arranged(case, module, blocks_of(layer))
     s, outputs = dict(states), []
     for row in x:

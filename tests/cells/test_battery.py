@@ -249,6 +249,22 @@ def test_the_trace_has_every_named_value_and_its_output_is_the_layers(cell, bidi
 
 
 @every_cell
+def test_a_trace_becomes_tables(cell):
+    trace = layer_of(cell, num_layers=2, bidirectional=True).trace(
+        normal(4, 3, 3), lengths=[4, 3, 0]
+    )
+    arrays, data, table = trace.to_numpy(), trace.to_xarray(), trace.to_pandas()
+    assert list(arrays) == list(data.data_vars) == list(table.columns) == list(trace)
+    for name, values in arrays.items():
+        for k, d in itertools.product(range(2), range(2)):
+            want = (trace.layer(k), trace.layer(k).reverse)[d][name]
+            assert (values[k, d, ..., : want.shape[-1]] == want.detach().numpy()).all()
+            one = data[name].isel(layer=k, direction=d).values[..., : want.shape[-1]]
+            assert (one[:3, :2] == want[:3, :2].detach().numpy()).all()
+            assert table[name].loc[k, ("forward", "reverse")[d], 3, 0].iloc[0] == want[3, 0, 0]
+
+
+@every_cell
 def test_traced_values_satisfy_the_equations(cell):
     """Each named value is computed from the cell's equations at the traced states before it."""
     layer = layer_of(cell).eval()

@@ -113,3 +113,20 @@ class Padded:
         if self.packed.unsorted_indices is not None:
             rows = rows.index_select(1, self.packed.unsorted_indices)
         return rows.transpose(0, 1) if self.batch_first else rows
+
+
+def axes(input: Any, batch_first: bool) -> tuple[str, ...]:
+    """The axes of rows in the form of the input, without the last."""
+    if isinstance(input, Tensor) and input.dim() == 2:
+        return ("time",)
+    return ("batch", "time") if batch_first else ("time", "batch")
+
+
+def lengths_of(input: Any, lengths: Any) -> Tensor | None:
+    """The steps of each sequence [B], in the order in which they were given."""
+    if not isinstance(input, PackedSequence):
+        return None if lengths is None else torch.as_tensor(lengths)
+    batch = torch.arange(int(input.batch_sizes[0]))
+    longest_first = (input.batch_sizes[:, None] > batch).sum(0)
+    given = input.unsorted_indices
+    return longest_first if given is None else longest_first[given.cpu()]

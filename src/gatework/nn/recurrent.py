@@ -22,7 +22,7 @@ from gatework.lang.definition import Cell, Noise, Parameter
 from gatework.nn import checks
 from gatework.nn.differentiable import Job, run
 from gatework.nn.operator import register, resetting_key, run_registered
-from gatework.nn.packing import Padded
+from gatework.nn.packing import Padded, axes, lengths_of
 from gatework.nn.pinning import pinned
 from gatework.nn.resets import Resets, States
 from gatework.nn.streaming import Stream
@@ -266,7 +266,9 @@ class Recurrent(nn.Module):
         states = {s.name for s in self.cell.states}
         names = tuple(n for n, v in self.cell.names.items() if v.args or n in states)
         output, state, layers = self._forward(input, hx, lengths, resets, reset_to, pin, names)
-        return LayerTrace(layers, output, state)
+        dims = (*axes(input, self.batch_first), "unit")
+        sizes = {n: self.cell.names[n].size for n in names}
+        return LayerTrace(layers, output, state, dims, sizes, lengths_of(input, lengths))
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Prepare to run the layers one step at a time, the state held in `stream.state`.

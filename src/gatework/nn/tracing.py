@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from gatework.lang.definition import check_known
+from gatework.nn import tables
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,11 +46,18 @@ class LayerTrace(Mapping[str, Tensor]):
         layers: For each layer, its forward and, when bidirectional, its reverse direction.
         output: What the call returned.
         state: The final state.
+        dims: The axes of every value, such as ("time", "batch", "unit").
+        sizes: What the units of each value are counted by: "hidden", "input", "1" for a single
+            number, or a size that the cell names.
+        lengths: The steps of each sequence [B]; None when all have the same.
     """
 
     layers: list[list[DirectionTrace]]
     output: Any
     state: Any
+    dims: tuple[str, ...]
+    sizes: Mapping[str, str]
+    lengths: Tensor | None = None
 
     def layer(self, k: int) -> DirectionTrace:
         """The named values of layer k, the first being 0."""
@@ -57,6 +65,66 @@ class LayerTrace(Mapping[str, Tensor]):
             raise IndexError(f"there are {len(self.layers)} layers, numbered from 0; got {k}")
         forward, *reverse = self.layers[k]
         return DirectionTrace(forward.rows, reverse[0] if reverse else None)
+
+    def stacked(self, name: str) -> Tensor:
+        """A value of all layers and directions, [L, D, …] with `dims` behind; differentiable.
+
+        Where layers have different numbers of units, NaN stands for those that a layer has not.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> trace = gw.nn.LSTM(4, 8, num_layers=2).trace(torch.randn(6, 3, 4))
+            >>> trace.stacked("f").shape
+            torch.Size([2, 1, 6, 3, 8])
+        """
+        return tables.stacked(self, name)
+
+    def to_numpy(self) -> dict[str, Any]:
+        """Every named value as an array [L, D, …] with `dims` behind; zero past an end.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> trace = gw.nn.GRU(4, 8, bidirectional=True).trace(torch.randn(6, 3, 4))
+            >>> trace.to_numpy()["z"].shape
+            (1, 2, 6, 3, 8)
+        """
+        return tables.arrays(self)
+
+    def to_xarray(self) -> Any:
+        """An xarray.Dataset with a variable for each named value, and NaN past an end.
+
+        The axes are layer, direction, time, batch and unit. Values of the input's size have the
+        axis feature in place of unit, single numbers the axis number, others that of the size's
+        own name. With lengths, the coordinate length has the steps of each sequence.
+
+        Raises:
+            ImportError: If xarray is not installed.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> trace = gw.nn.GRU(4, 8, bidirectional=True).trace(torch.randn(6, 3, 4))
+            >>> dict(trace.to_xarray()["z"].sel(direction="reverse").mean("unit").sizes)
+            {'layer': 1, 'time': 6, 'batch': 3}
+        """
+        return tables.dataset(self)
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame with a column for each named value.
+
+        The index is layer, direction, time, batch and unit; steps past an end have no row. A value
+        with fewer units than others is NaN in the rows of the rest.
+
+        Raises:
+            ImportError: If pandas is not installed.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> trace = gw.nn.GRU(4, 8).trace(torch.randn(6, 3, 4), lengths=[6, 4, 0])
+            >>> table = trace.to_pandas()
+            >>> list(table.index.names), len(table)
+            (['layer', 'direction', 'time', 'batch', 'unit'], 80)
+        """
+        return tables.frame(self)
 
     def __getitem__(self, name: str) -> Tensor:
         return self.layer(-1)[name]

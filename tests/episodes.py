@@ -30,11 +30,9 @@ def run_alone(layer, x: Tensor, hx, resets: Tensor, lengths=None, reset_to=None)
         lengths: The steps of each sequence.
         reset_to: As in the call.
     """
-    start = tupled(layer.initial_state(x.shape[1]) if hx is None else hx)
-    if isinstance(reset_to, int):
-        initial = tuple(torch.zeros_like(s) for s in start)
-    else:
-        initial = start if reset_to is None else tupled(reset_to)
+    own = layer.initial_state(x.shape[1])
+    start = tupled(own if hx is None else hx)
+    initial = tupled(own if reset_to is None else reset_to)
     with gw.use_backend("reference"):
         columns = [
             _sequence(layer, x[:, b], _at(start, b), _at(initial, b), resets[:, b], length)

@@ -212,7 +212,7 @@ BEGINS = [[1, 0, 0], [0, 0, 1], [1, 0, 0], [1, 1, 0], [0, 0, 1]]  # [T, B]
 @every_cell
 @pytest.mark.parametrize(
     ("begin", "lengths"),
-    [("zero", None), ("given", (3, 5, 0)), ("learned", (5, 0, 4)), ("carried", None)],
+    [("zero", (5, 0, 4)), ("learned", None), ("carried", (3, 5, 0)), ("given", None)],
 )
 def test_with_resets_every_episode_is_run_alone(cell, begin, lengths):
     layer = layer_of(cell, num_layers=2, bidirectional=True, learned_state=begin == "learned")
@@ -222,7 +222,7 @@ def test_with_resets_every_episode_is_run_alone(cell, begin, lengths):
     sources = {"input": x, **dict(layer.named_parameters())}
     if hx is not None:
         sources |= {f"hx{n}": s.requires_grad_() for n, s in flat(hx).items()}
-    reset_to = 0 if begin == "carried" else None
+    reset_to = hx if begin == "given" else None
     found = layer(x, hx, lengths=lengths, resets=resets, reset_to=reset_to)
     expected = run_alone(layer, x, hx, resets, lengths, reset_to)
     assert_same(flat(found), flat(expected), 1e-11)

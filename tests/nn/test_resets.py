@@ -78,14 +78,6 @@ def test_what_is_not_finite_ends_with_its_episode():
     assert gradient[2:].isfinite().all()
 
 
-def test_a_reset_of_the_first_step_alone_changes_nothing():
-    layer = layer_of("lstm", bidirectional=True)
-    x, hx = normal(4, 3, 3), state_of(layer)
-    first = torch.zeros(4, 3, dtype=torch.bool)
-    first[0] = True
-    assert_same(flat(layer(x, hx, resets=first)), flat(layer(x, hx)), 1e-12)
-
-
 def test_resets_in_the_padding_change_nothing():
     layer = layer_of(bidirectional=True)
     x, lengths = normal(5, 3, 3), [3, 0, 5]
@@ -95,16 +87,35 @@ def test_resets_in_the_padding_change_nothing():
     assert_same(flat(found), flat(expected), 0)
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm"])
-def test_a_state_that_was_carried_over_is_reset_to_zero_or_to_another(name):
-    layer = layer_of(name, num_layers=2)
-    x, carried, other = normal(5, 3, 3), state_of(layer), state_of(layer)
-    for reset_to in (0, other):
-        found = layer(x, carried, resets=BEGINS, reset_to=reset_to)
-        assert_same(flat(found), flat(run_alone(layer, x, carried, BEGINS, None, reset_to)), 1e-12)
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_state_that_was_carried_over_is_reset_to_the_layers_own(learned):
+    layer = layer_of("lstm", num_layers=2, learned_state=learned)
+    x, carried = normal(5, 3, 3), state_of(layer)
+    found = layer(x, carried, resets=BEGINS)
+    assert_same(flat(found), flat(run_alone(layer, x, carried, BEGINS)), 1e-12)
     fresh = layer(x[:, :1], resets=BEGINS[:, :1])  # this sequence begins with a reset
-    found = layer(x, carried, resets=BEGINS, reset_to=0)
-    assert torch.equal(found[0][:, :1], fresh[0])
+    assert_same({"y": found[0][:, :1]}, {"y": fresh[0]}, 1e-12)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4])
+def test_it_does_not_matter_where_a_sequence_is_cut(cut):
+    """What an agent does a step at a time is what it later learns from in one call."""
+    layer = layer_of("lstm", num_layers=2, learned_state=True)
+    x, hx = normal(5, 3, 3), state_of(layer_of("lstm", num_layers=2))
+    expected, outputs, state = layer(x, hx, resets=BEGINS), [], hx
+    for part, begins in zip(x.split(cut), BEGINS.split(cut), strict=True):
+        y, state = layer(part, state, resets=begins)
+        outputs.append(y)
+    assert_same(flat((torch.cat(outputs), state)), flat(expected), 1e-12)
+
+
+def test_a_given_value_to_return_to():
+    layer = layer_of("lstm", num_layers=2, bidirectional=True, learned_state=True)
+    x, hx, other = normal(5, 3, 3), state_of(layer), state_of(layer)
+    for start, reset_to in ((hx, other), (hx, hx), (None, other)):
+        found = layer(x, start, resets=BEGINS, reset_to=reset_to)
+        expected = run_alone(layer, x, start, BEGINS, reset_to=reset_to)
+        assert_same(flat(found), flat(expected), 1e-12)
 
 
 # ---- forms of the input ------------------------------------------------------------------------
@@ -221,9 +232,8 @@ def test_compiled_and_exported_layers_take_resets(learned):
         ({"resets": BEGINS[..., None]}, ValueError, r"write resets.squeeze\(-1\)"),
         ({"resets": BEGINS[:-1]}, ValueError, "got the shape"),
         ({"resets": "x"}, TypeError, "resets should be booleans"),
-        ({"reset_to": 0}, ValueError, "give resets"),
-        ({"resets": BEGINS, "reset_to": 1.0}, ValueError, "should be 0 or a state"),
-        ({"resets": BEGINS, "reset_to": True}, ValueError, "should be 0 or a state"),
+        ({"reset_to": torch.zeros(1, 3, 4)}, ValueError, "give resets"),
+        ({"resets": BEGINS, "reset_to": 0}, TypeError, "one tensor"),
         ({"resets": BEGINS, "reset_to": torch.zeros(1, 2, 4)}, RuntimeError, "Expected hidden"),
         ({"resets": BEGINS, "reset_to": "x"}, TypeError, "one tensor"),
     ],

@@ -200,11 +200,9 @@ def check_which(which: Any, batch: int) -> Tensor:
 
 
 def check_reset_to(resets: Any, reset_to: Any) -> None:
-    """Raise when a value to return to is not 0 or a state, or is given without resets."""
-    if resets is None:
+    """Raise when there is a value to return to, but nothing that returns to it."""
+    if resets is None and reset_to is not None:
         raise ValueError("reset_to says what resets return to; give resets=… as well")
-    if isinstance(reset_to, bool) or (isinstance(reset_to, int | float) and reset_to != 0):
-        raise ValueError(f"reset_to should be 0 or a state in the form of hx, got {reset_to!r}")
 
 
 def check_state(state: Any, names: Sequence[str]) -> tuple[Tensor, ...]:

@@ -216,7 +216,7 @@ class Recurrent(nn.Module):
         *,
         lengths: Tensor | Sequence[int] | None = None,
         resets: Tensor | None = None,
-        reset_to: State | float | None = None,
+        reset_to: State | None = None,
         pin: Mapping[str, float | Tensor] | None = None,
     ) -> tuple[Any, State]:
         """Run the layers over whole sequences.
@@ -228,8 +228,8 @@ class Recurrent(nn.Module):
                 end are zero; final states are those at each sequence's own last step.
             resets: Booleans [T, B], [B, T] with batch_first, or [T]: whether a step begins an
                 episode. Before it the state returns to its initial value; no gradient passes.
-            reset_to: What the state returns to, when it is not the initial state of this call: 0,
-                or a state in the form of `hx`. Needed when `hx` was carried over from another call.
+            reset_to: That value, in the form of `hx`; the layer's own, zero or learned, when it is
+                not given. `hx` may therefore be carried over from another call.
             pin: Named values to hold, in every layer and direction: numbers, or one per unit.
 
         Returns:
@@ -252,7 +252,7 @@ class Recurrent(nn.Module):
         *,
         lengths: Tensor | Sequence[int] | None = None,
         resets: Tensor | None = None,
-        reset_to: State | float | None = None,
+        reset_to: State | None = None,
         pin: Mapping[str, float | Tensor] | None = None,
     ) -> LayerTrace:
         """Run the layers and return every named gate and state at every step.
@@ -351,11 +351,10 @@ class Recurrent(nn.Module):
         states, reset = self._initial(hx, padded), None
         if resets is not None or reset_to is not None:
             checks.check_reset_to(resets, reset_to)
-            initial = self._returned_to(reset_to, hx, states, padded)
+            own = reset_to is None and not self.learned_state  # zero
+            initial = None if own else self._initial(reset_to, padded)
             reset = Resets.of(padded.flags(resets), x.dtype, initial)
-            if reset_to is not None:
-                states = reset.begun(states, self.num_directions)
-            states = reset.carried(states)
+            states = reset.begun(states, self.num_directions)
         layers: list[list[DirectionTrace]] = []
         finals: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
@@ -396,12 +395,6 @@ class Recurrent(nn.Module):
         learned = [getattr(self, name).expand(batch, -1) for name, _ in self._initial_names()]
         states = len(self.cell.states)
         return [tuple(learned[k : k + states]) for k in range(0, len(learned), states)]
-
-    def _returned_to(self, reset_to: Any, hx: Any, states: States, padded: Padded) -> States | None:
-        """What a reset returns to; None for zero."""
-        if reset_to is None:
-            return states if hx is not None or self.learned_state else None
-        return None if isinstance(reset_to, int | float) else self._initial(reset_to, padded)
 
     def _direction(
         self,

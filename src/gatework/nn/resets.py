@@ -2,8 +2,8 @@
 
 A reset before step t is a boundary between the steps t - 1 and t. Forward in time the state
 returns to its initial value after step t - 1, backward in time after step t. Past a sequence's
-length, and at the two ends of a sequence, there is no boundary: what comes in at an end is the
-state that the call was given.
+length there is no boundary, and backward in time none before the first step: a final state is
+the one after the last step that was run, never a reset one.
 
 Legend: T steps, B sequences, n the size of a state.
 """
@@ -47,21 +47,17 @@ class Resets:
         """What the state returns to: see `gatework.compiler.resets`."""
         return "zero" if self.initial is None else "state"
 
-    def carried(self, states: States) -> States:
-        """The states before the first step, each followed by what it returns to."""
-        if self.initial is None:
-            return states
-        return [(*s, *i) for s, i in zip(states, self.initial, strict=True)]
-
     def begun(self, states: States, directions: int) -> States:
-        """The states before the first step, returned to the initial value where that is a reset.
+        """The states before the first step, each followed by what it returns to.
 
-        Backward in time the first step comes last, and nothing comes after it.
+        They are returned to it themselves where the first step begins an episode. Backward in time
+        that step comes last, and nothing comes after it.
         """
         zeros = [tuple(torch.zeros_like(s) for s in states[0])] * len(states)
+        initial = self.initial or zeros
         return [
-            s if k % directions else self._first(s, i)
-            for k, (s, i) in enumerate(zip(states, self.initial or zeros, strict=True))
+            (*(s if k % directions else self._first(s, i)), *(i if self.initial else ()))
+            for k, (s, i) in enumerate(zip(states, initial, strict=True))
         ]
 
     def _first(self, states: tuple[Tensor, ...], initial: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

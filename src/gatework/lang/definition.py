@@ -149,6 +149,33 @@ class Cell:
             raise ValueError(f"cell {self.name!r} has a value named {taken[0]!r}; rename the new")
         return replace(self, names={**self.names, **values}, retrace=None)
 
+    def changing(self, changes: Mapping[str, Callable[[Expr], Expr]]) -> Cell:
+        """The cell with named values replaced by functions of themselves, as a cell of its own.
+
+        What a value is computed from is changed before it, so that every change is felt by all
+        values above it.
+
+        Raises:
+            ValueError: If the cell has no value of that name, or it is no value of this step.
+
+        Example:
+            >>> from gatework import cells
+            >>> cells.lstm.changing({"f": lambda f: 2 * f}).names["c"] is cells.lstm.names["c"]
+            False
+        """
+        check_known("value", changes, self.names, f"cell {self.name!r}")
+        order = {v: k for k, v in enumerate(postorder(self.named_values()))}
+        cell = self
+        for name in sorted(changes, key=lambda n: order[self.names[n]]):
+            value = cell.names[name]
+            if not value.args:
+                raise ValueError(
+                    f"{name!r} of cell {self.name!r} is {value}, which the step does not compute, "
+                    "so it cannot be changed; change the value that it is a copy of"
+                )
+            cell = cell.substituted({value: changes[name](value)}, self.name)
+        return cell
+
     def deterministic(self) -> Cell:
         """The cell in eval mode: each random row at its expected value."""
         return self.substituted(

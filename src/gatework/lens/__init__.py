@@ -1,6 +1,39 @@
 """Looking inside: what a recurrent network stores, keeps and gives out."""
 
 from gatework.lens.horizon import MemoryHorizon, memory_horizon
+from gatework.lens.measurement import Measurement, load
+from gatework.lens.measuring import Meter, carry_state, measure
 from gatework.lens.passage import Passage, gate_names, read_passage
+from gatework.lens.properties import TEXT_PROPERTIES, label_text
+from gatework.lens.retention import Retention, RetentionMeter, retention
+from gatework.lens.saturation import Saturation, SaturationMeter, saturation
+from gatework.lens.units import FoundUnits, TrackingUnit, UnitMeter, find_units
+from gatework.lens.watching import Reading, hold, watch
 
-__all__ = ["MemoryHorizon", "Passage", "gate_names", "memory_horizon", "read_passage"]
+__all__ = [
+    "TEXT_PROPERTIES",
+    "FoundUnits",
+    "Measurement",
+    "MemoryHorizon",
+    "Meter",
+    "Passage",
+    "Reading",
+    "Retention",
+    "RetentionMeter",
+    "Saturation",
+    "SaturationMeter",
+    "TrackingUnit",
+    "UnitMeter",
+    "carry_state",
+    "find_units",
+    "gate_names",
+    "hold",
+    "label_text",
+    "load",
+    "measure",
+    "memory_horizon",
+    "read_passage",
+    "retention",
+    "saturation",
+    "watch",
+]

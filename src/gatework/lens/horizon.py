@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gatework.lens.measurement import Measurement, axes
+
 __all__ = ["MemoryHorizon", "memory_horizon"]
 
 Layer = Callable[[Tensor], tuple[Tensor, object]]
@@ -23,8 +25,8 @@ RESAMPLES = 400
 """Bootstrap resamples behind a band."""
 
 
-@dataclass(frozen=True)
-class MemoryHorizon:
+@dataclass(frozen=True, eq=False)
+class MemoryHorizon(Measurement):
     """Influence of the input k steps back on the output, sequence by sequence.
 
     Attributes:
@@ -32,7 +34,7 @@ class MemoryHorizon:
             sequence n, in units of output per unit of input.
     """
 
-    influence: NDArray[np.float64]
+    influence: NDArray[np.float64] = axes("sequence", "lag")
 
     @property
     def lags(self) -> NDArray[np.int64]:

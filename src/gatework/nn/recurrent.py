@@ -18,12 +18,12 @@ from gatework.backends import Call, Stepper, reasons, select
 from gatework.compiler.explanation import Explanation, explain
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import program
-from gatework.lang.definition import Cell, Noise, Parameter
+from gatework.lang.definition import Cell, Noise, Parameter, check_known
 from gatework.nn import checks
 from gatework.nn.differentiable import Job, run
 from gatework.nn.operator import register, resetting_key, run_registered
 from gatework.nn.packing import Padded, axes, lengths_of
-from gatework.nn.pinning import pinned
+from gatework.nn.pinning import Pin, pinned
 from gatework.nn.resets import Resets, States
 from gatework.nn.streaming import Stream
 from gatework.nn.tracing import DirectionTrace, LayerTrace
@@ -92,6 +92,7 @@ class Recurrent(nn.Module):
         self.bias, self.batch_first = bias, batch_first
         self.dropout, self.bidirectional = float(dropout), bidirectional
         self.learned_state, self.extra_sizes = learned_state, dict(sizes)
+        self.held: dict[tuple[int, int], dict[str, Any]] = {}  # by layer, direction: lens.hold
         checks.check_layers(self.cell, [self._sizes(layer) for layer in range(num_layers)])
         for layer in range(num_layers):
             for suffix in self._suffixes(layer):
@@ -209,6 +210,8 @@ class Recurrent(nn.Module):
 
     # ---- running -------------------------------------------------------------------------------
 
+    _run = staticmethod(run)  # one layer in one direction; lens.gradient_flow has its own
+
     def forward(
         self,
         input: Tensor | PackedSequence,
@@ -217,7 +220,7 @@ class Recurrent(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         resets: Tensor | None = None,
         reset_to: State | None = None,
-        pin: Mapping[str, float | Tensor] | None = None,
+        pin: Mapping[str, Pin] | None = None,
     ) -> tuple[Any, State]:
         """Run the layers over whole sequences.
 
@@ -230,7 +233,8 @@ class Recurrent(nn.Module):
                 episode. Before it the state returns to its initial value; no gradient passes.
             reset_to: That value, in the form of `hx`; the layer's own, zero or learned, when it is
                 not given. `hx` may therefore be carried over from another call.
-            pin: Named values to hold, in every layer and direction: numbers, or one per unit.
+            pin: Named values to hold, in every layer and direction: a number, a tensor of one per
+                unit, or a mapping from some units to their numbers.
 
         Returns:
             The output, in the form of the input, and the final state, in the form of `hx`.
@@ -253,9 +257,14 @@ class Recurrent(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         resets: Tensor | None = None,
         reset_to: State | None = None,
-        pin: Mapping[str, float | Tensor] | None = None,
+        pin: Mapping[str, Pin] | None = None,
+        names: Sequence[str] | None = None,
     ) -> LayerTrace:
         """Run the layers and return every named gate and state at every step.
+
+        Args:
+            input, hx, lengths, pin: As in `forward`.
+            names: Which named values to return; all when not given.
 
         Example:
             >>> import torch, gatework as gw
@@ -264,10 +273,13 @@ class Recurrent(nn.Module):
             (torch.Size([6, 2, 8]), torch.Size([6, 2, 8]))
         """
         states = {s.name for s in self.cell.states}
-        names = tuple(n for n, v in self.cell.names.items() if v.args or n in states)
-        output, state, layers = self._forward(input, hx, lengths, resets, reset_to, pin, names)
+        traced = tuple(n for n, v in self.cell.names.items() if v.args or n in states)
+        if names is not None:
+            check_known("value", names, self.cell.names, f"cell {self.cell.name!r}")
+            traced = tuple(names)
+        output, state, layers = self._forward(input, hx, lengths, resets, reset_to, pin, traced)
         dims = (*axes(input, self.batch_first), "unit")
-        sizes = {n: self.cell.names[n].size for n in names}
+        sizes = {n: self.cell.names[n].size for n in traced}
         return LayerTrace(layers, output, state, dims, sizes, lengths_of(input, lengths))
 
     def stream(self, batch_size: int = 1) -> Stream:
@@ -404,13 +416,16 @@ class Recurrent(nn.Module):
         states: tuple[Tensor, ...],
         lengths: Tensor | None,
         reset: Resets | None,
-        pin: Mapping[str, float | Tensor] | None,
+        pin: Mapping[str, Pin] | None,
         traced: tuple[str, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
         """One layer in one direction: its output, its final states, its traced values."""
         place = layer, direction, self.training
+        if self.held:
+            pin = {**self.held.get(place[:2], {}), **(pin or {})}
         job, held = self._job(place, pin, traced)
         cell, suffix = job.program.cell, self._suffixes(layer)[direction]
+        held = {n: v.to(x) for n, v in held.items()}
         parameters = self._parameters_for(cell, suffix, job.sizes, held)
         noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
         keep = [reset.keep[direction]] if reset else []
@@ -419,7 +434,7 @@ class Recurrent(nn.Module):
             key = resetting_key(self._keys[place], reset.to if reset else None)
             output, final = run_registered(key, tensors, lengths)
             return output, final[: len(cell.states)], {}
-        outputs, final = run(job.resetting[reset.to] if reset else job, tensors, lengths)
+        outputs, final = self._run(job.resetting[reset.to] if reset else job, tensors, lengths)
         output, final = outputs[cell.states[0].name], final[: len(cell.states)]
         return output, final, {n: outputs[n] for n in traced}
 

@@ -1,0 +1,196 @@
+"""Running a model over any number of batches while meters watch it, in the memory of one batch.
+
+T  time steps      B  sequences      n  units of a value
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gatework.lang.definition import Cell
+from gatework.lang.expressions import Apply, Expr
+from gatework.lens.measurement import Measurement
+from gatework.lens.watching import Reading, in_eval_mode, watch
+
+__all__ = ["Meter", "Progress", "Run", "Scatter", "carry_state", "measure", "state_values"]
+
+Run = Callable[[nn.Module, Any], Any]
+"""Runs a model on one batch. The default calls the model with the batch."""
+
+Progress = Callable[[int], None]
+"""Told after each batch how many steps have been read so far, counted over all sequences."""
+
+
+class Meter(Protocol):
+    """One measurement in the making; see `measure`."""
+
+    def wanted(self, cell: Cell) -> Mapping[str, Expr]:
+        """The values of a cell that it must see at every step, by name."""
+
+    def add(self, reading: Reading, batch: Any) -> None:
+        """Take in one call of a recurrent layer."""
+
+    def result(self) -> Measurement:
+        """The measurement.
+
+        Raises:
+            ValueError: too little was seen.
+        """
+
+
+def measure(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *meters: Meter,
+    run: Run | None = None,
+    progress: Progress | None = None,
+) -> tuple[Any, ...]:
+    """Take several measurements in one reading of the data.
+
+    Every measurement of this package that needs no gradient is a meter; the function of its name
+    reads the data for it alone.
+
+    Args:
+        model: any module that holds recurrent layers of Gatework; run in eval mode.
+        batches: what the model is called with, one by one; read once.
+        meters: the measurements, such as `SaturationMeter()`.
+        run: how the model is run on a batch. To carry a state, see `carry_state`.
+        progress: told after each batch how many steps have been read so far.
+
+    Returns:
+        The result of each meter, in their order.
+
+    Raises:
+        ValueError: there is no batch, or the model has no recurrent layer.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> from gatework.lens import RetentionMeter, SaturationMeter, measure
+        >>> batches = (torch.randn(20, 3, 4) for _ in range(5))
+        >>> saturation, retention = measure(
+        ...     gw.nn.LSTM(4, 8), batches, SaturationMeter(), RetentionMeter()
+        ... )
+    """
+
+    def wanted(cell: Cell) -> dict[str, Expr]:
+        return {name: value for meter in meters for name, value in meter.wanted(cell).items()}
+
+    run = run or _call
+    steps = 0
+    with in_eval_mode(model), torch.no_grad(), watch(model, wanted) as readings:
+        for batch in batches:
+            run(model, batch)
+            if not readings:
+                raise ValueError(
+                    "the model ran on a batch without calling any of its recurrent layers; "
+                    "call them as modules, and leave streams aside"
+                )
+            steps += sum(_steps(reading) for reading in readings[:1])
+            for reading in readings:
+                for meter in meters:
+                    meter.add(reading, batch)
+            readings.clear()
+            if progress is not None:
+                progress(steps)
+    if not steps:
+        raise ValueError("batches is empty, or has no steps; expected at least one")
+    return tuple(meter.result() for meter in meters)
+
+
+def _call(model: nn.Module, batch: Any) -> Any:
+    return model(batch)
+
+
+def _steps(reading: Reading) -> int:
+    """The steps of a call, counted over its sequences."""
+    if reading.inside is not None:
+        return int(reading.inside.sum())
+    values = next(iter(reading.values().values()), None)
+    return 0 if values is None else values.shape[0] * values.shape[1]
+
+
+def carry_state() -> Run:
+    """A way to run a model on windows of long streams: the state goes from one batch to the next.
+
+    The model is called as `model(batch, state)` and returns a result and a state, as recurrent
+    layers and `gatework.train.LanguageModel` do.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> from gatework.lens import carry_state, saturation
+        >>> windows = torch.randn(100, 3, 4).split(20)
+        >>> found = saturation(gw.nn.LSTM(4, 8), windows, run=carry_state())
+    """
+    state = None
+
+    def run(model: nn.Module, batch: Any) -> Any:
+        nonlocal state
+        result, state = model(batch, state)
+        return result
+
+    return run
+
+
+def state_values(cell: Cell) -> dict[str, Expr]:
+    """The new states by name; one that is no more than an older value of another is left out."""
+    return {s.name: cell.names[s.name] for s in cell.states if cell.names[s.name].args}
+
+
+def activations(cell: Cell, function: str) -> dict[str, Expr]:
+    """The named values that are this function of something: the sigmoids are the gates."""
+    return {
+        name: value
+        for name, value in cell.names.items()
+        if isinstance(value, Apply) and value.function == function and "." not in name
+    }
+
+
+@dataclass
+class Scatter:
+    """Mean and scatter of rows that come in parts, exact to rounding (Chan et al. 1983, eq. 2.1).
+
+    Attributes:
+        count: rows so far.
+        mean: float64 [n].
+        scatter: float64, Σ (row − mean)²; [n, n] Σ (row − mean)(row − mean)ᵀ when `joint`.
+    """
+
+    joint: bool = False
+    count: int = 0
+    mean: Any = 0.0
+    scatter: Any = 0.0
+
+    def add(self, rows: Tensor) -> None:
+        """Take in rows [N, n]."""
+        if not len(rows):
+            return
+        mean = rows.mean(0)
+        centred = rows - mean
+        new = centred.T @ centred if self.joint else centred.square_().sum(0)
+        delta = mean.double().numpy() - self.mean
+        weight = self.count * len(rows) / (self.count + len(rows))
+        between = np.outer(delta, delta) if self.joint else delta * delta
+        self.scatter = self.scatter + new.double().numpy() + weight * between
+        self.mean = self.mean + delta * len(rows) / (self.count + len(rows))
+        self.count += len(rows)
+
+    def deviation(self) -> NDArray[np.float64]:
+        """The standard deviation of each unit, [n]."""
+        variance = np.diag(self.scatter) if self.joint else self.scatter
+        return np.asarray(np.sqrt(variance / max(self.count, 1)))
+
+
+def rows_of(
+    reading: Reading, names: Iterable[str] | Callable[[Cell], Iterable[str]]
+) -> Iterator[tuple[str, str, Tensor]]:
+    """Of each place of a call: the place, a value's name, the value's steps as rows [N, n]."""
+    for place, values in reading.places():
+        for name in names(reading.layer.cell) if callable(names) else names:
+            yield place, name, reading.rows(values[name])

@@ -1,0 +1,189 @@
+"""Retention: how much of what a unit stores survives from one step to another.
+
+T  time steps      B  sequences      n  units of a state      K  lags
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gatework.compiler.gating import retention as retained_share
+from gatework.lang.definition import Cell
+from gatework.lang.expressions import Const, Expr
+from gatework.lens.measurement import Arrays, Measurement, axes
+from gatework.lens.measuring import Progress, Run, measure
+from gatework.lens.watching import Reading
+
+__all__ = ["LAGS", "Retention", "RetentionMeter", "retention"]
+
+LAGS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)
+"""Lags at which survival is measured when none are given, in steps."""
+
+PREFIX = "retention."
+
+
+@dataclass(frozen=True, eq=False)
+class Retention(Measurement):
+    """How much of a stored value survives, unit by unit, for each state.
+
+    The share of a state s that a step keeps is a_t = ∂s_t/∂s_{t−1} unit by unit, through no matrix:
+    the LSTM's forget gate for c, the GRU's update gate for h, whatever multiplies the state in the
+    cell's equations (`gatework.compiler.gating.retention` finds it for any cell). From time t−k to
+    time t there survives
+
+        survival(k) = mean over t of a_t · a_{t−1} · … · a_{t−k+1}
+
+    which is how error flows along an LSTM's memory (Gers, Schmidhuber & Cummins 2000, section 3).
+    The time constant τ = −1 / ln(mean a), in steps, is the time in which a stored value falls to
+    1/e where the gate stays at its mean (Mahto et al. 2021, "Multi-timescale representation
+    learning in LSTM language models", eq. 2). Shares are without unit; they lie between 0 and 1
+    for a gate, elsewhere they may be negative or above 1.
+
+    Attributes:
+        steps: how many steps were read, over all sequences.
+        lags: the lags k, in steps.
+        mean: of each state by full name, the mean share that a step keeps.
+        survival: of each state, the mean share that is left after k steps; NaN where no sequence
+            is longer than the lag.
+    """
+
+    steps: int
+    lags: NDArray[np.int64] = axes("lag")
+    mean: Arrays = axes("unit")
+    survival: Arrays = axes("lag", "unit")
+
+    def time_constant(self, state: str) -> NDArray[np.float64]:
+        """τ of each unit of a state, in steps: 0 where nothing is kept, inf where all is."""
+        kept = np.clip(np.abs(self.mean[state]), 0.0, 1.0)
+        with np.errstate(divide="ignore"):
+            return np.asarray(-1.0 / np.log(kept)) + 0.0
+
+
+def retention(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    lags: Sequence[int] = LAGS,
+    run: Run | None = None,
+    progress: Progress | None = None,
+) -> Retention:
+    """Measure how long each unit keeps what it stores. See `Retention` for the definition.
+
+    Args:
+        model: any module that holds recurrent layers of Gatework; run in eval mode.
+        batches: what the model is called with, one by one; read once. A lag is measured inside
+            batches, so they should have more steps than the longest.
+        lags: over how many steps survival is measured.
+        run: how the model is run on a batch. To carry a state, see `carry_state`.
+        progress: told after each batch how many steps have been read so far.
+
+    Raises:
+        ValueError: there is no batch, a lag is below 1, or the model has no recurrent layer.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> layer = gw.nn.LSTM(4, 8)
+        >>> with torch.no_grad():
+        ...     _ = layer.bias_ih_l0[8:16].fill_(20.0)  # the forget gate's bias
+        >>> found = gw.lens.retention(layer, [torch.randn(20, 3, 4)], lags=[1, 10])
+        >>> found.survival["l0.c"].round(3).min().item()
+        1.0
+    """
+    (found,) = measure(model, batches, RetentionMeter(lags), run=run, progress=progress)
+    return found  # type: ignore[no-any-return]
+
+
+def retention_values(cell: Cell) -> dict[str, Expr]:
+    """The share of each state that a step keeps, named so that it may be traced."""
+    return {f"{PREFIX}{name}": value for name, value in retained_share(cell).items()}
+
+
+@dataclass
+class _Sums:
+    """Sums over steps of one state: of the kept share, and of its products over each lag."""
+
+    steps: int
+    kept: Any
+    pairs: NDArray[np.int64]
+    survived: Any
+
+
+class RetentionMeter:
+    """Sums as batches come. See `gatework.lens.measure`.
+
+    Args:
+        lags: over how many steps survival is measured.
+    """
+
+    def __init__(self, lags: Sequence[int] = LAGS) -> None:
+        self.lags = sorted({int(lag) for lag in lags})
+        if not self.lags or self.lags[0] < 1:
+            raise ValueError(f"lags = {list(lags)}; expected steps of 1 or more")
+        self._sums: dict[str, _Sums] = {}
+
+    def wanted(self, cell: Cell) -> dict[str, Expr]:
+        """The share of each state that a step keeps."""
+        return retention_values(cell)
+
+    def add(self, reading: Reading, batch: Any) -> None:
+        """Add up one call."""
+        for place, values in reading.places():
+            for name in self.wanted(reading.layer.cell):
+                kept, inside = values[name], reading.inside  # [T, B, n], [T, B]
+                if place.endswith("_reverse"):  # that direction's past is the later step
+                    kept, inside = kept.flip(0), inside if inside is None else inside.flip(0)
+                sums = self._of(kept, inside)
+                state = f"{place}.{name.removeprefix(PREFIX)}"
+                before = self._sums.get(state)
+                self._sums[state] = sums if before is None else _added(before, sums)
+
+    def _of(self, kept: Tensor, inside: Tensor | None) -> _Sums:
+        """The sums of one call."""
+        units = kept.shape[-1]
+        products: dict[int, Tensor] = {1: kept}
+        pairs, survived = [], []
+        for lag in self.lags:
+            if lag > len(kept):
+                pairs.append(0)
+                survived.append(np.zeros(units))
+                continue
+            left = self._over(lag, products)  # [T − lag + 1, B, n]
+            if inside is not None:  # both ends of the way belong to the sequence
+                left = left[inside[: len(left)] & inside[lag - 1 :]]
+            left = left.reshape(-1, units)
+            pairs.append(len(left))
+            survived.append(left.sum(0).double().numpy())
+        rows = kept.reshape(-1, units) if inside is None else kept[inside]
+        total = rows.sum(0).double().numpy()
+        return _Sums(len(rows), total, np.array(pairs), np.stack(survived))
+
+    def _over(self, lag: int, products: dict[int, Tensor]) -> Tensor:
+        """The product of every `lag` consecutive shares, [T − lag + 1, B, n]."""
+        if lag not in products:
+            known = max(k for k in products if k < lag)
+            first = max(known, (lag + 1) // 2)
+            a, b = self._over(first, products), self._over(lag - first, products)
+            products[lag] = a[: len(b) - first] * b[first:] if len(b) > first else b[:0]
+        return products[lag]
+
+    def result(self) -> Retention:
+        """The means of all steps."""
+        with np.errstate(invalid="ignore"):
+            survival = {n: s.survived / s.pairs[:, None] for n, s in self._sums.items()}
+        return Retention(
+            steps=max(s.steps for s in self._sums.values()),
+            lags=np.array(self.lags),
+            mean={name: s.kept / s.steps for name, s in self._sums.items()},
+            survival=survival,
+        )
+
+
+def _added(a: _Sums, b: _Sums) -> _Sums:
+    return _Sums(a.steps + b.steps, a.kept + b.kept, a.pairs + b.pairs, a.survived + b.survived)

@@ -1,0 +1,252 @@
+"""Units whose activation tracks a property of the sequence, found and judged on other steps.
+
+T  time steps      B  sequences      n  units of a state      P  properties
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gatework.lang.definition import Cell, check_known
+from gatework.lang.expressions import Expr
+from gatework.lens.measurement import Arrays, Measurement, axes
+from gatework.lens.measuring import Progress, Run, Scatter, measure, state_values
+from gatework.lens.watching import Reading
+
+__all__ = ["FoundUnits", "TrackingUnit", "UnitMeter", "find_units"]
+
+Labelled = tuple[Any, Mapping[str, NDArray[Any]]]
+"""What the model is called with, and by name the property at each step [T, B]."""
+
+RIDGE = 1e-4
+"""Penalty of the linear probe, as a share of the units' mean variance."""
+
+
+class TrackingUnit(NamedTuple):
+    """A unit and how well it tracks a property."""
+
+    value: str
+    """Full name of the value, such as "layer.l0.c"."""
+    unit: int
+    correlation: float
+    """Pearson's r on the steps on which units are chosen."""
+    held_out: float
+    """Pearson's r on the other steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class FoundUnits(Measurement):
+    """How well each unit, and all units of a state together, track properties of the sequence.
+
+    The correlation is Pearson's r between a unit's activation and the property over all steps; for
+    a property of yes or no it is the point-biserial correlation. The probe is ridge regression of
+    the property on all units of a state (Alain & Bengio 2017, "Understanding intermediate layers
+    using linear classifier probes"), its score R² = 1 − Σ(y − ŷ)² / Σ(y − ȳ)² with the held-out
+    mean ȳ. Batches are taken in turn: the first, third, … to choose and fit on, the second,
+    fourth, … to judge on ("held out"). All figures are without unit; a unit that never moves has
+    correlation 0.
+
+    Attributes:
+        properties: the P names.
+        steps: how many steps were fitted on.
+        held_out_steps: how many were judged on.
+        correlation: of each value by full name, r on the fitted steps.
+        held_out: the same, r on the held-out steps.
+        probe: of each value by full name, the probe's held-out R² for each property.
+        weights: of each value, the probe's weight of each unit, in units of the property per
+            standard deviation of the activation.
+    """
+
+    properties: tuple[str, ...]
+    steps: int
+    held_out_steps: int
+    correlation: Arrays = axes("property", "unit")
+    held_out: Arrays = axes("property", "unit")
+    probe: Arrays = axes("property")
+    weights: Arrays = axes("property", "unit")
+
+    def best(self, name: str, count: int = 5) -> tuple[TrackingUnit, ...]:
+        """The units that track a property best where they were chosen, best first.
+
+        Args:
+            name: the property.
+            count: how many units.
+
+        Raises:
+            ValueError: no property has that name.
+        """
+        check_known("property", [name], self.properties, "the measurement")
+        p = self.properties.index(name)
+        units = [
+            TrackingUnit(value, unit, float(r[p, unit]), float(self.held_out[value][p, unit]))
+            for value, r in self.correlation.items()
+            for unit in range(r.shape[1])
+        ]
+        return tuple(sorted(units, key=lambda u: -abs(u.correlation))[:count])
+
+
+def find_units(
+    model: nn.Module,
+    batches: Iterable[Labelled],
+    *,
+    values: tuple[str, ...] | None = None,
+    run: Run | None = None,
+    progress: Progress | None = None,
+) -> FoundUnits:
+    """Find units that track properties of the sequence. See `FoundUnits` for the definitions.
+
+    Args:
+        model: any module that holds recurrent layers of Gatework; run in eval mode.
+        batches: pairs of what the model is called with and, by name, the property at each step,
+            [T, B]; read once. `label_text` makes them of a text.
+        values: names of the cells' values to look at, such as ("c", "f"); the states when not
+            given.
+        run: how the model is run on the first of a pair. To carry a state, see `carry_state`.
+        progress: told after each batch how many steps have been read so far.
+
+    Raises:
+        ValueError: there are fewer than two batches, labels of another shape than the steps, or
+            labels that are not finite.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> layer, x = gw.nn.GRU(2, 8), torch.randn(50, 4, 2)
+        >>> batches = [(part, {"first input": part[..., 0].numpy()}) for part in x.split(25)]
+        >>> found = gw.lens.find_units(layer, batches)
+        >>> found.best("first input", count=1)[0].value
+        'l0.h'
+    """
+    run_inputs = run or (lambda model, inputs: model(inputs))
+    (found,) = measure(
+        model,
+        batches,
+        UnitMeter(values),
+        run=lambda model, batch: run_inputs(model, batch[0]),
+        progress=progress,
+    )
+    return found  # type: ignore[no-any-return]
+
+
+@dataclass
+class _Halves:
+    """Mean and scatter of units and properties together, on fitted and on held-out steps."""
+
+    fitted: Scatter = field(default_factory=lambda: Scatter(joint=True))
+    held_out: Scatter = field(default_factory=lambda: Scatter(joint=True))
+
+
+class UnitMeter:
+    """Collects second moments as batches come. See `gatework.lens.measure`.
+
+    Args:
+        values: as in `find_units`. The batches are pairs as well.
+    """
+
+    def __init__(self, values: tuple[str, ...] | None = None) -> None:
+        self.values = values
+        self._halves: dict[str, _Halves] = {}
+        self._properties: tuple[str, ...] = ()
+        self._last_batch: Any = None
+        self._batches = 0
+
+    def wanted(self, cell: Cell) -> dict[str, Expr]:
+        """The states, or the values asked for."""
+        if self.values is None:
+            return state_values(cell)
+        check_known("value", self.values, cell.names, f"cell {cell.name!r}")
+        return {name: cell.names[name] for name in self.values}
+
+    def add(self, reading: Reading, batch: Labelled) -> None:
+        """Take in the steps of one call."""
+        if batch is not self._last_batch:
+            self._last_batch, self._batches = batch, self._batches + 1
+        half = "held_out" if self._batches % 2 == 0 else "fitted"
+        labels = self._stacked(batch[1])  # [T, B, P]
+        for place, values in reading.places():
+            for name in self.wanted(reading.layer.cell):
+                steps = values[name]  # [T, B, n]
+                if steps.shape[:2] != labels.shape[:2]:
+                    raise ValueError(
+                        f"the labels have {list(labels.shape[:2])} steps and sequences, "
+                        f"{place}.{name} has {list(steps.shape[:2])}; give labels [T, B] for "
+                        "every step that the layer makes"
+                    )
+                rows = torch.cat([reading.rows(steps), reading.rows(labels.to(steps))], 1)
+                halves = self._halves.setdefault(f"{place}.{name}", _Halves())
+                getattr(halves, half).add(rows)
+
+    def _stacked(self, labels: Mapping[str, Any]) -> Tensor:
+        """The properties of a batch in one tensor, [T, B, P]."""
+        names = tuple(labels)
+        self._properties = self._properties or names
+        if names != self._properties or not names:
+            raise ValueError(
+                f"a batch has the properties {', '.join(names) or 'none'}; "
+                f"expected {', '.join(self._properties) or 'at least one'}, as in the first"
+            )
+        stacked = torch.stack([torch.as_tensor(np.asarray(v, np.float64)) for v in labels.values()], -1)
+        if stacked.dim() == 2:  # of one sequence alone
+            stacked = stacked.unsqueeze(1)
+        if not stacked.isfinite().all():
+            raise ValueError("a label is not finite; give a number for every step")
+        return stacked
+
+    def result(self) -> FoundUnits:
+        """Correlations and probes."""
+        halves = next(iter(self._halves.values()))
+        if not halves.held_out.count:
+            raise ValueError(
+                "there is one batch; expected at least two, since every second is held out; "
+                "split the data into more"
+            )
+        count = len(self._properties)
+        probes = {name: _probe(h, count) for name, h in self._halves.items()}
+        return FoundUnits(
+            properties=self._properties,
+            steps=halves.fitted.count,
+            held_out_steps=halves.held_out.count,
+            correlation={n: _correlation(h.fitted, count) for n, h in self._halves.items()},
+            held_out={n: _correlation(h.held_out, count) for n, h in self._halves.items()},
+            probe={name: score for name, (score, _) in probes.items()},
+            weights={name: weights for name, (_, weights) in probes.items()},
+        )
+
+
+def _correlation(of: Scatter, count: int) -> NDArray[np.float64]:
+    """Pearson's r between each property and each unit, [P, n]; the properties stand last."""
+    covariance = of.scatter[-count:, :-count]
+    spread = np.sqrt(np.diag(of.scatter))
+    scale = np.outer(spread[-count:], spread[:-count])
+    return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+
+
+def _probe(halves: _Halves, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The held-out R² of ridge regression [P], and its weights [P, n] per standard deviation.
+
+    From moments alone: with weights w and intercept fitted on one half, the squared error on the
+    other is w'Sw − 2 w'Sy + Syy about its own means, plus the squared error of its mean.
+    """
+    fit, held = halves.fitted, halves.held_out
+    units = fit.scatter[:-count, :-count]
+    penalty = RIDGE * max(np.trace(units) / len(units), np.finfo(float).tiny)
+    weights = np.linalg.solve(
+        units + penalty * np.eye(len(units)), fit.scatter[:-count, -count:]
+    )  # [n, P]
+    left = held.scatter[:-count, :-count]
+    error = (
+        np.einsum("np,nm,mp->p", weights, left, weights)
+        - 2 * np.einsum("np,np->p", weights, held.scatter[:-count, -count:])
+        + np.diag(held.scatter)[-count:]
+    )
+    shift = held.mean - fit.mean
+    error += held.count * (shift[-count:] - shift[:-count] @ weights) ** 2
+    total = np.diag(held.scatter)[-count:]
+    score = np.divide(total - error, total, out=np.zeros(count), where=total > 0)
+    return score, weights.T * fit.deviation()[:-count]

@@ -1,0 +1,275 @@
+"""Watching a model: while it runs, every recurrent layer in it is traced; or held.
+
+T  time steps      B  sequences      n  units of a value
+
+A value of a model is addressed by the layer's place in the model, as torch names its parameters,
+and by what the cell calls it: "encoder.l0.f" is the gate f of the first layer of the module
+`encoder`, "encoder.l0_reverse.f" that of its reverse direction, "l0.f" where the model is the layer.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from gatework.lang.definition import Cell, check_known
+from gatework.lang.expressions import Expr
+from gatework.nn import LayerTrace, Recurrent
+
+__all__ = ["Reading", "hold", "place_name", "recurrent_layers", "watch", "in_eval_mode"]
+
+Choose = Callable[[Cell], Mapping[str, Expr]]
+"""Which values of a cell to trace, by name; those that it does not name itself included."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One call of one recurrent layer, traced.
+
+    Attributes:
+        module: the layer's path in the model; empty where it is the model.
+        layer: the layer.
+        trace: what `layer.trace` returned.
+        inside: bool [T, B], which steps belong to their sequence; None when all do.
+    """
+
+    module: str
+    layer: Recurrent
+    trace: LayerTrace
+    inside: Tensor | None
+
+    def places(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Each layer and direction by its name, such as "encoder.l0_reverse": [T, B, n] by name."""
+        for k, directions in enumerate(self.trace.layers):
+            for d, direction in enumerate(directions):
+                yield place_name(self.module, k, d), {n: self._time_first(v) for n, v in direction.items()}
+
+    def values(self) -> dict[str, Tensor]:
+        """Each traced value by its full name, such as "encoder.l0.f": [T, B, n]."""
+        return {f"{p}.{n}": v for p, values in self.places() for n, v in values.items()}
+
+    def rows(self, values: Tensor) -> Tensor:
+        """The steps of values [T, B, n] that belong to their sequence, [N, n]."""
+        return values.flatten(0, 1) if self.inside is None else values[self.inside]
+
+    def _time_first(self, values: Tensor) -> Tensor:
+        if values.dim() == 2:
+            return values.unsqueeze(1)
+        return values.transpose(0, 1) if self.layer.batch_first else values
+
+
+def place_name(module: str, layer: int, direction: int) -> str:
+    """The name of one layer in one direction of a module: "encoder.l0_reverse"."""
+    return f"{module}{'.' if module else ''}l{layer}{'_reverse' if direction else ''}"
+
+
+def recurrent_layers(model: nn.Module) -> dict[str, Recurrent]:
+    """The recurrent layers of a model, by their path in it.
+
+    Raises:
+        TypeError: the model is no module.
+        ValueError: it has no layer of Gatework.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}")
+    found = {name: m for name, m in model.named_modules() if isinstance(m, Recurrent)}
+    if found:
+        return found
+    theirs = [name for name, m in model.named_modules() if isinstance(m, nn.RNNBase)]
+    raise ValueError(
+        f"{type(model).__name__} has no recurrent layer of Gatework"
+        + (
+            f", but {theirs[0] or 'it'} is one of torch; "
+            "make it Gatework's first: model = gatework.accelerate(model)"
+            if theirs
+            else "; expected a module that holds a gatework.nn.Recurrent, LSTM, GRU or RNN"
+        )
+    )
+
+
+@contextmanager
+def watch(
+    model: nn.Module, names: tuple[str, ...] | Choose | None = None
+) -> Iterator[list[Reading]]:
+    """Trace every call of every recurrent layer of a model inside the `with` block.
+
+    The model's results stay what they are. What is traced is part of autograd's graph.
+
+    Args:
+        model: any module that holds recurrent layers of Gatework.
+        names: the named values to trace, of those that a cell has; all when not given. Or a
+            function that gives, for a cell, values of its own by name.
+
+    Yields:
+        A list to which each call adds a `Reading`. Clear it to let go of the memory.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), gw.nn.LSTM(4, 8, num_layers=2))
+        >>> with gw.lens.watch(model, ("f", "c")) as readings:
+        ...     y, state = model(torch.randn(6, 2, 3))
+        >>> {name: tuple(v.shape) for name, v in readings[0].values().items()}
+        {'1.l0.f': (6, 2, 8), '1.l0.c': (6, 2, 8), '1.l1.f': (6, 2, 8), '1.l1.c': (6, 2, 8)}
+    """
+    layers = recurrent_layers(model)
+    choose = names if callable(names) else _chosen(names, layers)
+    readings: list[Reading] = []
+    before = {layer: layer.__dict__.get("forward") for layer in layers.values()}
+    for path, layer in layers.items():
+        layer.__dict__["forward"] = _traced_forward(path, layer, choose, readings)
+    try:
+        yield readings
+    finally:
+        for layer, forward in before.items():
+            del layer.__dict__["forward"]
+            if forward is not None:
+                layer.__dict__["forward"] = forward
+
+
+def _chosen(names: tuple[str, ...] | None, layers: Mapping[str, Recurrent]) -> Choose:
+    """The choice of those of the names that a cell has."""
+    if names is not None:
+        known = {n for layer in layers.values() for n in layer.cell.names}
+        check_known("value", names, sorted(known), "the model")
+    return lambda cell: {n: v for n, v in cell.names.items() if names is None or n in names}
+
+
+def _traced_forward(
+    path: str, layer: Recurrent, choose: Choose, readings: list[Reading]
+) -> Callable[..., Any]:
+    """A layer's forward that also traces the chosen values."""
+    chosen = choose(layer.cell)
+    further = tuple((n, v) for n, v in chosen.items() if n not in layer.cell.names)
+    traced = observing(layer, further)
+    own = {n for n, v in layer.cell.names.items() if not v.args} - _state_names(layer.cell)
+    names = tuple(n for n in chosen if n not in own)  # a number or a row from outside has no trace
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        traced.training, traced.held = layer.training, layer.held
+        trace = traced.trace(*args, names=names, **kwargs)
+        readings.append(Reading(path, layer, trace, _inside(trace, layer, args, kwargs)))
+        return trace.output, trace.state
+
+    return forward
+
+
+def observing(layer: Recurrent, further: tuple[tuple[str, Expr], ...]) -> Recurrent:
+    """A layer with the same parameters whose cell names further values."""
+    if not further:
+        return layer
+    other = copy.copy(layer)
+    other.cell, other.eval_cell = _observing(layer.cell, further)
+    other._prepare()
+    return other
+
+
+@lru_cache(maxsize=256)
+def _observing(cell: Cell, further: tuple[tuple[str, Expr], ...]) -> tuple[Cell, Cell]:
+    """A cell with further named values, in training and in eval mode; the same for the same."""
+    more = cell.observing(dict(further))
+    return more, more.deterministic()
+
+
+def _state_names(cell: Cell) -> set[str]:
+    return {s.name for s in cell.states}
+
+
+def _inside(
+    trace: LayerTrace, layer: Recurrent, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Tensor | None:
+    """Which steps of a call belong to their sequence, [T, B]; None when all do."""
+    given = args[0] if args else kwargs["input"]
+    lengths = kwargs.get("lengths")
+    if isinstance(given, PackedSequence):
+        padded, lengths = pad_packed_sequence(given)
+        steps = padded.shape[0]
+    elif lengths is None:
+        return None
+    else:
+        steps = given.shape[1 if layer.batch_first and given.dim() == 3 else 0]
+    return torch.arange(steps)[:, None] < torch.as_tensor(lengths).cpu()
+
+
+@contextmanager
+def hold(model: nn.Module, pins: Mapping[str, Any]) -> Iterator[None]:
+    """Hold named values of a model's recurrent layers inside the `with` block.
+
+    Args:
+        model: any module that holds recurrent layers of Gatework.
+        pins: what to hold. A key is a value's full name, "encoder.l0.f", or what the cells call
+            it, "f", for every layer and direction that has one. It is held at a number, at a
+            tensor of one number per unit, or for some units alone by a mapping from the unit's
+            number: `{"l0.c": {17: 0.0}}` silences unit 17 of the memory.
+
+    Raises:
+        ValueError: no layer has a value of that name.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> model, x = gw.nn.GRU(4, 8), torch.randn(6, 2, 4)
+        >>> with gw.lens.hold(model, {"h": {3: 0.0}}):
+        ...     y, h = model(x)
+        >>> y[..., 3].abs().max().item()
+        0.0
+    """
+    layers = recurrent_layers(model)
+    held = _by_place(layers, pins)
+    before = {layer: layer.held for layer in layers.values()}
+    for path, layer in layers.items():
+        layer.held = {
+            place: {**layer.held.get(place, {}), **held[place_name(path, *place)]}
+            for place in _places(layer)
+        }
+    try:
+        yield
+    finally:
+        for layer, was in before.items():
+            layer.held = was
+
+
+def _places(layer: Recurrent) -> list[tuple[int, int]]:
+    """Each layer and direction of a module."""
+    return [(k, d) for k in range(layer.num_layers) for d in range(layer.num_directions)]
+
+
+def _by_place(
+    layers: Mapping[str, Recurrent], pins: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The pins of each place by the names that its cell has."""
+    names = {
+        place_name(path, *place): layer.cell.names
+        for path, layer in layers.items()
+        for place in _places(layer)
+    }
+    full = {f"{place}.{name}" for place, known in names.items() for name in known}
+    short = {name for known in names.values() for name in known}
+    check_known("value", pins, sorted(full | short), "the model")
+    return {
+        place: {
+            name: pins[key]
+            for name in known
+            for key in (name, f"{place}.{name}")  # the full name has the last word
+            if key in pins
+        }
+        for place, known in names.items()
+    }
+
+
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Run a model in eval mode inside the `with` block; its modules' modes are restored after."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,5 +1,8 @@
 """Looking inside: what a recurrent network stores, keeps and gives out."""
 
+from gatework.lens.ablation import Ablation, ablate, held_gates, silenced_units
+from gatework.lens.comparison import Comparison, compare
+from gatework.lens.flow import GradientFlow, gradient_flow
 from gatework.lens.horizon import MemoryHorizon, memory_horizon
 from gatework.lens.measurement import Measurement, load
 from gatework.lens.measuring import Meter, carry_state, measure
@@ -12,7 +15,10 @@ from gatework.lens.watching import Reading, hold, watch
 
 __all__ = [
     "TEXT_PROPERTIES",
+    "Ablation",
+    "Comparison",
     "FoundUnits",
+    "GradientFlow",
     "Measurement",
     "MemoryHorizon",
     "Meter",
@@ -24,9 +30,13 @@ __all__ = [
     "SaturationMeter",
     "TrackingUnit",
     "UnitMeter",
+    "ablate",
     "carry_state",
+    "compare",
     "find_units",
     "gate_names",
+    "gradient_flow",
+    "held_gates",
     "hold",
     "label_text",
     "load",
@@ -35,5 +45,6 @@ __all__ = [
     "read_passage",
     "retention",
     "saturation",
+    "silenced_units",
     "watch",
 ]

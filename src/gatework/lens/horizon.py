@@ -1,25 +1,28 @@
 """How far back a recurrent network remembers, measured.
 
-T  time steps      B  sequences      I  input size      H  hidden size
+T  time steps      B  sequences      I  input size      n  units
 t  the time looked back from         k  lag, steps back from t         K  longest lag
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from gatework.lens.measurement import Measurement, axes
+from gatework.lang.definition import check_known
+from gatework.lens.measurement import Arrays, Measurement, axes
+from gatework.lens.measuring import Progress, Run, last_step, state_values
+from gatework.lens.watching import in_eval_mode, recurrent_layers, watch
+from gatework.nn import Recurrent
 
 __all__ = ["MemoryHorizon", "memory_horizon"]
-
-Layer = Callable[[Tensor], tuple[Tensor, object]]
-"""Maps inputs [T, B, I] to outputs [T, B, H] and a state."""
 
 RESAMPLES = 400
 """Bootstrap resamples behind a band."""
@@ -27,14 +30,58 @@ RESAMPLES = 400
 
 @dataclass(frozen=True, eq=False)
 class MemoryHorizon(Measurement):
-    """Influence of the input k steps back on the output, sequence by sequence.
+    """Influence of the input k steps back on the output and on the states, sequence by sequence.
+
+    At the last time t of each sequence, with J_k = ∂y_t/∂x_{t−k} and the Frobenius norm,
+
+        influence(k) = mean over sequences of ‖J_k‖
+
+    which is the quantity whose decay makes learning long dependencies hard (Bengio, Simard &
+    Frasconi 1994, section III; Pascanu, Mikolov & Bengio 2013, section 2), in units of y per unit
+    of x. x is what the model's first recurrent layer reads.
 
     Attributes:
-        influence: float64 [sequences, K+1]; entry [n, k] estimates ‖∂h_t/∂x_{t−k}‖ in
-            sequence n, in units of output per unit of input.
+        influence: entry [n, k] estimates ‖J_k‖ in sequence n, where y is the output.
+        states: the same where y is a state, by the state's full name, such as "layer.l0.c".
+        runs: the training run on which each sequence was measured, numbered from 0; all on one
+            when not given. See `of_runs`.
     """
 
-    influence: NDArray[np.float64] = axes("sequence", "lag")
+    influence: NDArray[np.float64] = field(metadata=axes("sequence", "lag"))
+    states: Arrays = field(metadata=axes("sequence", "lag"), default_factory=dict)
+    runs: NDArray[np.int64] = field(
+        metadata=axes("sequence"), default_factory=lambda: np.zeros(0, np.int64)
+    )
+
+    def __post_init__(self) -> None:
+        if not len(self.runs):
+            object.__setattr__(self, "runs", np.zeros(len(self.influence), np.int64))
+        super().__post_init__()
+
+    @classmethod
+    def of_runs(cls, horizons: Sequence[MemoryHorizon]) -> MemoryHorizon:
+        """Join the horizons of models that were trained alike, from different seeds.
+
+        The mean is then the mean over the runs, and the band holds where it would lie for other
+        seeds and other sequences.
+
+        Example:
+            >>> import numpy as np
+            >>> parts = [MemoryHorizon(np.ones((5, 11))) for seed in range(3)]
+            >>> MemoryHorizon.of_runs(parts).runs.tolist()
+            [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2]
+        """
+        names = set.intersection(*(set(h.states) for h in horizons))
+        return cls(
+            influence=np.concatenate([h.influence for h in horizons]),
+            states={n: np.concatenate([h.states[n] for h in horizons]) for n in sorted(names)},
+            runs=np.repeat(np.arange(len(horizons)), [len(h.influence) for h in horizons]),
+        )
+
+    def of_state(self, name: str) -> MemoryHorizon:
+        """The horizon of a state, such as "layer.l0.c", in place of that of the output."""
+        check_known("state", [name], self.states, "the measurement")
+        return replace(self, influence=self.states[name], states={})
 
     @property
     def lags(self) -> NDArray[np.int64]:
@@ -42,20 +89,25 @@ class MemoryHorizon(Measurement):
         return np.arange(self.influence.shape[1])
 
     def mean(self) -> NDArray[np.float64]:
-        """Return the mean influence at each lag as a share of that at lag 0, [K+1]."""
-        return _normalised_mean(self.influence)
+        """Return the mean influence at each lag as a share of the largest, [K+1].
+
+        The largest is that of the newest input, k = 0, unless the model has learnt to wait.
+        """
+        return _mean_share([self.influence[self.runs == run] for run in np.unique(self.runs)])
 
     def band(self, confidence: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return where the mean would lie on other text of this kind: lower and upper, [K+1] each.
 
-        Percentile bootstrap over the sequences (Efron & Tibshirani 1993, chapter 13).
+        Percentile bootstrap over the sequences (Efron & Tibshirani 1993, chapter 13); with several
+        runs over the runs and, within each drawn, over its sequences (Davison & Hinkley 1997,
+        section 3.8).
         """
         outside = (1 - confidence) / 2
         low, high = np.quantile(self._resampled(), [outside, 1 - outside], axis=0)
         return low, high
 
     def reach(self, share: float = 0.01) -> int:
-        """Return the first lag from which on the mean influence stays below `share` of lag 0.
+        """Return the first lag from which on the mean influence stays below `share` of the largest.
 
         K+1 where it does not within the lags measured.
         """
@@ -70,41 +122,49 @@ class MemoryHorizon(Measurement):
 
     def _resampled(self) -> NDArray[np.float64]:
         """Return the mean of each bootstrap resample, [RESAMPLES, K+1]."""
-        count = len(self.influence)
-        draws = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
-        return np.stack([_normalised_mean(self.influence[draw]) for draw in draws])
+        random = np.random.default_rng(0)
+        runs = [self.influence[self.runs == run] for run in np.unique(self.runs)]
+
+        def resample() -> NDArray[np.float64]:
+            drawn = [runs[i] for i in random.integers(len(runs), size=len(runs))]
+            return _mean_share([run[random.integers(len(run), size=len(run))] for run in drawn])
+
+        return np.stack([resample() for _ in range(RESAMPLES)])
 
 
 def memory_horizon(
-    layer: Layer,
-    batches: Iterable[Tensor],
+    model: Callable[..., Any],
+    batches: Iterable[Any],
     max_lag: int,
     *,
     probes: int = 4,
     seed: int = 0,
+    rows: Callable[[Any], Tensor] | None = None,
+    run: Run | None = None,
+    progress: Progress | None = None,
 ) -> MemoryHorizon:
-    """Measure how strongly the output depends on the input k steps before it.
+    """Measure how strongly the output and the states depend on the input k steps before.
 
-    At the last time t of each sequence, with J_k = ∂h_t/∂x_{t−k} [H, I] and the Frobenius norm:
-
-        influence(k) = mean over sequences of ‖J_k‖
-
-    which is the quantity whose decay makes learning long dependencies hard (Bengio, Simard &
-    Frasconi 1994, section III; Pascanu, Mikolov & Bengio 2013, section 2). J_k has H · I
-    entries for each lag and sequence, so its norm is estimated instead: for a vector v of
-    independent signs ±1, E‖vᵀJ_k‖² = ‖J_k‖² (Hutchinson 1990), and one backward pass from v
-    gives vᵀJ_k for all lags and sequences at once. Each sequence's estimate is the square root
-    of the mean over `probes` such vectors. A square root of a mean is a little low: with four
-    probes 6 % for a J_k of rank one, less for any other.
+    See `MemoryHorizon` for the definition. J_k has n · I entries for each lag and sequence, so its
+    norm is estimated instead: for a vector v of independent signs ±1, E‖vᵀJ_k‖² = ‖J_k‖²
+    (Hutchinson 1990), and one backward pass from v gives vᵀJ_k for all lags and sequences at once.
+    Each sequence's estimate is the square root of the mean over `probes` such vectors. A square
+    root of a mean is a little low: with four probes 6 % for a J_k of rank one, less for any other.
 
     Args:
-        layer: a recurrent layer, or anything called like one: inputs [T, B, I] to
-            (outputs [T, B, H], state), with no dependence between sequences.
-        batches: inputs [T, B, I] with T > `max_lag`, on held-out data. The T − `max_lag` − 1
-            first steps are not measured, they let the state settle. Read one by one.
+        model: any module that holds recurrent layers of Gatework, with no dependence between
+            sequences; run in eval mode. Or a function from [T, B, I] to ([T, B, n], state), of
+            which the influence on the output alone is measured.
+        batches: what the model is called with, on held-out data, in sequences of T > `max_lag`
+            steps. The T − `max_lag` − 1 first steps are not measured, they let the state settle.
+            Read one by one.
         max_lag: K, in time steps.
         probes: random vectors per sequence.
         seed: of the random vectors.
+        rows: picks from what the model returns the rows [B, n] that are looked back from; the last
+            step of the output when not given.
+        run: how the model is run on a batch; without a state of the batch before.
+        progress: told after each batch how many steps have been read so far.
 
     Returns:
         The influence for every sequence and lag.
@@ -118,37 +178,128 @@ def memory_horizon(
         >>> horizon.reach(0.01) < 50  # untrained, it forgets soon
         True
     """
-    generator = torch.Generator().manual_seed(seed)
-    rows = [_influence(layer, batch, max_lag, probes, generator) for batch in batches]
-    if not rows:
-        raise ValueError("batches is empty; expected at least one tensor [T, B, I]")
-    return MemoryHorizon(np.concatenate(rows))
-
-
-def _influence(
-    layer: Layer, inputs: Tensor, max_lag: int, probes: int, generator: torch.Generator
-) -> NDArray[np.float64]:
-    """Estimate ‖J_k‖ for each sequence of a batch, [B, K+1]."""
-    if len(inputs) <= max_lag:
+    if max_lag < 0 or probes < 1:
         raise ValueError(
-            f"a batch has {len(inputs)} time steps; expected more than max_lag = {max_lag}; "
+            f"max_lag = {max_lag} and probes = {probes}; expected at least 0 steps and 1 probe"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    look: Any = _look_inside if _has_layers(model) else _look_through
+    rows = rows or (lambda result: last_step(model, result))
+    parts: list[dict[str, NDArray[np.float64]]] = []
+    steps = 0
+    with in_eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
+        for batch in batches:
+            looked = look(model, batch, rows, run or _call)
+            given = looked.time_first(looked.source)
+            _check_steps(given, max_lag)
+            squares = {n: looked.squares(n, probes, generator) for n in looked.targets}  # [T, B]
+            by_lag = {n: s.flip(0)[: max_lag + 1] for n, s in squares.items()}  # [K+1, B]
+            parts.append({n: s.sqrt().T.numpy() for n, s in by_lag.items()})
+            steps += given.shape[0] * given.shape[1]
+            if progress is not None:
+                progress(steps)
+    if not parts:
+        raise ValueError("batches is empty; expected at least one tensor [T, B, I]")
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return MemoryHorizon(joined.pop(""), joined)
+
+
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """One batch, run: what is looked back from, and to.
+
+    Attributes:
+        source: the input of the first recurrent layer, as it was given.
+        time_first: lays out values that come as the source does as [T, B, I].
+        targets: by name the rows [B, n] that are looked back from; "" is the output.
+    """
+
+    source: Tensor
+    time_first: Callable[[Tensor], Tensor]
+    targets: dict[str, Tensor]
+
+    def squares(self, name: str, probes: int, generator: torch.Generator) -> Tensor:
+        """Estimate ‖∂ rows / ∂ x_t‖² for each time and sequence, float64 [T, B]."""
+        rows = self.targets[name]
+        total = torch.zeros(self.time_first(self.source).shape[:2], dtype=torch.float64)
+        for _ in range(probes if rows.requires_grad else 0):
+            signs = torch.randint(2, rows.shape, generator=generator).to(rows) * 2 - 1
+            (gradient,) = torch.autograd.grad(
+                rows, self.source, signs, retain_graph=True, materialize_grads=True
+            )
+            total += self.time_first(gradient).double().square().sum(2).cpu()  # vᵀJ at each time
+        return total / probes
+
+
+def _has_layers(model: Any) -> bool:
+    return isinstance(model, nn.Module) and any(isinstance(m, Recurrent) for m in model.modules())
+
+
+def _call(model: Any, batch: Any) -> Any:
+    return model(batch)
+
+
+def _look_through(model: Any, batch: Tensor, rows: Callable[[Any], Tensor], run: Run) -> _Looked:
+    """Look back from the output of a function to its input."""
+    source = batch.detach().requires_grad_()
+    return _Looked(source, lambda values: values, {"": rows(run(model, source))})
+
+
+def _look_inside(model: nn.Module, batch: Any, rows: Callable[[Any], Tensor], run: Run) -> _Looked:
+    """Look back from the output and the states of a model to what its first layer reads."""
+    with (
+        _input_caught(model) as caught,
+        watch(model, state_values) as readings,
+        torch.enable_grad(),
+    ):
+        result = run(model, batch)
+    if not caught:
+        raise ValueError("the model ran on a batch without calling any of its recurrent layers")
+    (given,) = caught
+    states = {name: v[-1] for reading in readings for name, v in reading.values().items()}
+    return _Looked(given, readings[0].time_first, {"": rows(result), **states})
+
+
+@contextmanager
+def _input_caught(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Inside, the first call's input of a recurrent layer is cut from its history, and listed."""
+    caught: list[Tensor] = []
+
+    def catch(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if caught:
+            return None
+        (given, *others) = args or (kwargs.pop("input"),)
+        if not isinstance(given, Tensor):
+            raise TypeError(
+                f"the first recurrent layer is given a {type(given).__name__}; expected a tensor: "
+                "sequences of one length, not packed"
+            )
+        caught.append(given.detach().requires_grad_())
+        return (caught[0], *others), kwargs
+
+    hooks = [
+        layer.register_forward_pre_hook(catch, with_kwargs=True)
+        for layer in recurrent_layers(model).values()
+    ]
+    try:
+        yield caught
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _check_steps(source: Tensor, max_lag: int) -> None:
+    if len(source) <= max_lag:
+        raise ValueError(
+            f"a batch has {len(source)} time steps; expected more than max_lag = {max_lag}; "
             "give longer sequences or a smaller max_lag"
         )
-    batch = inputs.shape[1]
-    inputs = inputs.detach().repeat(1, probes, 1).requires_grad_()  # [T, probes·B, I]
-    outputs, _ = layer(inputs)
-    last = outputs[-1]  # [probes·B, H]
-    signs = torch.randint(2, last.shape, generator=generator).to(last) * 2 - 1
-    (gradient,) = torch.autograd.grad(last, inputs, signs)  # [T, probes·B, I]: vᵀJ at each time
-    squares = gradient.double().square().sum(2)  # [T, probes·B]
-    mean_square = squares.view(-1, probes, batch).mean(1)  # [T, B]
-    by_lag = mean_square.flip(0)[: max_lag + 1]  # [K+1, B]
-    return by_lag.sqrt().T.numpy()
 
 
-def _normalised_mean(influence: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean = influence.mean(0)
-    return np.asarray(mean / mean[0])
+def _mean_share(runs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The mean over runs of each one's mean influence, as a share of its largest."""
+    means = [run.mean(0) for run in runs]
+    return np.mean([mean / (mean.max() or 1.0) for mean in means], axis=0)  # type: ignore[no-any-return]
 
 
 def _reach(mean: NDArray[np.float64], share: float) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -26,15 +26,14 @@ Arrays = Mapping[str, NDArray[Any]]
 FORMAT, HEADER = 1, "gatework.measurement"
 
 
-def axes(*names: str, default: Any = None) -> Any:
-    """A field of a measurement that holds an array, or arrays by name, with these axes.
+def axes(*names: str) -> dict[str, tuple[str, ...]]:
+    """Metadata of a field that holds an array, or arrays by name: what each dimension counts.
 
-    Args:
-        names: what each dimension counts, in order: `axes("lag", "unit")`.
-        default: a function that makes the value where none is given.
+    Example:
+        >>> from dataclasses import field
+        >>> influence = field(metadata=axes("sequence", "lag"))
     """
-    more = {} if default is None else {"default_factory": default}
-    return field(metadata={"axes": names}, **more)
+    return {"axes": names}
 
 
 @dataclass(frozen=True, eq=False)

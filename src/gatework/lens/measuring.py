@@ -18,6 +18,7 @@ from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply, Expr
 from gatework.lens.measurement import Measurement
 from gatework.lens.watching import Reading, in_eval_mode, watch
+from gatework.nn import Recurrent
 
 __all__ = ["Meter", "Progress", "Run", "Scatter", "carry_state", "measure", "state_values"]
 
@@ -138,6 +139,14 @@ def carry_state() -> Run:
     return run
 
 
+def last_step(model: Any, result: Any) -> Tensor:
+    """The last step of what a model returned, [B, n]: of its output, or of the first of a tuple."""
+    output: Tensor = result if isinstance(result, Tensor) else result[0]
+    layers = (m for m in model.modules() if isinstance(m, Recurrent | nn.RNNBase))
+    first = next(layers, None) if isinstance(model, nn.Module) else None
+    return output[:, -1] if first is not None and first.batch_first else output[-1]
+
+
 def state_values(cell: Cell) -> dict[str, Expr]:
     """The new states by name; one that is no more than an older value of another is left out."""
     return {s.name: cell.names[s.name] for s in cell.states if cell.names[s.name].args}
@@ -185,6 +194,11 @@ class Scatter:
         """The standard deviation of each unit, [n]."""
         variance = np.diag(self.scatter) if self.joint else self.scatter
         return np.asarray(np.sqrt(variance / max(self.count, 1)))
+
+
+def ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """a / b, and 0 where b is."""
+    return np.asarray(np.divide(a, b, out=np.zeros_like(a), where=b > 0))
 
 
 def rows_of(

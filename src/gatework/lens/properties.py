@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ Property = Callable[[bytes], NDArray[np.float32]]
 STRINGS = re.compile(
     rb"#[^\n]*"  # a comment, in which quotes mean nothing
     rb"|('{3}|\"{3})(?:\\.|(?!\1).)*(?:\1|\Z)"  # a string in three quotes, over several lines
-    rb"|(['\"])(?:\\.|(?!\2)[^\n])*(?:\2|$)",  # a string in one, which a line's end ends at the latest
+    rb"|(['\"])(?:\\.|(?!\2)[^\n])*(?:\2|$)",  # a string in one, in one line
     re.DOTALL | re.MULTILINE,
 )
 OPEN, CLOSE = b"([{", b")]}"
@@ -176,7 +177,7 @@ def label_text(
         )
 
 
-def _windows(values: NDArray, streams: int, stretch: int, place: slice) -> NDArray:
+def _windows(values: NDArray[Any], streams: int, stretch: int, place: slice) -> NDArray[Any]:
     """A window of each stream, [T, B]."""
     return np.ascontiguousarray(values[: streams * stretch].reshape(streams, stretch)[:, place].T)
 

@@ -6,17 +6,16 @@ T  time steps      B  sequences      n  units of a state      K  lags
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gatework.compiler.gating import retention as retained_share
 from gatework.lang.definition import Cell
-from gatework.lang.expressions import Const, Expr
+from gatework.lang.expressions import Expr
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, Run, measure
 from gatework.lens.watching import Reading
@@ -55,9 +54,9 @@ class Retention(Measurement):
     """
 
     steps: int
-    lags: NDArray[np.int64] = axes("lag")
-    mean: Arrays = axes("unit")
-    survival: Arrays = axes("lag", "unit")
+    lags: NDArray[np.int64] = field(metadata=axes("lag"))
+    mean: Arrays = field(metadata=axes("unit"))
+    survival: Arrays = field(metadata=axes("lag", "unit"))
 
     def time_constant(self, state: str) -> NDArray[np.float64]:
         """τ of each unit of a state, in steps: 0 where nothing is kept, inf where all is."""

@@ -30,7 +30,7 @@ from gatework.lens.watching import Reading
 __all__ = ["Saturation", "SaturationMeter", "saturation"]
 
 LEFT, RIGHT = 0.1, 0.9
-"""Below the one a gate is left-saturated, above the other right-saturated (Karpathy et al. 2015)."""
+"""Below the one a gate is left-saturated, above the other right-saturated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +53,10 @@ class Saturation(Measurement):
     """
 
     steps: int
-    left: Arrays = axes("unit")
-    right: Arrays = axes("unit")
-    mean: Arrays = axes("unit")
-    deviation: Arrays = axes("unit")
+    left: Arrays = field(metadata=axes("unit"))
+    right: Arrays = field(metadata=axes("unit"))
+    mean: Arrays = field(metadata=axes("unit"))
+    deviation: Arrays = field(metadata=axes("unit"))
     gates: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
 

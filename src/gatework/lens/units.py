@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
 from gatework.lens.measurement import Arrays, Measurement, axes
-from gatework.lens.measuring import Progress, Run, Scatter, measure, state_values
+from gatework.lens.measuring import Progress, Run, Scatter, measure, ratio, state_values
 from gatework.lens.watching import Reading
 
 __all__ = ["FoundUnits", "TrackingUnit", "UnitMeter", "find_units"]
@@ -67,10 +67,10 @@ class FoundUnits(Measurement):
     properties: tuple[str, ...]
     steps: int
     held_out_steps: int
-    correlation: Arrays = axes("property", "unit")
-    held_out: Arrays = axes("property", "unit")
-    probe: Arrays = axes("property")
-    weights: Arrays = axes("property", "unit")
+    correlation: Arrays = field(metadata=axes("property", "unit"))
+    held_out: Arrays = field(metadata=axes("property", "unit"))
+    probe: Arrays = field(metadata=axes("property"))
+    weights: Arrays = field(metadata=axes("property", "unit"))
 
     def best(self, name: str, count: int = 5) -> tuple[TrackingUnit, ...]:
         """The units that track a property best where they were chosen, best first.
@@ -191,7 +191,8 @@ class UnitMeter:
                 f"a batch has the properties {', '.join(names) or 'none'}; "
                 f"expected {', '.join(self._properties) or 'at least one'}, as in the first"
             )
-        stacked = torch.stack([torch.as_tensor(np.asarray(v, np.float64)) for v in labels.values()], -1)
+        arrays = [np.asarray(label, np.float64) for label in labels.values()]
+        stacked = torch.from_numpy(np.stack(arrays, -1))
         if stacked.dim() == 2:  # of one sequence alone
             stacked = stacked.unsqueeze(1)
         if not stacked.isfinite().all():
@@ -224,7 +225,7 @@ def _correlation(of: Scatter, count: int) -> NDArray[np.float64]:
     covariance = of.scatter[-count:, :-count]
     spread = np.sqrt(np.diag(of.scatter))
     scale = np.outer(spread[-count:], spread[:-count])
-    return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+    return ratio(covariance, scale)
 
 
 def _probe(halves: _Halves, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -248,5 +249,4 @@ def _probe(halves: _Halves, count: int) -> tuple[NDArray[np.float64], NDArray[np
     shift = held.mean - fit.mean
     error += held.count * (shift[-count:] - shift[:-count] @ weights) ** 2
     total = np.diag(held.scatter)[-count:]
-    score = np.divide(total - error, total, out=np.zeros(count), where=total > 0)
-    return score, weights.T * fit.deviation()[:-count]
+    return ratio(total - error, total), weights.T * fit.deviation()[:-count]

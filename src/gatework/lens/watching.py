@@ -4,7 +4,8 @@ T  time steps      B  sequences      n  units of a value
 
 A value of a model is addressed by the layer's place in the model, as torch names its parameters,
 and by what the cell calls it: "encoder.l0.f" is the gate f of the first layer of the module
-`encoder`, "encoder.l0_reverse.f" that of its reverse direction, "l0.f" where the model is the layer.
+`encoder`, "encoder.l0_reverse.f" that of its reverse direction, "l0.f" where the model is the
+layer.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
 from gatework.nn import LayerTrace, Recurrent
 
-__all__ = ["Reading", "hold", "place_name", "recurrent_layers", "watch", "in_eval_mode"]
+__all__ = ["Reading", "hold", "in_eval_mode", "place_name", "recurrent_layers", "watch"]
 
 Choose = Callable[[Cell], Mapping[str, Expr]]
 """Which values of a cell to trace, by name; those that it does not name itself included."""
@@ -50,7 +51,10 @@ class Reading:
         """Each layer and direction by its name, such as "encoder.l0_reverse": [T, B, n] by name."""
         for k, directions in enumerate(self.trace.layers):
             for d, direction in enumerate(directions):
-                yield place_name(self.module, k, d), {n: self._time_first(v) for n, v in direction.items()}
+                yield (
+                    place_name(self.module, k, d),
+                    {n: self.time_first(v) for n, v in direction.items()},
+                )
 
     def values(self) -> dict[str, Tensor]:
         """Each traced value by its full name, such as "encoder.l0.f": [T, B, n]."""
@@ -60,7 +64,8 @@ class Reading:
         """The steps of values [T, B, n] that belong to their sequence, [N, n]."""
         return values.flatten(0, 1) if self.inside is None else values[self.inside]
 
-    def _time_first(self, values: Tensor) -> Tensor:
+    def time_first(self, values: Tensor) -> Tensor:
+        """Values laid out as the layer's input, as [T, B, n]."""
         if values.dim() == 2:
             return values.unsqueeze(1)
         return values.transpose(0, 1) if self.layer.batch_first else values

@@ -1,4 +1,4 @@
-"""Pinning in a layer: a held value may be a number, one value per unit, or hold some units alone."""
+"""Pinning in a layer: a value is held at a number, at one per unit, or for some units alone."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ def _of_units(name: str, some: Mapping[Any, Any], units: int) -> dict[str, Tenso
                 f"pin[{name!r}] names the unit {unit!r}; there are {units}, numbered from 0"
             )
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(
-                f"pin[{name!r}][{unit}] should be a number, got {type(value).__name__}"
-            )
+            raise TypeError(f"pin[{name!r}][{unit}] should be a number, got {type(value).__name__}")
         values[unit], which[unit] = value, 1
     return {_held_by(name): values, _held_units(name): which}
 
@@ -94,7 +92,8 @@ def _pinned(
     which = {n: symbol(_held_units(n), "parameter", sizes[n]) for n in units}
     held: dict[str, float | Expr] = {**dict(numbers), **{n: rows[n] for n in tensors}}
     new = cell.changing({n: _for_some(which[n], rows[n]) for n in units}).pin(held)
-    values = tuple(Parameter(s.name, (s.name,), (s.size,)) for s in (*rows.values(), *which.values()))
+    read = (*rows.values(), *which.values())
+    values = tuple(Parameter(s.name, (s.name,), (s.size,)) for s in read)
     # A trace may ask for what went into a pinned gate, so nothing that it reads is left out.
     return replace(new, parameters=(*cell.parameters, *values), noises=cell.noises)
 

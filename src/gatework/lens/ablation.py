@@ -1,0 +1,142 @@
+"""What a model loses when a gate is held or a unit silenced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from gatework.lens.measurement import Measurement, axes
+from gatework.lens.measuring import Progress, activations, state_values
+from gatework.lens.watching import hold, in_eval_mode, place_name, recurrent_layers
+from gatework.nn import Recurrent
+
+__all__ = ["Ablation", "ablate", "held_gates", "silenced_units"]
+
+Changes = Mapping[str, Mapping[str, Any]]
+"""By name, what is held: see `gatework.lens.hold`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation(Measurement):
+    """A metric of a model as it is, and with something in it held.
+
+    To silence a unit is to hold it at 0 at every step (Karpathy, Johnson & Fei-Fei 2015 look at
+    units, Morcos et al. 2018, "On the importance of single directions for generalization", section
+    2, silence them): what reads it then reads 0. Figures are in the metric's own units.
+
+    Attributes:
+        changes: what was held, by name.
+        baseline: the metric of the model as it is.
+        metric: the metric with each change.
+    """
+
+    changes: tuple[str, ...]
+    baseline: float
+    metric: NDArray[np.float64] = field(metadata=axes("change"))
+
+    @property
+    def difference(self) -> NDArray[np.float64]:
+        """By how much each change raises the metric: a loss where less is better."""
+        return np.asarray(self.metric - self.baseline)
+
+    def largest(self, count: int = 10) -> tuple[tuple[str, float], ...]:
+        """The changes that move the metric most, either way, with their differences."""
+        order = np.argsort(-np.abs(self.difference), kind="stable")[:count]
+        return tuple((self.changes[k], float(self.difference[k])) for k in order)
+
+
+def ablate(
+    model: nn.Module,
+    metric: Callable[[nn.Module], float],
+    changes: Changes | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Ablation:
+    """Compute a metric of a model as it is and with each of some changes. See `Ablation`.
+
+    Args:
+        model: any module that holds recurrent layers of Gatework; run in eval mode.
+        metric: from the model to a number, such as its loss on held-out data. It is computed once
+            for each change, on the same data.
+        changes: what to hold, by a name of yours; see `hold`. When not given, each gate of the
+            model is held open and held closed: `held_gates(model)`. `silenced_units` makes those
+            that silence units.
+        progress: told after each change how many have been tried.
+
+    Raises:
+        ValueError: a change names a value that no layer has.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> layer, x = gw.nn.LSTM(4, 8), torch.randn(20, 3, 4)
+        >>> found = gw.lens.ablate(layer, lambda model: model(x)[0].square().mean().item())
+        >>> found.changes
+        ('l0.i = 0', 'l0.i = 1', 'l0.f = 0', 'l0.f = 1', 'l0.o = 0', 'l0.o = 1')
+        >>> found.metric[4]  # with the output gate closed nothing comes out
+        np.float64(0.0)
+    """
+    changes = held_gates(model) if changes is None else changes
+    found = []
+    with in_eval_mode(model):
+        baseline = float(metric(model))
+        for done, pins in enumerate(changes.values(), 1):
+            with hold(model, pins):
+                found.append(float(metric(model)))
+            if progress is not None:
+                progress(done)
+    return Ablation(tuple(changes), baseline, np.array(found, np.float64))
+
+
+def held_gates(model: nn.Module) -> dict[str, dict[str, float]]:
+    """Each gate of a model held closed, at 0, and open, at 1; for `ablate`.
+
+    Example:
+        >>> import gatework as gw
+        >>> list(held_gates(gw.nn.GRU(4, 8)).values())
+        [{'l0.r': 0.0}, {'l0.r': 1.0}, {'l0.z': 0.0}, {'l0.z': 1.0}]
+    """
+    return {
+        f"{name} = {end:g}": {name: end}
+        for place, layer in _places(model)
+        for name in (f"{place}.{gate}" for gate in activations(layer.cell, "sigmoid"))
+        for end in (0.0, 1.0)
+    }
+
+
+def silenced_units(
+    model: nn.Module, units: Iterable[int] | None = None
+) -> dict[str, dict[str, dict[int, float]]]:
+    """Each unit of each layer and direction silenced, held at 0; for `ablate`.
+
+    Held is the unit's output, and those of its other states that have the output's size.
+
+    Args:
+        model: any module that holds recurrent layers of Gatework.
+        units: numbers of the units; all when not given.
+
+    Example:
+        >>> import gatework as gw
+        >>> silenced_units(gw.nn.LSTM(4, 8), [5])
+        {'l0[5]': {'l0.h': {5: 0.0}, 'l0.c': {5: 0.0}}}
+    """
+    wanted = None if units is None else list(units)
+    found = {}
+    for place, layer in _places(model):
+        size = layer.cell.states[0].size
+        states = [n for n, value in state_values(layer.cell).items() if value.size == size]
+        for unit in range(layer.output_size) if wanted is None else wanted:
+            found[f"{place}[{unit}]"] = {f"{place}.{state}": {unit: 0.0} for state in states}
+    return found
+
+
+def _places(model: nn.Module) -> Iterator[tuple[str, Recurrent]]:
+    """Each layer and direction of a model by its name, with the module it belongs to."""
+    for path, layer in recurrent_layers(model).items():
+        for k in range(layer.num_layers):
+            for d in range(layer.num_directions):
+                yield place_name(path, k, d), layer

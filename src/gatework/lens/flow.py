@@ -1,0 +1,320 @@
+"""How the gradient flows back through time, and whether it vanishes or explodes.
+
+T  time steps      B  sequences      n  units of a state      N  units of all states together
+L  the loss        s_t  a state after step t
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gatework.backends import Call
+from gatework.backends.reference import Reference
+from gatework.compiler.program import program
+from gatework.lang.definition import Cell, Noise
+from gatework.lang.expressions import Expr, symbol
+from gatework.lens.measurement import Arrays, Measurement, axes
+from gatework.lens.measuring import Progress, last_step, state_values
+from gatework.lens.watching import in_eval_mode, place_name, recurrent_layers
+from gatework.nn import Recurrent
+from gatework.nn.differentiable import Job
+
+__all__ = ["GradientFlow", "Verdict", "gradient_flow"]
+
+Verdict = Literal["vanishing", "healthy", "exploding"]
+PROBE = "probe."
+"""What is added to a state is named after it."""
+
+
+@dataclass(frozen=True, eq=False)
+class GradientFlow(Measurement):
+    """Norms of the gradient of a loss with respect to each state, over time and layers.
+
+    The gradient is total: ∂L/∂c_t of an LSTM counts what c_t does through h_t, as in
+    back-propagation through time (Graves 2012, "Supervised sequence labelling with recurrent
+    neural networks", section 4.6). Norms are Euclidean, in units of L per unit of the state.
+
+    The growth rate γ is that of the norm per step back in time, from the straight line through
+    ln(mean norm) against steps back. It says whether the gradient vanishes (γ < 1) or explodes
+    (γ > 1) (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013, section 2.1) where the loss looks at
+    the last step; a loss at every step mixes paths of all lengths. The spectral radius is the
+    largest |eigenvalue| of the recurrent Jacobian J_t = ∂s_t/∂s_{t−1} [N, N] of all states of a
+    layer together, at some steps of the data: the growth rate where J_t changes slowly.
+
+    Attributes:
+        norms: of each state by full name, ‖∂L/∂s_t‖ of every sequence; along the second axis
+            stands the number of steps back from the last one, 0 … T−1.
+        spectral_radius: of each layer and direction by name, at some random steps of the data.
+    """
+
+    norms: Arrays = field(metadata=axes("sequence", "steps back"))
+    spectral_radius: Arrays = field(metadata=axes("sample"))
+
+    def mean(self, state: str) -> NDArray[np.float64]:
+        """The mean norm over the sequences, by steps back, [T]."""
+        return np.asarray(self.norms[state].mean(0))
+
+    def growth(self, state: str) -> float:
+        """γ: by what factor the norm grows per step back in time; NaN with fewer than two norms.
+
+        Steps whose norm is zero, or below the smallest share of the largest that a float32 keeps,
+        are left out.
+        """
+        mean = self.mean(state)
+        back = np.flatnonzero(mean > mean.max(initial=0.0) * np.finfo(np.float32).tiny)
+        if len(back) < 2:
+            return float("nan")
+        return float(np.exp(np.polyfit(back, np.log(mean[back]), 1)[0]))
+
+    def verdict(self, state: str, steps: int = 100, factor: float = 1e3) -> Verdict:
+        """What the growth rate amounts to over so many steps.
+
+        Vanishing where the gradient falls to less than 1/`factor` within `steps`, exploding where
+        it grows to more than `factor` times. A state that no gradient reaches is vanishing.
+        """
+        growth = self.growth(state)
+        if np.isnan(growth):
+            return "vanishing"
+        change = steps * np.log(growth)
+        if change < -np.log(factor):
+            return "vanishing"
+        return "exploding" if change > np.log(factor) else "healthy"
+
+
+def gradient_flow(
+    model: nn.Module,
+    batches: Iterable[Any],
+    loss: Callable[[nn.Module, Any], Tensor] | None = None,
+    *,
+    samples: int = 8,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> GradientFlow:
+    """Measure how the gradient of a loss flows back through a model. See `GradientFlow`.
+
+    The gradients are exact: zeros are added to every state at every step and differentiated, step
+    by step on the reference backend under torch's autograd. That is slow beside training; some
+    batches are enough.
+
+    Args:
+        model: any module that holds recurrent layers of Gatework; run in eval mode.
+        batches: what the loss is computed on, one by one, all of one number of steps.
+        loss: from the model and a batch to a number. When not given, a random weighting, with
+            independent signs, of the output at the last step of `model(batch)`.
+        samples: how many Jacobians to take the eigenvalues of, in each layer and direction; two of
+            each batch at most.
+        seed: of the signs and of the steps at which Jacobians are taken.
+        progress: told after each batch how many steps have been read so far.
+
+    Raises:
+        ValueError: there is no batch, batches differ in their number of steps, or the model has
+            no recurrent layer.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> flow = gw.lens.gradient_flow(gw.nn.RNN(4, 8), [torch.randn(60, 16, 4)])
+        >>> flow.verdict("l0.h")
+        'vanishing'
+    """
+    random = np.random.default_rng(seed)
+    signs = torch.Generator().manual_seed(seed)
+    loss = loss or (lambda model, batch: _random_weighting(model, batch, signs))
+    norms: dict[str, list[NDArray[np.float64]]] = {}
+    radii: dict[str, list[float]] = {}
+    steps = 0
+    with in_eval_mode(model):
+        for batch in batches:
+            ran = _differentiated(model, batch, loss)
+            for one in ran:
+                for state, rows in one.norms().items():
+                    norms.setdefault(f"{one.place}.{state}", []).append(rows)
+                found = radii.setdefault(one.place, [])
+                found += [one.radius(random) for _ in range(min(2, samples - len(found)))]
+            steps += ran[0].steps
+            if progress is not None:
+                progress(steps)
+    if not norms:
+        raise ValueError("batches is empty; expected at least one")
+    lengths = {rows.shape[1] for parts in norms.values() for rows in parts}
+    if len(lengths) > 1:
+        raise ValueError(
+            f"batches have {', '.join(map(str, sorted(lengths)))} steps; expected all of one number"
+        )
+    return GradientFlow(
+        norms={name: np.concatenate(parts) for name, parts in norms.items()},
+        spectral_radius={place: np.array(found) for place, found in radii.items()},
+    )
+
+
+def _random_weighting(model: nn.Module, batch: Any, generator: torch.Generator) -> Tensor:
+    rows = last_step(model, model(batch))
+    return (rows * (torch.randint(2, rows.shape, generator=generator).to(rows) * 2 - 1)).sum()
+
+
+@dataclass(frozen=True, eq=False)
+class _Ran:
+    """One layer in one direction on one batch, run with zeros added to its states.
+
+    Attributes:
+        place: its name in the model.
+        cell: the cell, to whose states the zeros are added.
+        call: the tensors that it was run on.
+        states: every state after each step, [T, B, n].
+        gradients: ∂L/∂ each zero, [T, B, n], by the state's name.
+    """
+
+    place: str
+    cell: Cell
+    call: Call
+    states: dict[str, Tensor]
+    gradients: dict[str, Tensor]
+
+    @property
+    def steps(self) -> int:
+        """The steps, counted over the sequences."""
+        return self.call.shape[0] * self.call.shape[1]
+
+    def norms(self) -> dict[str, NDArray[np.float64]]:
+        """‖∂L/∂s_t‖ of each state, [B, T], from the last step run to the first."""
+        ordered = {n: g if self.call.reverse else g.flip(0) for n, g in self.gradients.items()}
+        return {n: g.double().norm(dim=2).T.cpu().numpy() for n, g in ordered.items()}
+
+    def radius(self, random: np.random.Generator) -> float:
+        """The largest |eigenvalue| of the Jacobian at a random step of a random sequence."""
+        (steps, batch), order = self.call.shape, self.call.steps()
+        k, b = int(random.integers(steps)), int(random.integers(batch))
+        jacobian = self.jacobian(order[k], b, None if k == 0 else order[k - 1])
+        return float(np.abs(np.linalg.eigvals(jacobian)).max())
+
+    def jacobian(self, t: int, b: int, before: int | None) -> NDArray[np.float64]:
+        """∂ (all states after step t) / ∂ (all states before it) in sequence b, [N, N].
+
+        One step of N copies of the sequence, of which the n-th gives row n.
+        """
+        names = [s.name for s in self.cell.states]
+        initial = dict(zip(names, self.call.states, strict=False))
+        rows = [initial[n][b] if before is None else self.states[n][before, b] for n in names]
+        count = sum(len(row) for row in rows)
+        plan = program(self.cell).forward
+
+        def copies(row: Tensor) -> Tensor:
+            return row.detach().expand(count, -1)
+
+        previous = tuple(copies(row).clone().requires_grad_() for row in rows)
+        sequences = {s.name: self.call.sequences[s.name] for s in plan.recurrence.sequences}
+        call = Call(
+            shape=(1, count),
+            sizes=self.call.sizes,
+            sequences={n: copies(s[t, b])[None] for n, s in sequences.items()},
+            states=previous,
+            parameters={n: p.detach() for n, p in self.call.parameters.items()},
+            constants={n: copies(c[b]) for n, c in self.call.constants.items()},
+        )
+        with torch.enable_grad():
+            after = torch.cat(Reference().run(plan, call).states, 1)  # [N, N]
+            found = torch.autograd.grad(after.diagonal().sum(), previous, materialize_grads=True)
+        return torch.cat(found, 1).double().cpu().numpy()
+
+
+def _differentiated(
+    model: nn.Module, batch: Any, loss: Callable[[nn.Module, Any], Tensor]
+) -> list[_Ran]:
+    """Run a model on a batch with zeros added to every state, and differentiate the loss."""
+    layers = recurrent_layers(model)
+    runs: list[_Run] = []
+    before = {layer: layer.__dict__.get("forward") for layer in layers.values()}
+    for path, layer in layers.items():
+        layer.__dict__["forward"] = _forward_with_zeros(path, layer, runs)
+    try:
+        with torch.enable_grad():
+            value = loss(model, batch)
+    finally:
+        for layer, forward in before.items():
+            del layer.__dict__["forward"]
+            if forward is not None:
+                layer.__dict__["forward"] = forward
+    if not runs:
+        raise ValueError("the loss was computed without calling any of the recurrent layers")
+    if value.numel() != 1 or not value.requires_grad:
+        raise ValueError(
+            f"the loss has the shape {list(value.shape)}; expected one number that depends on "
+            "the model's recurrent layers"
+        )
+    zeros = [zero for run in runs for zero in run.zeros.values()]
+    gradients = iter(torch.autograd.grad(value.sum(), zeros, materialize_grads=True))
+    return [
+        _Ran(
+            run.place,
+            run.cell,
+            run.call,
+            {n: v.detach() for n, v in run.states.items()},
+            {n: next(gradients) for n in run.zeros},
+        )
+        for run in runs
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One layer in one direction as it was run: see `_Ran`."""
+
+    place: str
+    cell: Cell
+    call: Call
+    states: dict[str, Tensor]
+    zeros: dict[str, Tensor]
+
+
+def _forward_with_zeros(path: str, layer: Recurrent, runs: list[_Run]) -> Callable[..., Any]:
+    """A layer's forward, step by step under autograd, with zeros added to every state."""
+    other = copy.copy(layer)
+    other.cell = other.eval_cell = _with_zeros(layer.cell if layer.training else layer.eval_cell)
+    other._prepare()
+    names = tuple(s.name for s in layer.cell.states)
+    places = [
+        place_name(path, k, d) for k in range(layer.num_layers) for d in range(layer.num_directions)
+    ]
+    made = 0
+
+    def run(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Any:
+        nonlocal made
+        call = job.call(tensors, lengths)
+        rows = {n: s for n, s in call.sequences.items() if n.startswith(PROBE)}
+        zeros = {n.removeprefix(PROBE): s.requires_grad_() for n, s in rows.items()}
+        result = Reference().run(job.program.forward, call)
+        states = {n: result.outputs[n] for n in names}
+        cell = job.program.cell
+        runs.append(_Run(places[made % len(places)], cell, call, states, zeros))
+        made += 1
+        return result.outputs, result.states[: len(names)]
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        other.held = layer.held
+        trace = other.trace(*args, names=names, **kwargs)
+        return trace.output, trace.state
+
+    other.__dict__["_run"] = run
+    return forward
+
+
+@lru_cache(maxsize=256)
+def _with_zeros(cell: Cell) -> Cell:
+    """The cell with a further read row added to each new state: zero, but differentiable."""
+    states = state_values(cell)
+    rows = {n: symbol(PROBE + n, "sequence", v.size) for n, v in states.items()}
+    changed = cell.changing({n: _adding(row) for n, row in rows.items()})
+    zeros = tuple(Noise(row, 0.0) for row in rows.values())  # 1 with probability 0
+    return replace(changed, noises=(*changed.noises, *zeros))
+
+
+def _adding(row: Expr) -> Callable[[Expr], Expr]:
+    return lambda value: value + row

@@ -81,7 +81,7 @@ class Measurement:
             if "axes" not in one.metadata:
                 plain[one.name] = value
                 continue
-            arrays |= {n: np.ascontiguousarray(a) for n, a in _named(one.name, value).items()}
+            arrays |= {n: np.asarray(a, order="C") for n, a in _named(one.name, value).items()}
             if isinstance(value, Mapping):
                 keys[one.name] = list(value)
         about = {

@@ -142,9 +142,9 @@ def carry_state() -> Run:
 def last_step(model: Any, result: Any) -> Tensor:
     """The last step of what a model returned, [B, n]: of its output, or of the first of a tuple."""
     output: Tensor = result if isinstance(result, Tensor) else result[0]
-    layers = (m for m in model.modules() if isinstance(m, Recurrent | nn.RNNBase))
-    first = next(layers, None) if isinstance(model, nn.Module) else None
-    return output[:, -1] if first is not None and first.batch_first else output[-1]
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    layers = [m for m in modules if isinstance(m, Recurrent | nn.RNNBase)]
+    return output[:, -1] if layers and layers[0].batch_first else output[-1]
 
 
 def state_values(cell: Cell) -> dict[str, Expr]:

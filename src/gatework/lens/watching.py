@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
@@ -160,7 +159,7 @@ def _traced_forward(
     def forward(*args: Any, **kwargs: Any) -> Any:
         traced.training, traced.held = layer.training, layer.held
         trace = traced.trace(*args, names=names, **kwargs)
-        readings.append(Reading(path, layer, trace, _inside(trace, layer, args, kwargs)))
+        readings.append(Reading(path, layer, trace, _inside(trace)))
         return trace.output, trace.state
 
     return forward
@@ -187,20 +186,13 @@ def _state_names(cell: Cell) -> set[str]:
     return {s.name for s in cell.states}
 
 
-def _inside(
-    trace: LayerTrace, layer: Recurrent, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Tensor | None:
+def _inside(trace: LayerTrace) -> Tensor | None:
     """Which steps of a call belong to their sequence, [T, B]; None when all do."""
-    given = args[0] if args else kwargs["input"]
-    lengths = kwargs.get("lengths")
-    if isinstance(given, PackedSequence):
-        padded, lengths = pad_packed_sequence(given)
-        steps = padded.shape[0]
-    elif lengths is None:
+    if trace.lengths is None:
         return None
-    else:
-        steps = given.shape[1 if layer.batch_first and given.dim() == 3 else 0]
-    return torch.arange(steps)[:, None] < torch.as_tensor(lengths).cpu()
+    values = next(iter(trace.values()))
+    steps = torch.arange(values.shape[trace.dims.index("time")], device=trace.lengths.device)
+    return steps[:, None] < trace.lengths
 
 
 @contextmanager

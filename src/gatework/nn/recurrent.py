@@ -263,7 +263,7 @@ class Recurrent(nn.Module):
         """Run the layers and return every named gate and state at every step.
 
         Args:
-            input, hx, lengths, pin: As in `forward`.
+            input, hx, lengths, resets, reset_to, pin: As in `forward`.
             names: Which named values to return; all when not given.
 
         Example:

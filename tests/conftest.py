@@ -15,6 +15,7 @@ _COMMON = {
 }
 settings.register_profile("fixed", max_examples=40, derandomize=True, database=None, **_COMMON)
 settings.register_profile("explore", max_examples=1000, **_COMMON)
+os.environ.setdefault("KERAS_BACKEND", "torch")  # read when keras is imported
 torch.set_num_threads(1)  # the test runner's workers share the processor's cores already
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 

@@ -12,7 +12,7 @@ from gatework.lang import __all__ as _language
 from gatework.lang.equivalence import equivalent
 
 if TYPE_CHECKING:
-    from gatework import lens, nn
+    from gatework import convert, lens, nn
     from gatework.backends import use_backend
     from gatework.nn.accelerate import accelerate, acceleration, restore
 
@@ -23,6 +23,7 @@ __all__ = [
     "accelerate",
     "acceleration",
     "cells",
+    "convert",
     "equivalent",
     "explain",
     "lens",
@@ -35,6 +36,7 @@ __all__ = [
 _NEED_TORCH = {
     "accelerate": "gatework.nn.accelerate",
     "acceleration": "gatework.nn.accelerate",
+    "convert": "gatework.convert",
     "lens": "gatework.lens",
     "nn": "gatework.nn",
     "restore": "gatework.nn.accelerate",

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gatework.backends.cpu import preparation
+from gatework.backends.cpu import preparation, schedule
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,12 @@ def _poisoned_memory(monkeypatch):
     monkeypatch.setattr(preparation, "workspace", poisoned)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def _any_work_is_shared(monkeypatch):
+    """The tests' layers are small; with two threads both shall work."""
+    monkeypatch.setattr(schedule, "WORTH_SHARING", 0)
 
 
 @pytest.fixture(params=[1, 2])

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gatework import cells
-from gatework.backends.cpu import Cpu, threads
+from gatework.backends.cpu import Cpu, schedule, threads
+from gatework.backends.cpu.target import host
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
 from plan_calls import all_sizes, assert_same, random_call
@@ -78,3 +79,10 @@ def test_a_forked_child(two_threads, monkeypatch):
     child.kill()
     assert child.exitcode == 0
     assert results.get() == pytest.approx(expected.states[0].sum().item())
+
+
+@pytest.mark.parametrize(("worth", "count"), [(0, 4), (10**9, 1)])
+def test_no_thread_is_woken_for_little_work(worth, count, monkeypatch):
+    monkeypatch.setattr(schedule, "WORTH_SHARING", worth)
+    call, _ = problem(50)
+    assert schedule.choose(call, "double", host(), threads=4).threads == count

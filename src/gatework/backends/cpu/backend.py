@@ -41,7 +41,7 @@ class Cpu:
         if sys.platform == "win32":
             return "it has not been made for Windows yet"
         for tensor in (*call.states, *call.sequences.values(), *call.parameters.values()):
-            if tensor.device.type != "cpu":
+            if not tensor.is_cpu:
                 return f"it runs on the CPU only, and a tensor is on {tensor.device}"
             if tensor.dtype not in ELEMENTS:
                 return f"it knows float32 and float64, and a tensor is {tensor.dtype}"

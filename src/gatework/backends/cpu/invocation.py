@@ -9,6 +9,7 @@ Legend: T steps, B sequences, N rows that are run, n units of a row.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -142,7 +143,7 @@ class Invocation:
             total += -(-size // grain) * grain
         return placed, total + grain
 
-    def _plan_header(self) -> list[int]:
+    def _plan_header(self) -> array[int]:
         values = {
             "threads": self.schedule.threads,
             "steps": self.steps,
@@ -154,7 +155,7 @@ class Invocation:
             "parts": self.schedule.threads,
             "scratch size": self.kernel.scratch,
         }
-        template = [0] * self.layout.arguments.count
+        template = array("q", bytes(8 * self.layout.arguments.count))
         for name, value in values.items():
             template[HEADER[name]] = value
         return template

@@ -5,7 +5,6 @@ Legend: T steps, B sequences, N rows that are run, n units of a row.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,7 @@ class Preparation:
     def __init__(self, invocation: Invocation, call: Call) -> None:
         self.invocation, self.call = invocation, call
         self.dtype = call.states[0].dtype
-        self.block = invocation.template.copy()
+        self.block = invocation.template[:]  # a copy
         self.alive: list[Tensor] = []  # what the kernel reads, until it is done
         self.lengths = call.lengths
         self.count = self._rows()
@@ -103,7 +102,9 @@ class Preparation:
             for name, memory in wanted:
                 tensor = tensors[name]
                 self.check(name, tensor, memory.shape)
-                self.bind(memory.argument, tensor.contiguous())
+                if not tensor.is_contiguous():
+                    tensor = tensor.contiguous()
+                self.bind(memory.argument, tensor)
 
     def check(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
         """Raise unless a tensor has the shape and the dtype that the kernel expects."""
@@ -171,17 +172,16 @@ class Preparation:
         for argument, offset in self.invocation.workspace:
             self.block[argument] = start + offset * self.invocation.element
 
-    def native_block(self) -> ctypes.Array[ctypes.c_int64]:
-        """The block as native code reads it."""
-        return (ctypes.c_int64 * len(self.block))(*self.block)
+    def address(self) -> int:
+        """Where native code finds the block."""
+        return self.block.buffer_info()[0]
 
     def start(self) -> None:
         """Run the kernel on all threads."""
         kernel, count = self.invocation.kernel, self.invocation.schedule.threads
         if count > 1:
             self.block[HEADER["team"]] = threads.team_size_function()
-        block = self.native_block()
-        threads.run(kernel.function, kernel.address, ctypes.addressof(block), count)
+        threads.run(kernel.function, kernel.address, self.address(), count)
 
     def final(self) -> tuple[Tensor, ...]:
         """The states after each sequence's last step, in memory of their own."""

@@ -14,6 +14,7 @@ from gatework.lang.expressions import SCALAR
 
 SHARED_ROWS = 4  # sequences a thread below which threads share units, not sequences
 DIRECT_ROWS = 2  # rows in all up to which weights are not worth packing
+WORTH_SHARING = 2**19  # multiply-adds, some 20 µs: for less no thread is woken
 MERGED_ROWS = 8  # sequences from which the input's products are done in the loop
 
 
@@ -66,9 +67,10 @@ def choose(
         call: The call.
         element: "float" or "double".
         target: The processor.
-        threads: How many threads may run it.
+        threads: How many threads may run it; little work gets one.
         lasting: Whether the packed weights are used for many calls.
     """
+    threads = threads if _multiply_adds(call) >= WORTH_SHARING else 1
     shared = threads > 1 and call.shape[1] < SHARED_ROWS * threads
     sizes = {SCALAR: 1, **call.sizes}
     setting = Setting(
@@ -81,6 +83,12 @@ def choose(
         direct=not lasting and call.shape[0] * call.shape[1] <= DIRECT_ROWS,
     )
     return Schedule(setting, threads, shared, call.shape, call.reverse)
+
+
+def _multiply_adds(call: Call) -> int:
+    """About how many a call needs: each number of each weight once a row."""
+    steps, batch = call.shape
+    return steps * batch * sum(p.numel() for p in call.parameters.values())
 
 
 def _widest(target: Target, element: str, sizes: dict[str, int], members: int) -> int:

@@ -5,7 +5,6 @@ The weights are packed when the stream is made, so later changes of the weights 
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -57,8 +56,7 @@ class Stream:
             self._prepared.own_workspace()
         self._function = invocation.kernel.function
         self._phase = 0  # which slot of a state in two slots holds it
-        self._block = self._prepared.native_block()
-        self._address = ctypes.addressof(self._block)
+        self._block, self._address = self._prepared.block, self._prepared.address()
         (self._y,) = self._prepared.outputs.values()
         self._rows = self._x[0].numpy(), self._y[0].numpy()
         self._run()  # packs the weights

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gatework.backends.calls import Call, Result
 from gatework.backends.cpu.compiled import Compiled
+from gatework.backends.cpu.memory import rows, zeros
 from gatework.backends.cpu.preparation import Preparation
 from gatework.backends.cpu.schedule import Schedule
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
@@ -58,7 +59,7 @@ class Invocation:
         self.reverse = schedule.reverse
         self.index = self.layout.arguments.names
         self.inputs = self._plan_inputs(plan)
-        self.make = torch.zeros if schedule.setting.ragged else torch.empty
+        self.make = zeros if schedule.setting.ragged else rows
         self.states = self._plan_states()
         self.outputs = self._plan_outputs(plan, skip)
         self.gradients = self._plan_gradients(plan, skip)

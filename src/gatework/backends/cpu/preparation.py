@@ -13,27 +13,14 @@ from torch import Tensor
 
 from gatework.backends.calls import Call
 from gatework.backends.cpu import threads
+from gatework.backends.cpu.memory import rows, workspace, zeros
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 
 if TYPE_CHECKING:
     from gatework.backends.cpu.invocation import Invocation
 
-LARGEST_KEPT = 16 * 2**20  # bytes of workspace that a thread keeps for its next call
-
 _numbers = torch.arange(4096)
 _lock = threading.Lock()
-_kept = threading.local()  # each Python thread's workspace
-
-
-def workspace(elements: int, dtype: torch.dtype) -> Tensor:
-    """Memory for one call, the same as in this thread's last call where that is enough."""
-    size = elements * dtype.itemsize
-    memory: Tensor | None = getattr(_kept, "memory", None)
-    if memory is None or memory.numel() < size:
-        memory = torch.empty(size, dtype=torch.uint8)
-        if size <= LARGEST_KEPT:
-            _kept.memory = memory
-    return memory
 
 
 def numbers(count: int) -> Tensor:
@@ -124,7 +111,7 @@ class Preparation:
             if kind == "single":
                 found[name] = self.bind(memory.argument, initial.contiguous().clone())
                 continue
-            slots = torch.empty(memory.shape, dtype=self.dtype)
+            slots = rows(memory.shape, self.dtype)
             if kind == "double" and self.lengths is not None:
                 slots.copy_(initial.expand_as(slots))  # a sequence may start in either slot
             else:
@@ -141,7 +128,7 @@ class Preparation:
                 slots = self.states[state]
                 tensor = slots[1:] if new != self.call.reverse else slots[:-1]
             else:
-                tensor = self.invocation.make(memory.shape, dtype=self.dtype)
+                tensor = self.invocation.make(memory.shape, self.dtype)
             found[name] = self.bind(memory.argument, tensor)
         return found
 
@@ -150,9 +137,7 @@ class Preparation:
         return {
             name: self.bind(
                 memory.argument,
-                (torch.empty if whole and self.count else torch.zeros)(
-                    memory.shape, dtype=self.dtype
-                ),
+                (rows if whole and self.count else zeros)(memory.shape, self.dtype),
             )
             for name, memory, whole in self.invocation.gradients
         }

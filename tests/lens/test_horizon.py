@@ -27,15 +27,15 @@ def direct_influence(layer, inputs: torch.Tensor) -> np.ndarray:
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("name", ["rnn", "lstm", "projected_lstm", "gru", "gru_reset_before"])
-def test_the_estimate_converges_to_the_jacobian_norm(name):
+@pytest.mark.parametrize("probes", [1, 2, 4])
+def test_the_estimate_is_right_on_average_and_exact_with_a_probe_for_every_unit(probes):
     torch.manual_seed(3)
-    cell = gw.cells.catalogue()[name]
-    sizes = dict.fromkeys(cell.size_names(), 2)
-    layer = gw.nn.Recurrent(cell, I, H, dtype=torch.float64, **sizes)
-    inputs = torch.randn(T, B, I, dtype=torch.float64)
-    estimate = memory_horizon(layer, [inputs], MAX_LAG, probes=1500).influence
-    np.testing.assert_allclose(estimate, direct_influence(layer, inputs), rtol=0.1)
+    layer = gw.nn.LSTM(I, H, dtype=torch.float64)
+    inputs = torch.randn(T, 1, I, dtype=torch.float64)
+    many = inputs.expand(-1, 1 if probes == H else 500, -1)
+    squares = memory_horizon(layer, [many], MAX_LAG, probes=probes).influence ** 2
+    expected = direct_influence(layer, inputs)[0] ** 2
+    np.testing.assert_allclose(squares.mean(0), expected, rtol=1e-9 if probes == H else 0.15)
 
 
 def test_with_one_unit_the_estimate_is_the_norm():
@@ -81,16 +81,16 @@ def test_batches_are_joined_sequence_by_sequence():
     torch.manual_seed(5)
     layer = gw.nn.GRU(I, H, dtype=torch.float64)
     inputs = torch.randn(T, 5, I, dtype=torch.float64)
-    parts = memory_horizon(layer, inputs.split([2, 3], dim=1), MAX_LAG, probes=600)
-    whole = memory_horizon(layer, [inputs], MAX_LAG, probes=600)
+    parts = memory_horizon(layer, inputs.split([2, 3], dim=1), MAX_LAG, probes=4)
+    whole = memory_horizon(layer, [inputs], MAX_LAG, probes=4)
     assert parts.influence.shape == (5, MAX_LAG + 1)
-    np.testing.assert_allclose(parts.influence, whole.influence, rtol=0.15)
+    np.testing.assert_allclose(parts.influence, whole.influence, rtol=1e-9)
 
 
 def test_the_seed_decides_the_estimate():
     layer, inputs = gw.nn.RNN(I, H), torch.randn(T, B, I)
     first, again, other = (
-        memory_horizon(layer, [inputs], MAX_LAG, seed=s).influence for s in (1, 1, 2)
+        memory_horizon(layer, [inputs], MAX_LAG, probes=1, seed=s).influence for s in (1, 1, 2)
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)

@@ -20,6 +20,7 @@ MAKERS = {
     "MemoryHorizon": lambda: gw.lens.memory_horizon(LAYER, [X], 6),
     "Saturation": lambda: gw.lens.saturation(LAYER, [X]),
     "Retention": lambda: gw.lens.retention(LAYER, [X], lags=[1, 2]),
+    "KeptShares": lambda: gw.lens.kept_shares(LAYER, X),
     "GradientFlow": lambda: gw.lens.gradient_flow(LAYER, [X]),
     "FoundUnits": lambda: gw.lens.find_units(LAYER, LABELLED),
     "Ablation": lambda: gw.lens.ablate(LAYER, lambda m: m(X)[0].mean().item()),

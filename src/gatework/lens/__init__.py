@@ -8,7 +8,7 @@ from gatework.lens.measurement import Measurement, load
 from gatework.lens.measuring import Meter, carry_state, measure
 from gatework.lens.passage import Passage, gate_names, read_passage
 from gatework.lens.properties import TEXT_PROPERTIES, label_text
-from gatework.lens.retention import Retention, RetentionMeter, retention
+from gatework.lens.retention import KeptShares, Retention, RetentionMeter, kept_shares, retention
 from gatework.lens.saturation import Saturation, SaturationMeter, saturation
 from gatework.lens.units import FoundUnits, TrackingUnit, UnitMeter, find_units
 from gatework.lens.watching import Reading, hold, watch
@@ -19,6 +19,7 @@ __all__ = [
     "Comparison",
     "FoundUnits",
     "GradientFlow",
+    "KeptShares",
     "Measurement",
     "MemoryHorizon",
     "Meter",
@@ -38,6 +39,7 @@ __all__ = [
     "gradient_flow",
     "held_gates",
     "hold",
+    "kept_shares",
     "label_text",
     "load",
     "measure",

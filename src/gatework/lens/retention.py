@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gatework.compiler.gating import retention as retained_share
-from gatework.lang.definition import Cell
+from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, Run, measure
-from gatework.lens.watching import Reading
+from gatework.lens.watching import Reading, in_eval_mode, watch
 
-__all__ = ["LAGS", "Retention", "RetentionMeter", "retention"]
+__all__ = ["LAGS", "KeptShares", "Retention", "RetentionMeter", "kept_shares", "retention"]
 
 LAGS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)
 """Lags at which survival is measured when none are given, in steps."""
@@ -97,6 +98,68 @@ def retention(
     """
     (found,) = measure(model, batches, RetentionMeter(lags), run=run, progress=progress)
     return found  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptShares(Measurement):
+    """The share of each state that every step of one batch keeps; see `Retention`.
+
+    Attributes:
+        shares: of each state by full name, ∂s_t/∂s_{t−1} unit by unit, without unit.
+    """
+
+    shares: Arrays = field(metadata=axes("step", "sequence", "unit"))
+
+    def between(self, state: str, start: int, end: int) -> NDArray[np.float64]:
+        """How much of what a state held after step `start` is left after step `end`, [B, n].
+
+        In the reverse direction of a layer `end` comes before `start`.
+
+        Raises:
+            ValueError: there is no such state, or no way from the one step to the other.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> found = gw.lens.kept_shares(gw.nn.LSTM(4, 8), torch.randn(20, 3, 4))
+            >>> found.between("l0.c", 5, 5).min().item()
+            1.0
+            >>> bool((found.between("l0.c", 5, 9) < found.between("l0.c", 5, 8)).all())
+            True
+        """
+        check_known("state", [state], self.shares, "the measurement")
+        shares = self.shares[state]
+        if state.rpartition(".")[0].endswith("_reverse"):
+            shares, start, end = shares[::-1], len(shares) - 1 - start, len(shares) - 1 - end
+        if not 0 <= start <= end < len(shares):
+            raise ValueError(
+                f"{state} has no way from step {start} to step {end}; expected "
+                f"0 ≤ start ≤ end < {len(shares)} in the order in which its steps are made"
+            )
+        return np.asarray(shares[start + 1 : end + 1].prod(0))
+
+
+def kept_shares(model: nn.Module, batch: Any, *, run: Run | None = None) -> KeptShares:
+    """Find what every step of one batch keeps of each state. See `KeptShares`.
+
+    Args:
+        model: any module that holds recurrent layers of Gatework; run in eval mode.
+        batch: what the model is called with.
+        run: how the model is run on it.
+
+    Raises:
+        ValueError: the model has no recurrent layer, or does not call it.
+    """
+    run = run or (lambda model, batch: model(batch))
+    with in_eval_mode(model), torch.no_grad(), watch(model, retention_values) as readings:
+        run(model, batch)
+    shares = {
+        name.replace(f".{PREFIX}", "."): values.double().numpy()
+        for reading in readings
+        for name, values in reading.values().items()
+    }
+    if not shares:
+        raise ValueError("the model ran without calling any of its recurrent layers")
+    return KeptShares(shares)
 
 
 def retention_values(cell: Cell) -> dict[str, Expr]:

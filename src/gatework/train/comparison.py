@@ -128,10 +128,12 @@ def measure(runner: Runner) -> Contender:
 
 
 def save_comparison(contenders: Sequence[Contender], path: Path) -> None:
-    """Write the measurements as JSON: what the page draws, as numbers."""
+    """Write the measurements as JSON, and each horizon whole into the folder of its run."""
     cells = {contender.config.cell: _as_json(contender) for contender in contenders}
     content = json.dumps({"format": 1, "cells": cells}, indent=1)
     write_atomically(path, content.encode())
+    for contender in contenders:
+        contender.horizon.save(path.parent / contender.config.cell / "horizon.safetensors")
 
 
 def _with_parameters(config: RunConfig, parameters: int) -> RunConfig:

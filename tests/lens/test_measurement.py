@@ -23,6 +23,7 @@ MAKERS = {
     "KeptShares": lambda: gw.lens.kept_shares(LAYER, X),
     "GradientFlow": lambda: gw.lens.gradient_flow(LAYER, [X]),
     "FoundUnits": lambda: gw.lens.find_units(LAYER, LABELLED),
+    "Peaks": lambda: gw.lens.find_peaks(LAYER, [X], [("l0.h", 2)]),
     "Ablation": lambda: gw.lens.ablate(LAYER, lambda m: m(X)[0].mean().item()),
     "Comparison": lambda: gw.lens.compare(LAYER, gw.nn.GRU(3, 4), [X]),
 }

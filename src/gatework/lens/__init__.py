@@ -7,6 +7,7 @@ from gatework.lens.horizon import MemoryHorizon, memory_horizon
 from gatework.lens.measurement import Measurement, load
 from gatework.lens.measuring import Meter, carry_state, measure
 from gatework.lens.passage import Passage, gate_names, read_passage
+from gatework.lens.peaks import PeakMeter, Peaks, find_peaks
 from gatework.lens.properties import TEXT_PROPERTIES, label_text
 from gatework.lens.retention import KeptShares, Retention, RetentionMeter, kept_shares, retention
 from gatework.lens.saturation import Saturation, SaturationMeter, saturation
@@ -24,6 +25,8 @@ __all__ = [
     "MemoryHorizon",
     "Meter",
     "Passage",
+    "PeakMeter",
+    "Peaks",
     "Reading",
     "Retention",
     "RetentionMeter",
@@ -34,6 +37,7 @@ __all__ = [
     "ablate",
     "carry_state",
     "compare",
+    "find_peaks",
     "find_units",
     "gate_names",
     "gradient_flow",

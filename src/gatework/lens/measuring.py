@@ -113,8 +113,8 @@ def _steps(reading: Reading) -> int:
     """The steps of a call, counted over its sequences."""
     if reading.inside is not None:
         return int(reading.inside.sum())
-    values = next(iter(reading.values().values()), None)
-    return 0 if values is None else values.shape[0] * values.shape[1]
+    output: Tensor = reading.trace.output
+    return output.numel() // max(output.shape[-1], 1)
 
 
 def carry_state() -> Run:

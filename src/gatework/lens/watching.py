@@ -195,6 +195,16 @@ def _inside(trace: LayerTrace) -> Tensor | None:
     return steps[:, None] < trace.lengths
 
 
+def value_names(model: nn.Module) -> list[str]:
+    """The full name of every named value of a model, such as "encoder.l0.f"."""
+    return [
+        f"{place_name(path, *place)}.{name}"
+        for path, layer in recurrent_layers(model).items()
+        for place in _places(layer)
+        for name in layer.cell.names
+    ]
+
+
 @contextmanager
 def hold(model: nn.Module, pins: Mapping[str, Any]) -> Iterator[None]:
     """Hold named values of a model's recurrent layers inside the `with` block.
@@ -218,6 +228,8 @@ def hold(model: nn.Module, pins: Mapping[str, Any]) -> Iterator[None]:
         0.0
     """
     layers = recurrent_layers(model)
+    short = {name for layer in layers.values() for name in layer.cell.names}
+    check_known("value", pins, [*value_names(model), *sorted(short)], "the model")
     held = _by_place(layers, pins)
     before = {layer: layer.held for layer in layers.values()}
     for path, layer in layers.items():
@@ -246,9 +258,6 @@ def _by_place(
         for path, layer in layers.items()
         for place in _places(layer)
     }
-    full = {f"{place}.{name}" for place, known in names.items() for name in known}
-    short = {name for known in names.values() for name in known}
-    check_known("value", pins, sorted(full | short), "the model")
     return {
         place: {
             name: pins[key]

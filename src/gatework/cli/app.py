@@ -92,7 +92,7 @@ BatchSize = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(help="Threads; more pay from about 512 units on.", show_default="1"),
+    typer.Option(help="Threads that share the work.", show_default="as torch has it, at most 4"),
 ]
 Rate = Annotated[
     float | None,

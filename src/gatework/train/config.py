@@ -24,6 +24,10 @@ GATED_RATE, UNGATED_RATE = 1e-2, 2e-3
 """Peak step sizes of AdamW that were found to do well on the default text."""
 
 
+def _threads() -> int:
+    return min(4, torch.get_num_threads())
+
+
 class _Checked(BaseModel):
     """A frozen set of fields whose errors say what came, what was expected, how to mend it."""
 
@@ -87,9 +91,9 @@ class RunConfig(_Checked):
     """Step budget; with a time budget too, training ends with whichever ends first."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the initial weights and of dropout."""
-    threads: int = Field(1, gt=0, le=1024)
-    """Threads that share each operation. A step of a small network is too short to share, and on
-    a busy machine the threads wait for one another most of the time."""
+    threads: int = Field(default_factory=_threads, gt=0, le=1024)
+    """Threads that share each operation; unless given, as many as torch has, four at most: a few
+    streams of a small network keep no more busy."""
     files: tuple[Path, ...] = ()
     """The texts; none stands for the standard library's source."""
 

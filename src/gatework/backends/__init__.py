@@ -13,10 +13,11 @@ from contextvars import ContextVar
 from gatework.backends.calls import Backend, Call, Result, Stepper
 from gatework.backends.cpu import Cpu
 from gatework.backends.reference import Reference
+from gatework.backends.torch_kernels import TorchKernels
 from gatework.compiler.plan import Plan
 from gatework.lang.definition import check_known
 
-_BACKENDS: dict[str, Backend] = {b.name: b for b in (Cpu(), Reference())}
+_BACKENDS: dict[str, Backend] = {b.name: b for b in (Cpu(), TorchKernels(), Reference())}
 _chosen: ContextVar[str | None] = ContextVar("backend", default=None)
 
 

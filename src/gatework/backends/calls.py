@@ -85,6 +85,8 @@ class Backend(Protocol):
     """From a plan to its results, nothing else."""
 
     name: str
+    recorded: bool
+    """Whether torch's autograd follows a run; else the derived backward plan is run."""
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
         """Why the backend cannot run this call, or None when it can."""

@@ -67,13 +67,18 @@ class Reference:
     """The specification of every plan. See `gatework.backends.calls.Backend`."""
 
     name = "reference"
+    recorded = False
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
         """Nothing is refused."""
         return None
 
     def run(self, plan: Plan, call: Call) -> Result:
-        """Run a plan with torch operations."""
+        """Run a plan with torch operations, in the dtype of its tensors under autocast too."""
+        device = call.states[0].device.type
+        if torch._C._is_any_autocast_enabled() and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                return _Run(plan, call).result()
         return _Run(plan, call).result()
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:

@@ -104,12 +104,16 @@ def check_input(layer: str, x: Any, dims: tuple[int, int]) -> None:
 
 
 def check_dtype(x: Tensor, weight: Tensor) -> None:
-    """Raise unless the input has the weights' dtype and device."""
+    """Raise unless the input has the weights' dtype."""
     if x.dtype != weight.dtype:
         raise ValueError(
             f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
             f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
         )
+
+
+def check_device(x: Tensor, weight: Tensor) -> None:
+    """Raise unless the input is on the weights' device."""
     if x.device != weight.device:
         raise RuntimeError(
             f"the input is on {x.device}, the weights on {weight.device}; "

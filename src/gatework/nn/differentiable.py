@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import Parameter
 
-from gatework.backends import Backend, Call, select
-from gatework.backends.reference import Reference
+from gatework.backends import Backend, Call, chosen, select
 from gatework.compiler.derivative import adjoint
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
@@ -102,11 +103,32 @@ def run(
 ) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
     """The written sequences by name and the final states, differentiable in every tensor."""
     names = job.program.outputs
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        results = _Differentiable.apply(job, lengths, *tensors)  # type: ignore[no-untyped-call]
+    if _is_special(tensors[0]):
+        from gatework.nn.routes import run_specially
+
+        results = run_specially(job, tensors, lengths)
     else:
-        results = run_plainly(job, tensors, lengths)[0]
+        results = run_numbers(job, tensors, lengths)
     return dict(zip(names, results, strict=False)), tuple(results[len(names) :])
+
+
+def run_numbers(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
+    """The outputs and the final states of a call on numbers, with its derived backward pass."""
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        found: tuple[Tensor, ...] = _Differentiable.apply(job, lengths, *tensors)  # type: ignore[no-untyped-call]
+        return found
+    return run_plainly(job, tensors, lengths)[0]
+
+
+def _is_special(x: Tensor) -> bool:
+    """Whether the call is more than numbers on the CPU with, at most, one backward pass."""
+    return (
+        not x.is_cpu
+        or type(x) not in (Tensor, Parameter)  # a FakeTensor, or another one without memory
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or chosen() == "torch"
+    )
 
 
 Ran = tuple[list[Tensor], list[Tensor], Backend]
@@ -174,35 +196,18 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         tensors, kept = ctx.saved_tensors[: ctx.n_tensors], ctx.saved_tensors[ctx.n_tensors :]
-        wanted = ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled():
-            found = _twice_differentiable(ctx.job, tensors, ctx.lengths, gradients, wanted)
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+            from gatework.nn.transforms import gradients_of
+
+            found = gradients_of(ctx.job, ctx.lengths, tensors, kept, gradients)
         else:
+            if torch._C._functorch.is_legacy_batchedtensor(gradients[0]):
+                raise RuntimeError(
+                    "a backward pass cannot run over many gradients with is_grads_batched=True "
+                    "(vectorize=True of torch.autograd.functional); use torch.func.jacrev or vmap"
+                )
+            wanted = ctx.needs_input_grad[2:]
             found = run_backward(
                 ctx.job, tensors, ctx.lengths, kept, gradients, wanted, ctx.backend
             )
         return None, None, *found
-
-
-def _twice_differentiable(
-    job: Job,
-    tensors: Sequence[Tensor],
-    lengths: Tensor | None,
-    gradients: Sequence[Tensor],
-    wanted: Sequence[bool],
-) -> list[Tensor | None]:
-    """The gradients as differentiable functions themselves, by autograd through the reference."""
-    with torch.enable_grad():
-        result = Reference().run(job.program.forward, job.call(tensors, lengths))
-    outputs = (*(result.outputs[n] for n in job.program.outputs), *result.states)
-    reached = [(o, g) for o, g in zip(outputs, gradients, strict=True) if o.requires_grad]
-    found = iter(
-        torch.autograd.grad(
-            [o for o, _ in reached],
-            [t for t, w in zip(tensors, wanted, strict=True) if w],
-            [g for _, g in reached],
-            create_graph=True,
-            allow_unused=True,
-        )
-    )
-    return [next(found) if w else None for w in wanted]

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
+from gatework.backends.torch_kernels import offer
 from gatework.cells import gru, lstm, projected_lstm, rnn, rnn_relu
 from gatework.nn.recurrent import Recurrent
 
 NONLINEARITIES = {"tanh": rnn, "relu": rnn_relu}
+
+for _cell, _kernel in (
+    (rnn, torch.rnn_tanh),
+    (rnn_relu, torch.rnn_relu),
+    (lstm, torch.lstm),
+    (projected_lstm, torch.lstm),
+    (gru, torch.gru),
+):
+    offer(_cell, _kernel)
 
 
 class RNN(Recurrent):

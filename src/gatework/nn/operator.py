@@ -44,13 +44,12 @@ def resetting_key(key: str, to: str | None) -> str:
 
 
 def run_registered(
-    key: str, tensors: Sequence[Tensor], lengths: Tensor | None
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The output and the final states of a registered job."""
+    key: str, count: int, tensors: Sequence[Tensor], lengths: Tensor | None
+) -> list[Tensor]:
+    """The outputs and the final states of a registered job, `count` in all."""
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    results = forward(key, list(tensors), lengths, keep)
-    states = len(_JOBS[key].program.recurrence.states)
-    return results[0], tuple(results[1 : 1 + states])
+    results: list[Tensor] = forward(key, list(tensors), lengths, keep)
+    return results[:count]
 
 
 @torch.library.custom_op("gatework::forward", mutates_args=())

@@ -5,7 +5,7 @@ Legend: T steps, B sequences, n features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from gatework.nn import checks
+from gatework.nn.precision import widened
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Padded:
         batch_first: Whether results are [B, T, n].
         batched: Whether results have a batch dimension.
         packed: The packed sequence they came from.
+        dtype: What results are rounded to; None when they are given as they are.
     """
 
     sequence: Tensor
@@ -32,6 +34,7 @@ class Padded:
     batch_first: bool
     batched: bool = True
     packed: PackedSequence | None = None
+    dtype: torch.dtype | None = None
 
     @classmethod
     def of(cls, layer: str, input: Any, lengths: Any, batch_first: bool) -> Padded:
@@ -76,8 +79,17 @@ class Padded:
             return flags
         return flags & (torch.arange(steps, device=flags.device)[:, None] < self.lengths)
 
+    def widened(self, dtype: torch.dtype) -> Padded:
+        """The sequences in float32, their results to be rounded to a dtype of half precision."""
+        return replace(self, sequence=widened(self.sequence), dtype=dtype)
+
+    def _rounded(self, result: Tensor) -> Tensor:
+        return result if self.dtype is None else result.to(self.dtype)
+
     def state(self, state: Tensor) -> Tensor:
-        """A given state [L * D, B, n], in the order of the batch."""
+        """A given state [L * D, B, n], in the order of the batch and the dtype of the sequence."""
+        if self.dtype is not None:
+            state = widened(state)
         if not self.batched:
             return state.unsqueeze(1)
         if self.packed is not None and self.packed.sorted_indices is not None:
@@ -86,6 +98,7 @@ class Padded:
 
     def restored_state(self, state: Tensor) -> Tensor:
         """A final state in the form of the given one."""
+        state = self._rounded(state)
         if not self.batched:
             return state.squeeze(1)
         if self.packed is not None and self.packed.unsorted_indices is not None:
@@ -94,6 +107,7 @@ class Padded:
 
     def restored(self, rows: Tensor, packed: bool = False) -> Any:
         """An output [T, B, n] in the form of the input; packed only when asked to."""
+        rows = self._rounded(rows)
         if self.packed is not None:
             return self._repacked(rows) if packed else self._in_given_order(rows)
         if not self.batched:

@@ -25,6 +25,7 @@ from gatework.nn.operator import register, resetting_key, run_registered
 from gatework.nn.packing import Padded, axes, lengths_of
 from gatework.nn.pinning import Pin, pinned
 from gatework.nn.resets import Resets, States
+from gatework.nn.precision import rounded_to, widened
 from gatework.nn.streaming import Stream
 from gatework.nn.tracing import DirectionTrace, LayerTrace
 
@@ -355,9 +356,8 @@ class Recurrent(nn.Module):
         traced: tuple[str, ...],
     ) -> tuple[Any, State, list[list[DirectionTrace]]]:
         padded = Padded.of(type(self).__name__, input, lengths, self.batch_first)
+        padded = self._in_arithmetic_dtype(padded)
         x = padded.sequence  # [T, B, I]
-        for p in self.cell.parameters[:1]:  # a pinned cell may have none
-            checks.check_dtype(x, getattr(self, f"{p.name}_l0"))
         checks.check_features(x, self.input_size)
         checks.check_steps(x)
         states, reset = self._initial(hx, padded), None
@@ -385,6 +385,18 @@ class Recurrent(nn.Module):
         state = tuple(padded.restored_state(_stacked(s)) for s in zip(*finals, strict=True))
         return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
 
+    def _in_arithmetic_dtype(self, padded: Padded) -> Padded:
+        """The input, its dtype and device checked, in the dtype in which the layers compute."""
+        x = padded.sequence
+        names = self.cell.parameters[:1]  # a pinned cell may have none
+        weight = getattr(self, f"{names[0].name}_l0") if names else x
+        checks.check_device(x, weight)
+        dtype = rounded_to(x, weight)
+        if dtype is not None:
+            return padded.widened(dtype)
+        checks.check_dtype(x, weight)
+        return padded
+
     def _initial(self, hx: Any, padded: Padded) -> States:
         """The initial states, checked: [B, n] each, for every layer and direction."""
         x, places = padded.sequence, self.num_layers * self.num_directions
@@ -404,7 +416,8 @@ class Recurrent(nn.Module):
         if not self.learned_state:
             zeros = tuple(like.new_zeros((batch, n)) for n in self._state_sizes())
             return [zeros] * (self.num_layers * self.num_directions)
-        learned = [getattr(self, name).expand(batch, -1) for name, _ in self._initial_names()]
+        values = [getattr(self, name) for name, _ in self._initial_names()]
+        learned = [(v if v.dtype == like.dtype else widened(v)).expand(batch, -1) for v in values]
         states = len(self.cell.states)
         return [tuple(learned[k : k + states]) for k in range(0, len(learned), states)]
 
@@ -427,13 +440,15 @@ class Recurrent(nn.Module):
         cell, suffix = job.program.cell, self._suffixes(layer)[direction]
         held = {n: v.to(x) for n, v in held.items()}
         parameters = self._parameters_for(cell, suffix, job.sizes, held)
+        if parameters and parameters[0].dtype != x.dtype:
+            parameters = [widened(p) for p in parameters]
         noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
         keep = [reset.keep[direction]] if reset else []
         tensors = (x, *states, *parameters, *noises, *keep)
         if torch.compiler.is_compiling() and not pin and not traced:
             key = resetting_key(self._keys[place], reset.to if reset else None)
-            output, final = run_registered(key, tensors, lengths)
-            return output, final[: len(cell.states)], {}
+            found = run_registered(key, 1 + len(states), tensors, lengths)
+            return found[0], tuple(found[1 : 1 + len(cell.states)]), {}
         outputs, final = self._run(job.resetting[reset.to] if reset else job, tensors, lengths)
         output, final = outputs[cell.states[0].name], final[: len(cell.states)]
         return output, final, {n: outputs[n] for n in traced}

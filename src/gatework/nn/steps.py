@@ -16,6 +16,7 @@ from gatework.lang.definition import Cell
 from gatework.nn import checks
 from gatework.nn.differentiable import Job, run
 from gatework.nn.layers import NONLINEARITIES
+from gatework.nn.precision import rounded_to, widened
 from gatework.nn.recurrent import State, draw_noise, initialise
 
 
@@ -86,18 +87,26 @@ class RecurrentCell(nn.Module):
         batched = input.dim() == 2
         x = input if batched else input.unsqueeze(0)
         checks.check_step_features(x, self.input_size)
-        states = self._initial(hx, x, batched)
-        for p in self.cell.parameters[:1]:  # a pinned cell may have none
-            checks.check_step_dtype(x, getattr(self, p.name))
+        names = self.cell.parameters[:1]  # a pinned cell may have none
+        weight = getattr(self, names[0].name) if names else x
+        half = rounded_to(x, weight) is not None
+        x = widened(x) if half else x
+        states = self._initial(hx, x, batched, half)
+        if not half:
+            checks.check_step_dtype(x, weight)
         cell = self.cell if self.training else self.eval_cell
         parameters = [getattr(self, p.name) for p in cell.parameters]
+        if weight.dtype != x.dtype:
+            parameters = [widened(p) for p in parameters]
         noises = [draw_noise(n, x.unsqueeze(0), self.sizes) for n in cell.noises]
         job = Job(program(cell), self.sizes)
         _, new = run(job, (x.unsqueeze(0), *states, *parameters, *noises))
+        if weight.dtype != x.dtype:  # not autocast's: a state that is carried on stays as exact
+            new = tuple(s.to(weight.dtype) for s in new)
         new = new if batched else tuple(s.squeeze(0) for s in new)
         return new if len(new) > 1 else new[0]
 
-    def _initial(self, hx: Any, x: Tensor, batched: bool) -> tuple[Tensor, ...]:
+    def _initial(self, hx: Any, x: Tensor, batched: bool, half: bool) -> tuple[Tensor, ...]:
         """The states before the step, checked: each [B, n]."""
         sizes = [self.sizes[s.size] for s in self.cell.states]
         if hx is None:
@@ -105,6 +114,8 @@ class RecurrentCell(nn.Module):
         states = checks.check_state(hx, [s.name for s in self.cell.states])
         checks.check_step_state_dims(type(self).__name__, states)
         states = states if batched else tuple(s.unsqueeze(0) for s in states)
+        if half:
+            states = tuple(widened(s) for s in states)
         checks.check_step_states(states, sizes, x)
         return states
 

@@ -28,6 +28,7 @@ class Cpu:
     """Machine code for the processor at hand. See `gatework.backends.calls.Backend`."""
 
     name = "cpu"
+    recorded = False
 
     def __init__(self, processor: Target | None = None) -> None:
         """A backend for the host's processor, or for another that it can stand in for."""

@@ -1,0 +1,122 @@
+"""The torch backend: torch's own kernels, for the equations that torch has kernels for.
+
+Which equations these are is said from outside, by `offer`. It is how those cells run on CUDA, where
+the kernels are cuDNN's; chosen by hand, it runs on the CPU as well, which is how it is tested.
+
+Legend: T steps, B sequences, n units of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from gatework.backends.calls import Call, Result, Stepper
+from gatework.backends.reference import Reference
+from gatework.compiler.plan import Plan
+from gatework.lang.definition import Cell, Parameter
+from gatework.lang.expressions import Expr
+
+Kernel = Callable[..., Any]
+"""`torch.lstm` and its like: whole sequences, or packed ones, and weights in torch's order."""
+
+_Equations = tuple[tuple[Expr, ...], tuple[tuple[Any, ...], ...]]
+_kernels: dict[_Equations, Kernel] = {}
+
+
+def offer(cell: Cell, kernel: Kernel) -> None:
+    """Say that a kernel computes the equations of a cell, with biases and without."""
+    for variant in (cell, cell.without_bias()):
+        _kernels[_equations(variant.next_states, variant.parameters)] = kernel
+
+
+def _equations(next_states: Sequence[Expr], parameters: Sequence[Parameter]) -> _Equations:
+    return tuple(next_states), tuple((p.name, p.blocks, p.rows, p.cols) for p in parameters)
+
+
+def _kernel(plan: Plan) -> Kernel | None:
+    recurrence = plan.recurrence
+    return _kernels.get(_equations(recurrence.next_states, recurrence.parameters))
+
+
+class TorchKernels:
+    """Runs forward plans by torch's kernels, and leaves gradients to torch's autograd."""
+
+    name = "torch"
+    recorded = True
+
+    def refusal(self, plan: Plan, call: Call) -> str | None:
+        """Why a call cannot run here, or None when it can."""
+        if _kernel(plan) is None:
+            return "torch has kernels for the equations of its RNN, LSTM and GRU only"
+        if list(plan.recurrence.outputs.values()) != [plan.recurrence.next_states[0]]:
+            return "torch's kernels give the output alone, no gates"
+        if not call.shape[1]:
+            return "torch's kernels need at least one sequence"
+        return None
+
+    def run(self, plan: Plan, call: Call) -> Result:
+        """Run a plan on tensors."""
+        kernel = _kernel(plan)
+        assert kernel is not None
+        (x,), (output,) = call.sequences.values(), plan.recurrence.outputs
+        active = call.active()
+        if active is not None:
+            x = torch.where(active, x, 0)
+        y, states = (_whole if active is None else _packed)(kernel, _in_order(x, call), call)
+        y = _in_order(y, call)
+        return Result({output: y if active is None else torch.where(active, y, 0)}, states, {})
+
+    def stepper(self, plan: Plan, call: Call) -> Stepper:
+        """Single steps are the reference's."""
+        return Reference().stepper(plan, call)
+
+
+def _in_order(sequence: Tensor, call: Call) -> Tensor:
+    """The steps [T, B, n] in the order in which they are run, or back in the order of time."""
+    if not call.reverse:
+        return sequence
+    if call.lengths is None:
+        return sequence.flip(0)
+    times = torch.arange(call.shape[0], device=sequence.device)[:, None]
+    turned = torch.where(times < call.lengths, call.lengths - 1 - times, times)  # [T, B]
+    return sequence.gather(0, turned[:, :, None].expand_as(sequence))
+
+
+def _whole(kernel: Kernel, x: Tensor, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """All sequences have T steps."""
+    y, *final = kernel(x, _initial(call.states), *_options(call), False)
+    return y, tuple(s[0] for s in final)
+
+
+def _packed(kernel: Kernel, x: Tensor, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Each sequence has its own length; one without steps is run for one and then left out."""
+    assert call.lengths is not None
+    steps = call.lengths.clamp(min=1).cpu()
+    packed = pack_padded_sequence(x, steps, enforce_sorted=False)
+    longest_first, back = packed.sorted_indices, packed.unsorted_indices
+    states = tuple(s[longest_first] for s in call.states)
+    y, *final = kernel(packed.data, packed.batch_sizes, _initial(states), *_options(call))
+    y, _ = pad_packed_sequence(
+        PackedSequence(y, packed.batch_sizes, longest_first, back), total_length=call.shape[0]
+    )
+    empty = (call.lengths == 0)[:, None]
+    pairs = zip(call.states, final, strict=True)
+    return y, tuple(torch.where(empty, s, f[0][back]) for s, f in pairs)
+
+
+def _initial(states: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
+    rows = tuple(s[None] for s in states)  # [1, B, n]
+    return rows if len(rows) > 1 else rows[0]
+
+
+def _options(call: Call) -> tuple[Any, ...]:
+    """The weights; whether there are biases; one layer; no dropout; training; one direction."""
+    weights = list(call.parameters.values())
+    biases = any(w.dim() == 1 for w in weights)
+    # "Training" lets cuDNN keep what its backward pass reads.
+    return weights, biases, 1, 0.0, torch.is_grad_enabled(), False

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatework.backends import Backend, Call, select
+from gatework.backends import Call, select
 from gatework.backends.reference import Reference
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.definition import Parameter, block_of
@@ -130,7 +130,7 @@ class _Gradients(torch.autograd.Function):
         tensors, rest = _split(rows, roles.n_tensors)
         kept, gradients = _split(rest, len(roles.kept))
         if groups != 1:
-            return _grouped(job, lengths, groups, tensors, kept, gradients, None)
+            return _grouped(job, lengths, groups, tensors, kept, gradients)
         wanted = [k < roles.n_wanted for k in range(roles.n_tensors)]
         found = run_backward(job, tensors, lengths, kept, gradients, wanted)
         pairs = zip(found, tensors, roles.gradients, strict=False)
@@ -151,11 +151,8 @@ class _Gradients(torch.autograd.Function):
 
         def again(*inputs: Tensor) -> tuple[Tensor, ...]:
             tensors, of_results = _split(inputs, roles.n_wanted)
-            job, lengths, reference = ctx.job, ctx.lengths, Reference()
-            tensors = (*tensors, *noises)
-            forward = reference.run(job.program.keeping, job.call(tensors, lengths))
-            kept = [forward.outputs[n] for n in job.program.derivative.kept]
-            return _grouped(job, lengths, ctx.groups, tensors, kept, of_results, reference)
+            rows = (*tensors, *noises)
+            return _by_reference(ctx.job, ctx.lengths, ctx.groups, rows, of_results)
 
         pull = torch.func.vjp(again, *free, *of_results)[1]
         of_free, of_gradients = _split(pull(tuple(gradients)), roles.n_wanted)
@@ -188,7 +185,6 @@ def _grouped(
     tensors: Sequence[Tensor],
     kept: Sequence[Tensor],
     gradients: Sequence[Tensor],
-    backend: Backend | None,
 ) -> tuple[Tensor, ...]:
     """The gradients of all tensors but the noises, those of parameters for each group.
 
@@ -197,7 +193,7 @@ def _grouped(
     plan = job.program.backward
     call = job.backward_call(job.call(tensors, lengths), kept, gradients)
     call = replace(call, skip=frozenset(job.parameter_names))
-    result = (backend or select(plan, call)).run(plan, call)
+    result = select(plan, call).run(plan, call)
     sequences = {**_masked(call), **result.outputs}
     shapes = {p: p.shape(job.sizes) for p in job.program.cell.parameters}
     sums = _sums(plan.recurrence, sequences, groups)
@@ -247,6 +243,48 @@ def _assembled(
     """A stacked parameter's gradient [G, *its shape]; zero for blocks that nothing depends on."""
     spans = parameter.spans(sizes).items()
     return torch.cat([sums.get((parameter.name, b), zeros[:, span]) for b, span in spans], 1)
+
+
+# ---- gradients that can be differentiated again --------------------------------------------------
+
+
+def _by_reference(
+    job: Job,
+    lengths: Tensor | None,
+    groups: int,
+    tensors: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+) -> tuple[Tensor, ...]:
+    """What `_Gradients` gives, as torch operations of the reference backend."""
+    roles = _Roles(job)
+    n_tensors, n_wanted = roles.n_tensors, roles.n_wanted
+
+    def of_group(lengths: Tensor | None, *rows: Tensor) -> tuple[Tensor, ...]:
+        free, noises = rows[:n_wanted], rows[n_wanted:n_tensors]
+
+        def results(*free: Tensor) -> tuple[Tensor, ...]:
+            call = job.call((*free, *noises), lengths)
+            found = Reference().run(job.program.forward, call)
+            return (*(found.outputs[n] for n in job.program.outputs), *found.states)
+
+        pull = torch.func.vjp(results, *free)[1]
+        found: tuple[Tensor, ...] = pull(tuple(rows[n_tensors:]))
+        return found
+
+    given = [*roles.tensors, *roles.results]
+    places = [FOLDED.get(r) for r in given]
+    rows = [
+        t if p is None else _unfolded(t, p, groups)
+        for t, p in zip((*tensors, *gradients), places, strict=True)
+    ]
+    steps = None if lengths is None else lengths.reshape(groups, -1)
+    out = tuple(FOLDED[r] for r in roles.gradients)
+    in_dims = (None if lengths is None else 0, *places)
+    found = torch.vmap(of_group, in_dims, out)(steps, *rows)
+    return tuple(
+        f if r is GROUPED else f.flatten(FOLDED[r], FOLDED[r] + 1)
+        for f, r in zip(found, roles.gradients, strict=True)
+    )
 
 
 # ---- vmap ----------------------------------------------------------------------------------------

@@ -49,11 +49,19 @@ def test_outputs_that_nobody_wants_are_skipped():
 
 def test_explain_says_which_backend_runs_a_layer_and_why():
     assert gw.explain(gw.nn.GRU(3, 4)).backend == ("cpu: runs it",)
-    *refused, taken = gw.explain(gw.nn.GRU(3, 4, dtype=torch.bfloat16)).backend
-    assert "bfloat16" in refused[0]
+    assert gw.explain(gw.nn.GRU(3, 4, dtype=torch.bfloat16)).backend == ("cpu: runs it",)
+    *refused, taken = gw.explain(gw.nn.GRU(3, 4, device="meta")).backend
+    assert "a tensor is on meta" in refused[0]
+    assert taken == "torch: runs it"
+    *refused, taken = gw.explain(gw.nn.Recurrent(gw.cells.mgu, 3, 4, device="meta")).backend
+    assert "torch has kernels for the equations of its RNN, LSTM and GRU" in refused[1]
     assert taken == "reference: runs it"
     with gw.use_backend("reference"):
         chosen = gw.explain(gw.nn.LSTM(3, 4, num_layers=2, bidirectional=True)).backend
-    assert chosen == ("cpu: not used, reference is chosen by hand", "reference: runs it")
+    assert chosen == (
+        "cpu: not used, reference is chosen by hand",
+        "torch: not used, reference is chosen by hand",
+        "reference: runs it",
+    )
     assert "Backend\n    cpu: runs it" in str(gw.explain(gw.nn.GRU(3, 4)))
     assert "Backend" not in str(gw.explain(gw.cells.gru))

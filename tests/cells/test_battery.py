@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.func import functional_call, grad, jacfwd, jacrev, jvp, vjp, vmap
 
 import gatework as gw
 from episodes import gradients_of, run_alone
@@ -368,6 +369,117 @@ def test_float32_runs_and_agrees_with_float64(cell):
     y32, state32 = layer.float()(x.float())
     assert {t.dtype for t in flat((y32, state32)).values()} == {torch.float32}
     torch.testing.assert_close(y32.double(), y, rtol=1e-4, atol=1e-5)
+
+
+@every_cell
+def test_half_precision_computes_in_float32_and_rounds_once(cell):
+    layer = layer_of(cell, num_layers=2, bidirectional=True).bfloat16().eval()
+    exact = copy.deepcopy(layer).float()
+    x = normal(6, 3, 3).bfloat16()
+    found, expected = flat(layer(x)), flat(exact(x.float()))
+    assert_same(found, {n: v.bfloat16() for n, v in expected.items()}, 0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_same(flat(exact(x.float())), found, 0)
+
+
+@every_cell
+def test_shapes_are_known_without_a_run(cell):
+    layer = layer_of(cell, num_layers=2, bidirectional=True)
+    x = normal(4, 3, 3)
+    expected = flat(layer(x))
+    y = layer.to("meta")(x.to("meta"))
+    found = {n: (v.shape, v.dtype, v.device.type) for n, v in flat(y).items()}
+    assert found == {n: (v.shape, v.dtype, "meta") for n, v in expected.items()}
+
+
+# ---- torch.func --------------------------------------------------------------------------------
+
+
+def loss_of(layer, parameters, x, lengths=None):
+    """The mean square of the output, and a sum over every final state."""
+    y, state = functional_call(layer, parameters, (x,), {"lengths": lengths})
+    return y.square().mean() + sum(s.sin().sum() for s in states_of(state))
+
+
+@every_cell
+def test_gradients_of_each_sequence_alone(cell):
+    layer = layer_of(cell, bidirectional=True).eval()
+    x, parameters = normal(4, 3, 3), dict(layer.named_parameters())
+
+    def loss(parameters, x, length):
+        return loss_of(layer, parameters, x[:, None], length[None])
+
+    lengths = torch.tensor([4, 2, 1])
+    found = vmap(grad(loss), (None, 1, 0))(parameters, x, lengths)
+    for b, length in enumerate(lengths):
+        value = loss_of(layer, parameters, x[:, b : b + 1], length[None])
+        alone = torch.autograd.grad(value, list(parameters.values()))
+        expected = dict(zip(parameters, alone, strict=True))
+        assert_same({n: g[b] for n, g in found.items()}, expected, 1e-9)
+
+
+@every_cell
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_forward_mode_is_reverse_modes(cell):
+    layer = layer_of(cell).eval()
+    x, v, w = normal(4, 2, 3), normal(4, 2, 3), normal(4, 2, layer.output_size)
+    y, tangent = jvp(lambda x: layer(x)[0], (x,), (v,))
+    pulled = vjp(lambda x: layer(x)[0], x)[1](w)[0]
+    torch.testing.assert_close((tangent * w).sum(), (pulled * v).sum())
+    torch.testing.assert_close(y, layer(x)[0])
+
+
+@every_cell
+def test_an_ensemble_gives_what_its_members_give(cell):
+    layers = [randomised(layer_of(cell, bidirectional=True).eval(), seed) for seed in range(3)]
+    parameters = {
+        n: torch.stack([dict(layer.named_parameters())[n].detach() for layer in layers])
+        for n, _ in layers[0].named_parameters()
+    }
+    x, w = normal(4, 2, 3), normal(3, 4, 2, 2 * layers[0].output_size)
+
+    def weighted(parameters, w):
+        return (functional_call(layers[0], parameters, (x,))[0] * w).sum()
+
+    found = vmap(grad(weighted))(parameters, w)
+    for k, layer in enumerate(layers):
+        alone = torch.autograd.grad((layer(x)[0] * w[k]).sum(), list(layer.parameters()))
+        expected = dict(zip(found, alone, strict=True))
+        assert_same({n: g[k] for n, g in found.items()}, expected, 1e-9)
+
+
+@every_cell
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_hessians_agree_in_every_order(cell):
+    layer = layer_of(cell).eval()
+    x = normal(2, 1, 3)
+
+    def value(x):
+        return layer(x)[0].square().sum()
+
+    found = [outer(inner(value))(x) for outer in (jacrev, jacfwd) for inner in (jacrev, jacfwd)]
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
+
+
+@every_cell
+@pytest.mark.slow
+def test_a_compiled_layer_is_one_graph_and_gives_the_same(cell):
+    torch._dynamo.reset()
+    layer = layer_of(cell).eval()
+    gate = next(n for n, v in cell.names.items() if v.args and v.size != "1")
+
+    def everything(x, lengths, resets, number):
+        y, state = layer(x, lengths=lengths, resets=resets)
+        return y, state, layer.trace(x, pin={gate: number}).output
+
+    compiled = torch.compile(everything, fullgraph=True, backend="aot_eager")
+    arguments = normal(4, 3, 3), torch.tensor([4, 2, 0]), torch.rand(4, 3) < 0.3, 0.25
+    assert_same(flat(compiled(*arguments)), flat(everything(*arguments)), 1e-12)
+
+
+# ---- what a layer has --------------------------------------------------------------------------
 
 
 @every_cell

@@ -149,13 +149,26 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
             f"lengths should have one number for each of the {batch} sequences, "
             f"got the shape {list(lengths.shape)}"
         )
-    if batch and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps:
+    if _has_values(lengths):
+        check_length_values(lengths, steps)
+    checked: Tensor = lengths.to(torch.int64)
+    return checked
+
+
+def check_length_values(lengths: Tensor, steps: int) -> None:
+    """Raise unless each length is between 0 and the steps."""
+    if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps:
         raise ValueError(
             f"lengths should be between 0 and the {steps} steps of the input, "
             f"got {int(lengths.min())} to {int(lengths.max())}"
         )
-    checked: Tensor = lengths.to(torch.int64)
-    return checked
+
+
+def _has_values(tensor: Tensor) -> bool:
+    """Whether numbers can be read now: else whoever runs the call looks at them."""
+    if torch.compiler.is_compiling() or tensor.is_meta or type(tensor) is not Tensor:
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def _as_tensor(value: Any, expected: str) -> Tensor:

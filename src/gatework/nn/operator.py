@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gatework.compiler.program import program
 from gatework.lang.expressions import fingerprint
+from gatework.nn.checks import check_length_values
 from gatework.nn.differentiable import Job, run_backward, run_keeping, run_plainly
+from gatework.nn.pinning import Held, pinned_cell
 
 _JOBS: dict[str, Job] = {}
 
@@ -43,6 +47,14 @@ def resetting_key(key: str, to: str | None) -> str:
     return f"{key} resets to {to}" if to else key
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def variant_key(key: str, held: tuple[Any, ...], traced: tuple[str, ...]) -> str:
+    """The key of a registered job with values held and traced, registered as well."""
+    job = _JOBS[key]
+    cell = pinned_cell(job.program.cell, Held(*held))
+    return register(replace(job, program=program(cell, traced)))
+
+
 def run_registered(
     key: str, count: int, tensors: Sequence[Tensor], lengths: Tensor | None
 ) -> list[Tensor]:
@@ -57,6 +69,8 @@ def forward(
     key: str, tensors: Sequence[Tensor], lengths: Tensor | None, keep: bool
 ) -> list[Tensor]:
     """The output, the final states, and with `keep` what the backward pass needs."""
+    if lengths is not None:
+        check_length_values(lengths, tensors[0].shape[0])
     results, kept = (run_keeping if keep else run_plainly)(_JOBS[key], tensors, lengths)[:2]
     return _unshared([*results, *kept], tensors)
 

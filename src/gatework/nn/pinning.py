@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,30 +17,56 @@ Pin = float | Tensor | Mapping[int, float]
 """What a value is held at: a number, one per unit [n], or numbers for some units alone."""
 
 
-def pinned(
-    cell: Cell, pin: Mapping[str, Any] | None, sizes: Mapping[str, int]
-) -> tuple[Cell, dict[str, Tensor]]:
-    """The pinned cell and, by parameter name, the tensors that hold its values.
+class Held(NamedTuple):
+    """Which values are held: at a number, by a tensor, for some units. Names are in order."""
+
+    numbers: tuple[tuple[str, float], ...] = ()
+    tensors: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+
+
+def held_values(
+    cell: Cell, pin: Mapping[str, Any], sizes: Mapping[str, int], like: Tensor
+) -> tuple[Held, list[Tensor]]:
+    """What is held, and the values of the parameters that `pinned_cell` adds to the cell's, [n].
 
     Args:
         cell: The cell of a layer.
         pin: The held values by name: numbers, tensors [n] with one value per unit, or mappings
             from some units to their numbers.
         sizes: The layer's sizes.
+        like: A weight of the layer, whose dtype and device the tensors should have.
     """
-    if not pin:
-        return cell, {}
     check_known("value", pin, cell.names, f"cell {cell.name!r}")
-    numbers = {n: float(v) for n, v in pin.items() if isinstance(v, int | float)}
-    units = {n: v for n, v in pin.items() if isinstance(v, Mapping)}
-    tensors = {n: v for n, v in pin.items() if n not in numbers and n not in units}
-    for name, value in tensors.items():
-        _check_tensor(name, value, sizes[cell.names[name].size])
-    held = {_held_by(n): v for n, v in tensors.items()}
-    for name, some in units.items():
-        held |= _of_units(name, some, sizes[cell.names[name].size])
-    key = tuple(sorted(numbers.items())), tuple(sorted(tensors)), tuple(sorted(units))
-    return _pinned(cell, *key), held
+    numbers, tensors, units, which = [], {}, {}, []
+    for name in sorted(pin):
+        value, n = pin[name], sizes[cell.names[name].size]
+        if isinstance(value, Mapping):
+            units[name], held = _of_units(name, value, n, like)
+            which.append(held)
+        elif not isinstance(value, int | float):
+            _check_tensor(name, value, n, like)
+            tensors[name] = value.expand(n)
+        elif torch.compiler.is_compiling():  # so that another number needs no other graph
+            tensors[name] = like.new_full((n,), value)
+        else:
+            numbers.append((name, float(value)))
+    names = Held(tuple(numbers), tuple(tensors), tuple(units))
+    return names, [*tensors.values(), *units.values(), *which]
+
+
+@lru_cache(maxsize=256)
+def pinned_cell(cell: Cell, held: Held) -> Cell:
+    """The cell with values held, by further parameters where they are tensors."""
+    sizes = {n: cell.names[n].size for n in (*held.tensors, *held.units)}
+    rows = {n: symbol(_held_by(n), "parameter", size) for n, size in sizes.items()}
+    which = {n: symbol(f"{_held_by(n)}__units", "parameter", sizes[n]) for n in held.units}
+    whole: dict[str, float | Expr] = {**dict(held.numbers), **{n: rows[n] for n in held.tensors}}
+    new = cell.changing({n: _for_some(which[n], rows[n]) for n in held.units}).pin(whole)
+    read = (*rows.values(), *which.values())
+    values = tuple(Parameter(s.name, (s.name,), (s.size,)) for s in read)
+    # A trace may ask for what went into a pinned gate, so nothing that it reads is left out.
+    return replace(new, parameters=(*cell.parameters, *values), noises=cell.noises)
 
 
 def _held_by(name: str) -> str:
@@ -48,12 +74,11 @@ def _held_by(name: str) -> str:
     return f"pin_{name.replace('.', '__')}"
 
 
-def _held_units(name: str) -> str:
-    """The parameter that is 1 for the units that are held, 0 for the others."""
-    return f"{_held_by(name)}__units"
+def _for_some(which: Expr, held: Expr) -> Callable[[Expr], Expr]:
+    return lambda value: apply("where", which, held, value)
 
 
-def _check_tensor(name: str, value: Any, units: int) -> None:
+def _check_tensor(name: str, value: Any, units: int, like: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(
             f"pin[{name!r}] should be a number, a tensor, or a mapping from units to numbers; "
@@ -64,11 +89,18 @@ def _check_tensor(name: str, value: Any, units: int) -> None:
             f"pin[{name!r}] should be a number or a tensor of {units} values, one per unit, "
             f"got the shape {list(value.shape)}"
         )
+    if value.dtype != like.dtype or value.device != like.device:
+        raise ValueError(
+            f"pin[{name!r}] is {value.dtype} on {value.device}, the layer {like.dtype} on "
+            f"{like.device}; convert it with .to(dtype=…, device=…)"
+        )
 
 
-def _of_units(name: str, some: Mapping[Any, Any], units: int) -> dict[str, Tensor]:
-    """The values of the held units, and which they are: each [n]."""
-    values, which = torch.zeros(2, units, dtype=torch.float64)
+def _of_units(
+    name: str, some: Mapping[Any, Any], units: int, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The values of the held units, and 1 for them, 0 for the others: each [n]."""
+    values, which = [0.0] * units, [0.0] * units
     for unit, value in some.items():
         if isinstance(unit, bool) or not isinstance(unit, int) or not 0 <= unit < units:
             raise ValueError(
@@ -76,27 +108,5 @@ def _of_units(name: str, some: Mapping[Any, Any], units: int) -> dict[str, Tenso
             )
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"pin[{name!r}][{unit}] should be a number, got {type(value).__name__}")
-        values[unit], which[unit] = value, 1
-    return {_held_by(name): values, _held_units(name): which}
-
-
-@lru_cache(maxsize=256)
-def _pinned(
-    cell: Cell,
-    numbers: tuple[tuple[str, float], ...],
-    tensors: tuple[str, ...],
-    units: tuple[str, ...],
-) -> Cell:
-    sizes = {n: cell.names[n].size for n in (*tensors, *units)}
-    rows = {n: symbol(_held_by(n), "parameter", size) for n, size in sizes.items()}
-    which = {n: symbol(_held_units(n), "parameter", sizes[n]) for n in units}
-    held: dict[str, float | Expr] = {**dict(numbers), **{n: rows[n] for n in tensors}}
-    new = cell.changing({n: _for_some(which[n], rows[n]) for n in units}).pin(held)
-    read = (*rows.values(), *which.values())
-    values = tuple(Parameter(s.name, (s.name,), (s.size,)) for s in read)
-    # A trace may ask for what went into a pinned gate, so nothing that it reads is left out.
-    return replace(new, parameters=(*cell.parameters, *values), noises=cell.noises)
-
-
-def _for_some(which: Expr, held: Expr) -> Callable[[Expr], Expr]:
-    return lambda value: apply("where", which, held, value)
+        values[unit], which[unit] = value, 1.0
+    return like.new_tensor(values), like.new_tensor(which)

@@ -21,11 +21,11 @@ from gatework.compiler.program import program
 from gatework.lang.definition import Cell, Noise, Parameter, check_known
 from gatework.nn import checks
 from gatework.nn.differentiable import Job, run
-from gatework.nn.operator import register, resetting_key, run_registered
+from gatework.nn.operator import register, resetting_key, run_registered, variant_key
 from gatework.nn.packing import Padded, axes, lengths_of
-from gatework.nn.pinning import Pin, pinned
-from gatework.nn.resets import Resets, States
+from gatework.nn.pinning import Held, Pin, held_values, pinned_cell
 from gatework.nn.precision import rounded_to, widened
+from gatework.nn.resets import Resets, States
 from gatework.nn.streaming import Stream
 from gatework.nn.tracing import DirectionTrace, LayerTrace
 
@@ -327,11 +327,12 @@ class Recurrent(nn.Module):
 
     def _one_step(self, layer: int, batch_size: int) -> tuple[Plan, Call]:
         """The plan of a layer in eval mode, and a call of it that takes one step from zero."""
-        job, weights = self._jobs[layer, 0, False], self.all_weights[layer * self.num_directions]
-        like = weights[0].detach() if weights else torch.empty(0)
+        job, given = self._jobs[layer, 0, False], self.all_weights[layer * self.num_directions]
+        weights = [widened(w.detach()) for w in given]
+        like = weights[0] if weights else torch.empty(0)
         x = like.new_zeros((1, batch_size, job.sizes["input"]))
         states = [like.new_zeros((batch_size, n)) for n in self._state_sizes()]
-        call = job.call([x, *states, *(w.detach() for w in weights)], None)
+        call = job.call([x, *states, *weights], None)
         return job.program.forward, call
 
     def explain(self) -> Explanation:
@@ -385,11 +386,16 @@ class Recurrent(nn.Module):
         state = tuple(padded.restored_state(_stacked(s)) for s in zip(*finals, strict=True))
         return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
 
+    def _first_weight(self, x: Tensor) -> Tensor:
+        """A weight, for its dtype and device; the input where a pinned cell has no parameters."""
+        names = self.cell.parameters[:1]
+        weight: Tensor = getattr(self, f"{names[0].name}_l0") if names else x
+        return weight
+
     def _in_arithmetic_dtype(self, padded: Padded) -> Padded:
         """The input, its dtype and device checked, in the dtype in which the layers compute."""
         x = padded.sequence
-        names = self.cell.parameters[:1]  # a pinned cell may have none
-        weight = getattr(self, f"{names[0].name}_l0") if names else x
+        weight = self._first_weight(x)
         checks.check_device(x, weight)
         dtype = rounded_to(x, weight)
         if dtype is not None:
@@ -436,43 +442,31 @@ class Recurrent(nn.Module):
         place = layer, direction, self.training
         if self.held:
             pin = {**self.held.get(place[:2], {}), **(pin or {})}
-        job, held = self._job(place, pin, traced)
-        cell, suffix = job.program.cell, self._suffixes(layer)[direction]
-        held = {n: v.to(x) for n, v in held.items()}
-        parameters = self._parameters_for(cell, suffix, job.sizes, held)
+        job, suffix = self._jobs[place], self._suffixes(layer)[direction]
+        cell, held = job.program.cell, Held()
+        parameters = [getattr(self, p.name + suffix) for p in cell.parameters]
+        if pin:
+            held, values = held_values(cell, pin, job.sizes, self._first_weight(x))
+            parameters += values
         if parameters and parameters[0].dtype != x.dtype:
             parameters = [widened(p) for p in parameters]
         noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
         keep = [reset.keep[direction]] if reset else []
         tensors = (x, *states, *parameters, *noises, *keep)
-        if torch.compiler.is_compiling() and not pin and not traced:
-            key = resetting_key(self._keys[place], reset.to if reset else None)
-            found = run_registered(key, 1 + len(states), tensors, lengths)
-            return found[0], tuple(found[1 : 1 + len(cell.states)]), {}
-        outputs, final = self._run(job.resetting[reset.to] if reset else job, tensors, lengths)
-        output, final = outputs[cell.states[0].name], final[: len(cell.states)]
+        names = tuple(dict.fromkeys((cell.states[0].name, *traced)))
+        if torch.compiler.is_compiling():
+            key = self._keys[place]
+            if pin or traced:
+                key = variant_key(key, tuple(held), traced)
+            key = resetting_key(key, reset.to if reset else None)
+            found = run_registered(key, len(names) + len(states), tensors, lengths)
+            outputs, final = dict(zip(names, found, strict=False)), tuple(found[len(names) :])
+        else:
+            if pin or traced:
+                job = replace(job, program=program(pinned_cell(cell, held), traced))
+            outputs, final = self._run(job.resetting[reset.to] if reset else job, tensors, lengths)
+        output, final = outputs[names[0]], final[: len(cell.states)]
         return output, final, {n: outputs[n] for n in traced}
-
-    def _job(
-        self, place: tuple[int, int, bool], pin: Any, traced: tuple[str, ...]
-    ) -> tuple[Job, dict[str, Tensor]]:
-        """What runs in one layer and direction, and the tensors that hold pinned values."""
-        plain = self._jobs[place]
-        if not pin and not traced:
-            return plain, {}
-        cell, held = pinned(plain.program.cell, pin, plain.sizes)
-        return replace(plain, program=program(cell, traced)), held
-
-    def _parameters_for(
-        self, cell: Cell, suffix: str, sizes: Mapping[str, int], held: Mapping[str, Tensor]
-    ) -> list[Tensor]:
-        """The tensors that a cell, pinned or not, reads in one layer and direction."""
-        return [
-            held[p.name].expand(p.shape(sizes))
-            if p.name in held
-            else getattr(self, p.name + suffix)
-            for p in cell.parameters
-        ]
 
     def extra_repr(self) -> str:
         """The arguments that differ from the defaults, as torch.nn writes them."""

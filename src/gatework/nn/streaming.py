@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gatework.backends import Stepper
 from gatework.nn import checks
+from gatework.nn.precision import HALF, widened
 
 
 class Stream:
@@ -45,6 +46,7 @@ class Stream:
         self._shape = (batch_size, input_size)
         dtype = self._weights[0].dtype if self._weights else torch.get_default_dtype()
         self._dtypes = {True: dtype, False: _of_numpy(dtype)}
+        self._half = dtype in HALF
         self._version = self._versions()
         self._steppers = make()
         self.reset()
@@ -81,8 +83,12 @@ class Stream:
         row = self._checked(x)
         if self._version != self._versions():
             self._refresh()
+        if self._half:
+            row = widened(row) if isinstance(row, Tensor) else row.astype(np.float32)
         for stepper in self._steppers:
             row = stepper.step(row)
+        if self._half:
+            row = row.to(x.dtype) if isinstance(row, Tensor) else row.astype(x.dtype)
         return row[0] if x.ndim == 1 else row
 
     def _checked(self, x: Any) -> Any:
@@ -131,6 +137,7 @@ class Stream:
     def state(self) -> Any:
         """The state as the layer returns it, [L, B, n] each, in memory of its own.
 
+        It is float32 where the layer has half precision: nothing of it is rounded between steps.
         Assign to set it; `torch.save`, or safetensors for its parts, keeps it.
         """
         parts = zip(*(s.state for s in self._steppers), strict=True)
@@ -147,7 +154,7 @@ class Stream:
                     f"[layers, batch, size], got {list(state.shape)}"
                 )
         for k, stepper in enumerate(self._steppers):
-            stepper.state = tuple(s[k] for s in states)
+            stepper.state = tuple(widened(s[k]) for s in states)
 
     def __repr__(self) -> str:
         batch, features = self._shape

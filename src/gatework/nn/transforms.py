@@ -26,6 +26,7 @@ from gatework.backends import Call, select
 from gatework.backends.reference import Reference
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.definition import Parameter, block_of
+from gatework.nn.checks import check_length_values
 from gatework.nn.differentiable import Job, run_backward, run_keeping
 
 SEQUENCE, ROW, PARAMETER, GROUPED = "sequence", "row", "parameter", "grouped"
@@ -69,6 +70,8 @@ class _Results(torch.autograd.Function):
 
     @staticmethod
     def forward(job: Job, lengths: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
+        if lengths is not None:
+            check_length_values(lengths, tensors[0].shape[0])
         results, kept, _ = run_keeping(job, tensors, lengths)
         return (*results, *kept)
 

@@ -63,6 +63,14 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
+def autocasts(x: Tensor) -> bool:
+    """Whether torch.autocast is on for the tensor's kind of device."""
+    if not torch._C._is_any_autocast_enabled():
+        return False
+    device = x.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
 class Reference:
     """The specification of every plan. See `gatework.backends.calls.Backend`."""
 
@@ -75,9 +83,8 @@ class Reference:
 
     def run(self, plan: Plan, call: Call) -> Result:
         """Run a plan with torch operations, in the dtype of its tensors under autocast too."""
-        device = call.states[0].device.type
-        if torch._C._is_any_autocast_enabled() and torch.is_autocast_enabled(device):
-            with torch.autocast(device, enabled=False):
+        if autocasts(call.states[0]):
+            with torch.autocast(call.states[0].device.type, enabled=False):
                 return _Run(plan, call).result()
         return _Run(plan, call).result()
 

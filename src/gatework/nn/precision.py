@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gatework.backends.reference import autocasts
+
 HALF = (torch.float16, torch.bfloat16)
 _CASTABLE = (torch.float32, *HALF)  # what autocast touches; float64 stays what it is
 
@@ -20,16 +22,12 @@ def rounded_to(x: Tensor, weight: Tensor) -> torch.dtype | None:
     Under autocast, inputs of float32 and of half precision may meet weights of either, and results
     have autocast's dtype. Without it, a layer of half precision takes and gives its own dtype.
     """
-    if _autocast(x.device):
+    if autocasts(x):
         if x.dtype in _CASTABLE and weight.dtype in _CASTABLE:
             return torch.get_autocast_dtype(x.device.type)
     elif x.dtype in HALF and x.dtype == weight.dtype:
         return x.dtype
     return None
-
-
-def _autocast(device: torch.device) -> bool:
-    return torch._C._is_any_autocast_enabled() and torch.is_autocast_enabled(device.type)
 
 
 def widened(tensor: Tensor) -> Tensor:

@@ -93,8 +93,8 @@ class Stream:
 
     def _checked(self, x: Any) -> Any:
         """The input as [B, I]."""
-        is_tensor = isinstance(x, Tensor)
-        if not is_tensor and not isinstance(x, np.ndarray):
+        is_tensor = not isinstance(x, np.ndarray)  # a tensor's type is slow to recognise
+        if is_tensor and not isinstance(x, Tensor):
             raise TypeError(f"a step takes a tensor or a numpy array, got {type(x).__name__}")
         row = x[None] if x.ndim == 1 else x
         if row.shape != self._shape:

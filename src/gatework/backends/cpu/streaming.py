@@ -18,6 +18,8 @@ from gatework.backends.cpu.preparation import Preparation
 from gatework.backends.cpu.setting import HEADER
 from gatework.compiler.plan import Plan
 
+TICKET, BARRIER, PHASE = (HEADER[n] for n in ("ticket", "barrier", "phase"))
+
 Row = TypeVar("Row", Tensor, "np.ndarray[tuple[int, ...], np.dtype[np.floating]]")
 
 
@@ -64,27 +66,25 @@ class Stream:
         self.reset()
 
     def _run(self) -> None:
-        self._block[HEADER["ticket"]] = self._block[HEADER["barrier"]] = 0
-        self._block[HEADER["phase"]] = self._phase
+        block = self._block
+        block[TICKET] = block[BARRIER] = 0
+        block[PHASE] = self._phase
         self._function(self._address)
         self._phase ^= 1
 
     def step(self, x: Row) -> Row:
-        """The output [B, n] for one input [B, I].
+        """The output [B, n] for one input [B, I] of the parameters' dtype.
 
-        The result is the same memory at every step: copy it to keep it.
+        The result is the same memory at every step: copy it to keep it. The caller has checked
+        the shape and the dtype.
         """
-        if x.shape != self._rows[0].shape:
-            raise ValueError(
-                f"a step's input should have shape {list(self._rows[0].shape)}, got {list(x.shape)}"
-            )
-        if isinstance(x, Tensor):
-            self._x[0].copy_(x.detach())
+        if isinstance(x, np.ndarray):  # asked first: a tensor's type is slow to recognise
+            self._rows[0][:] = x
             self._run()
-            return self._y[0]
-        np.copyto(self._rows[0], x, casting="same_kind")
+            return self._rows[1]
+        self._x[0].copy_(x.detach())
         self._run()
-        return self._rows[1]
+        return self._y[0]
 
     @property
     def state(self) -> tuple[Tensor, ...]:
@@ -93,15 +93,7 @@ class Stream:
 
     @state.setter
     def state(self, values: tuple[Tensor, ...]) -> None:
-        slots = self._slots()
-        if len(values) != len(slots):
-            raise ValueError(f"the state should be {len(slots)} tensors, got {len(values)}")
-        for slot, value in zip(slots, values, strict=True):
-            if slot.shape != value.shape:
-                raise ValueError(
-                    f"a state should have shape {list(slot.shape)}, got {list(value.shape)}"
-                )
-        for slot, value in zip(slots, values, strict=True):
+        for slot, value in zip(self._slots(), values, strict=True):
             slot.copy_(value.detach())
 
     def reset(self) -> None:

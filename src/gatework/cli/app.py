@@ -307,6 +307,26 @@ def bench(
     )
 
 
+@app.command(epilog="Examples:\n\ngatework studio runs/mine\n\ngatework studio comparison")
+def studio(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run folder, or one that gatework compare made."),
+    ],
+    port: Annotated[int, typer.Option(help="Where to serve it; 0 for any free port.")] = 8407,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    r"""Watch a trained network read: every gate, step by step, on a page of this machine.
+
+    Type or paste a text, hold gates with sliders, click a unit to see
+    where else it fires, and see RNN, LSTM and GRU read the same text.
+    Needs pip install 'gatework\[studio]'.
+    """
+    from gatework.cli import studying
+
+    studying.study(run, port, browser)
+
+
 @app.command()
 def cells() -> None:
     """List the catalogue: every cell with its states and parameters."""

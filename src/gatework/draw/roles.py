@@ -5,20 +5,17 @@ Both are read from the equations, so they hold for any cell.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply, Const, Expr, Symbol, postorder
-from gatework.lang.words import hardsigmoid, softmax
+from gatework.lang.ranges import Range, ranges
+from gatework.lang.words import softmax
 
 __all__ = ["gates_of", "memory_of", "squashed_values"]
 
-Range = tuple[float, float]
-
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "neg", "where", "minimum", "maximum"})
 """Functions that hand a value on unit by unit, without squashing it."""
-ANYTHING: Range = (-math.inf, math.inf)
 
 
 def gates_of(cell: Cell) -> set[Expr]:
@@ -57,11 +54,19 @@ def _hands_on(value: Expr, within: set[Expr]) -> bool:
 
 
 def squashed_values(nodes: Iterable[Expr]) -> set[Expr]:
-    """Those of the nodes, arguments before results, that lie between 0 and 1 whatever comes in."""
-    ranges: dict[Expr, Range] = {}
-    for node in nodes:
-        ranges[node] = _range(node, ranges)
-    return {n for n, (low, high) in ranges.items() if n.args and low >= 0 and high <= 1}
+    """Those of the nodes that lie between 0 and 1 whatever comes in."""
+    nodes = list(nodes)
+    shares = {n: Range(0.0, 1.0) for n in nodes if _is_softmax(n)}
+    found = ranges(nodes, shares)
+    return {n for n in nodes if n.args and found[n].low >= 0 and found[n].high <= 1}
+
+
+def _is_softmax(node: Expr) -> bool:
+    """Whether a node is a softmax, whose range its parts do not show."""
+    if not isinstance(node, Apply) or node.function != "div":
+        return False
+    inner = [v for v in postorder([node.args[0]]) if v.args]
+    return any(softmax(v) is node for v in inner[:-1])
 
 
 def is_learned(value: Expr) -> bool:
@@ -101,66 +106,3 @@ def _carried(node: Expr) -> tuple[Expr, ...]:
     if not isinstance(node, Apply) or node.function not in ARITHMETIC:
         return ()
     return node.args[1:] if node.function == "where" else node.args
-
-
-# ---- ranges ------------------------------------------------------------------------------------
-
-
-def _range(node: Expr, known: dict[Expr, Range]) -> Range:
-    if isinstance(node, Const):
-        return node.value, node.value
-    if not isinstance(node, Apply):
-        return ANYTHING
-    if _is_word(node):
-        return 0.0, 1.0
-    a = [known[v] for v in node.args]
-    rule = _RULES.get(node.function)
-    if node.function == "sub" and _is_part_of_maximum(*node.args):
-        return -math.inf, 0.0
-    return rule(*a) if rule else ANYTHING
-
-
-def _is_part_of_maximum(value: Expr, highest: Expr) -> bool:
-    return isinstance(highest, Apply) and highest.function == "maximum" and value in highest.args
-
-
-def _is_word(node: Apply) -> bool:
-    """Whether a node is a hardsigmoid or a softmax, whose range the parts do not show."""
-    if node.function not in ("where", "div"):
-        return False
-    inner = [v for v in postorder([node]) if v.args]
-    return any(word(v) is node for v in inner[-8:-1] for word in (hardsigmoid, softmax))
-
-
-def _monotone(function: Callable[[float], float]) -> Callable[[Range], Range]:
-    return lambda a: (function(a[0]), function(a[1]))
-
-
-def _exp(v: float) -> float:
-    return math.exp(v) if v < 700 else math.inf
-
-
-def _mul(a: Range, b: Range) -> Range:
-    ends = [0.0 if 0.0 in (p, q) else p * q for p in a for q in b]
-    return min(ends), max(ends)
-
-
-_RULES: dict[str, Callable[..., Range]] = {
-    "add": lambda a, b: (a[0] + b[0], a[1] + b[1]),
-    "sub": lambda a, b: (a[0] - b[1], a[1] - b[0]),
-    "neg": lambda a: (-a[1], -a[0]),
-    "mul": _mul,
-    "where": lambda _, a, b: (min(a[0], b[0]), max(a[1], b[1])),
-    "minimum": lambda a, b: (min(a[0], b[0]), min(a[1], b[1])),
-    "maximum": lambda a, b: (max(a[0], b[0]), max(a[1], b[1])),
-    "abs": lambda a: (0.0, max(abs(a[0]), abs(a[1]))),
-    "relu": _monotone(lambda v: max(v, 0.0)),
-    "sqrt": _monotone(lambda v: math.sqrt(max(v, 0.0))),
-    "exp": _monotone(_exp),
-    "expm1": _monotone(lambda v: _exp(v) - 1),
-    "tanh": _monotone(math.tanh),
-    "sigmoid": lambda _: (0.0, 1.0),
-    "softplus": lambda a: (0.0, math.inf),
-    "sin": lambda _: (-1.0, 1.0),
-    "cos": lambda _: (-1.0, 1.0),
-}

@@ -1,0 +1,38 @@
+// Questions to the server. Everything that comes back is data; nothing is ever run.
+
+async function ask(path, options) {
+  const response = await fetch(path, options);
+  if (response.ok) return response;
+  const told = await response.json().catch(() => ({}));
+  const error = new Error(`${told.error || response.status}. Expected: ${told.expected || "?"}`);
+  error.status = response.status;
+  throw error;
+}
+
+const post = (path, body, signal) => ask(path, {
+  method: "POST", body: JSON.stringify(body), signal,
+  headers: { "content-type": "application/json" },
+}).then(r => r.json());
+
+export const models = () => ask("/api/models").then(r => r.json());
+export const begin = (model, text, hold) => post("/api/readings", { model, text, hold });
+export const progress = key => ask(`/api/readings/${key}`).then(r => r.json());
+export const step = (key, at) => ask(`/api/readings/${key}/step?at=${at}`).then(r => r.json());
+export const cell = (model, hold) => post("/api/cell", { model, hold });
+export const passages = (model, layer, value, unit) =>
+  post("/api/passages", { model, layer, value, unit });
+export const unit = (key, layer, number, from, to) =>
+  ask(`/api/readings/${key}/unit?layer=${layer}&unit=${number}&from=${from}&to=${to}`)
+    .then(r => r.json());
+
+export async function bits(key, from) {
+  const response = await ask(`/api/readings/${key}/bits?from=${from}`);
+  return new Float32Array(await response.arrayBuffer());
+}
+
+export async function tile(key, layer, value, level, number) {
+  const query = `layer=${layer}&value=${encodeURIComponent(value)}&level=${level}&tile=${number}`;
+  const response = await ask(`/api/readings/${key}/tile?${query}`);
+  const shape = ["x-units", "x-columns"].map(name => Number(response.headers.get(name)));
+  return { units: shape[0], columns: shape[1], codes: new Uint8Array(await response.arrayBuffer()) };
+}

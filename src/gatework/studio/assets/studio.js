@@ -1,0 +1,293 @@
+// The studio: a text, a place in it, and a panel for each network.
+import * as api from "./api.js";
+import { colour, context, drawText, onTheme, shade, spoken, visible } from "./maps.js";
+import { Panel, element } from "./panel.js";
+
+const $ = id => document.getElementById(id);
+const BEGIN_SCALE = 10, FINEST = 40, STEPS_A_SECOND = 10, TYPING = 250, SLIDING = 40;
+
+class Studio {
+  constructor(told) {
+    this.plan = { levels: told.levels, tile: told.tile };
+    this.limit = told.limit;
+    this.single = told.models.length === 1;
+    this.view = { first: 0, scale: BEGIN_SCALE };
+    this.at = 0;
+    this.bytes = new Uint8Array();
+    this.chosen = null;
+    this.panels = told.models.map((info, number) => new Panel(number, info, this));
+    $("models").replaceChildren(...this.panels.map(p => p.root));
+    $("origin").textContent = `trained on: ${[...new Set(told.models.map(m => m.corpus))].join("; ")}`;
+    this.listen();
+    $("text").value = told.example || "The quick brown fox jumps over the lazy dog.\n";
+    this.readText();
+  }
+
+  // ---- the text --------------------------------------------------------------------------------
+
+  readText() {
+    const text = $("text").value;
+    this.bytes = new TextEncoder().encode(text);
+    const { length } = this.bytes;
+    $("count").textContent = `${length.toLocaleString("en")} bytes of at most ${this.limit.toLocaleString("en")}`;
+    $("position").max = Math.max(0, length - 1);
+    if (!length) return;
+    if (length > this.limit) {
+      this.fault(new Error(`The text has ${length.toLocaleString("en")} bytes, which is too long`));
+      return;
+    }
+    this.text = text;
+    this.clamp();
+    Promise.all(this.panels.map(panel => panel.read(text))).then(() => {
+      this.goTo(Math.min(this.at || 40, length - 1));
+      this.panels.forEach(panel => panel.drawCell());
+      if (this.chosen) this.plotUnit();
+    }).catch(error => this.fault(error));
+  }
+
+  held(panel) {
+    clearTimeout(panel.waiting);
+    panel.waiting = setTimeout(() => {
+      panel.drawCell().catch(error => this.fault(error));
+      panel.readHeld(this.text).then(() => this.changed(panel, panel.reading))
+        .catch(error => this.fault(error));
+    }, SLIDING);
+  }
+
+  changed(panel, reading, error) {
+    if (error) {
+      if (error.status === 404) this.readText(); // the server has let go of it
+      else this.fault(error);
+      return;
+    }
+    this.redraw();
+    if (this.at < (reading?.done ?? 0)) this.predict();
+    if (this.chosen?.panel === panel && reading === panel.reading) this.plotUnit();
+  }
+
+  // ---- the place in it -------------------------------------------------------------------------
+
+  get width() { return Math.max(1, $("strip").clientWidth); }
+
+  stepAt(x) {
+    return Math.max(0, Math.min(this.bytes.length - 1, Math.floor(this.view.first + x / this.view.scale)));
+  }
+
+  clamp() {
+    const length = Math.max(1, this.bytes.length);
+    const least = Math.min(BEGIN_SCALE, this.width / length);
+    this.view.scale = Math.max(least, Math.min(FINEST, this.view.scale));
+    const room = length - this.width / this.view.scale;
+    this.view.first = Math.max(0, Math.min(room, this.view.first));
+    this.at = Math.max(0, Math.min(length - 1, this.at));
+  }
+
+  moveTo(first) {
+    this.view.first = first;
+    this.clamp();
+    this.redraw();
+  }
+
+  zoom(factor, x = (this.at + 0.5 - this.view.first) * this.view.scale) {
+    const step = this.view.first + x / this.view.scale;
+    this.view.scale *= factor;
+    this.clamp();
+    this.moveTo(step - x / this.view.scale);
+  }
+
+  goTo(at) {
+    this.at = at;
+    this.clamp();
+    const seen = this.width / this.view.scale, { first } = this.view;
+    if (this.at < first || this.at + 1 > first + seen) this.view.first = this.at - seen / 3;
+    this.clamp();
+    $("position").value = this.at;
+    $("position").setAttribute("aria-valuetext", `step ${this.at}, ${spoken(this.bytes[this.at])}`);
+    this.redraw();
+    this.predict();
+  }
+
+  predict() {
+    if (this.predicting) { this.again = true; return; }
+    this.predicting = true;
+    Promise.all(this.panels.map(p => p.predict(this.at)))
+      .catch(error => { if (error.status !== 404 && error.status !== 400) this.fault(error); })
+      .finally(() => {
+        this.predicting = false;
+        this.tell();
+        if (this.again) { this.again = false; this.predict(); }
+      });
+  }
+
+  // For those who listen: where we are and what is expected, once things have settled.
+  tell() {
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => {
+      if (this.timer) return;
+      const expected = this.panels.filter(p => p.expected).map(p =>
+        `${p.info.name} expects ${spoken(p.expected[0])}, ${Math.round(100 * p.expected[1])} percent`);
+      $("live").textContent =
+        `Step ${this.at}, ${spoken(this.bytes[this.at])}. ${expected.join("; ")}.`;
+    }, 500);
+  }
+
+  readOut(panel, map, { at, unit }) {
+    const parts = [`step ${at} ${visible(this.bytes[at] ?? 32)}`];
+    if (map) {
+      const value = panel.valueAt(map, at, unit);
+      parts.push(`${map.value.name}[${unit}]${value === null ? "" : ` = ${value.toFixed(2)}`}`);
+    } else if (panel.reading && !Number.isNaN(panel.reading.bits[at])) {
+      parts.push(`${panel.reading.bits[at].toFixed(2)} bits`);
+    }
+    $("readout").textContent = parts.join("  ·  ");
+  }
+
+  play(on = !this.timer) {
+    clearInterval(this.timer);
+    this.timer = on ? setInterval(() => {
+      if (this.at + 1 >= this.bytes.length) this.play(false);
+      else this.goTo(this.at + 1);
+    }, 1000 / STEPS_A_SECOND) : null;
+    $("play").textContent = on ? "❚❚ Pause" : "▶ Play";
+    $("play").setAttribute("aria-pressed", on);
+  }
+
+  // ---- one unit --------------------------------------------------------------------------------
+
+  chosenIn(panel, value) {
+    const { chosen } = this;
+    return chosen && chosen.panel === panel && chosen.unit < value.units ? chosen.unit : null;
+  }
+
+  choose(panel, value, unit, lookUp) {
+    this.chosen = { panel, value, unit };
+    this.redraw();
+    if (!lookUp) return;
+    $("unit").hidden = false;
+    $("unit-title").textContent = `Unit ${unit} of ${panel.info.name}, chosen in ${value.name}`;
+    this.plotUnit();
+    this.lookUp();
+  }
+
+  async plotUnit() {
+    const { panel, unit } = this.chosen, { reading } = panel;
+    if ($("unit").hidden || !reading?.done) return;
+    const from = Math.max(0, Math.floor(this.view.first));
+    const to = Math.min(reading.done, Math.ceil(from + this.width / this.view.scale), from + 4096);
+    if (from >= to) return;
+    const told = await api.unit(reading.key, panel.layer, unit, from, to)
+      .catch(error => { if (error.status !== 404) this.fault(error); });
+    if (told && this.chosen.panel === panel && this.chosen.unit === unit) this.drawUnit(told.values, from, to);
+  }
+
+  drawUnit(values, from, to) {
+    const colours = ["#d1603d", "#2f7fc1", "#3c9a6a", "#a56cc1", "#b58900", "#6b7480"];
+    const { drawing, width } = context($("unit-plot"), 130);
+    const all = Object.values(values).flat();
+    const [low, high] = [Math.min(0, ...all), Math.max(1, ...all)];
+    const y = v => 125 - 120 * (v - low) / (high - low);
+    drawing.strokeStyle = colour("--line");
+    for (const v of [low, 0, 1, high]) {
+      drawing.beginPath(); drawing.moveTo(0, y(v)); drawing.lineTo(width, y(v)); drawing.stroke();
+    }
+    drawing.lineWidth = 1.8;
+    const legend = Object.entries(values).map(([name, row], k) => {
+      drawing.strokeStyle = colours[k % colours.length];
+      drawing.beginPath();
+      row.forEach((v, t) => drawing.lineTo((t + 0.5) / (to - from) * width, y(v)));
+      drawing.stroke();
+      return element("span", {}, element("b", { textContent: `— ${name}`, style: `color:${colours[k % colours.length]}` }));
+    });
+    $("unit-legend").replaceChildren(...legend,
+      `steps ${from} to ${to - 1}; from ${low.toFixed(1)} to ${high.toFixed(1)}, lines at 0 and 1`);
+    $("unit-plot").setAttribute("aria-label", `Values of the unit over steps ${from} to ${to - 1}: ` +
+      Object.entries(values).map(([n, row]) => `${n} at the cursor ${row[this.at - from] ?? "not shown"}`).join(", "));
+  }
+
+  async lookUp() {
+    const { panel, value, unit } = this.chosen, asked = this.chosen;
+    $("passages").textContent = "Looking through held-out text …";
+    try {
+      const told = await api.passages(panel.number, panel.layer, value.name, unit);
+      if (this.chosen !== asked) return;
+      if (told.missing) $("passages").textContent = `The text it learned from is not here: ${told.missing}.`;
+      else $("passages").replaceChildren(...this.passages(told, value));
+    } catch (error) { this.fault(error); }
+  }
+
+  passages(told, value) {
+    const titles = value.scale === "open" ? ["most open", "most closed"] : ["highest", "lowest"];
+    return [told.high, told.low].map((places, k) => element("section", {},
+      element("h3", { textContent: `Where its ${value.name} is ${titles[k]} in held-out text` }),
+      element("ol", {}, ...places.map(place => element("li", {}, ...place.bytes.map((byte, t) => {
+        const paint = `background:${shade(place.values[t], value.scale)};color:${ink(shade(place.values[t], value.scale))}`;
+        return element("mark", { textContent: visible(byte), style: paint,
+          className: t === place.at ? "peak" : "", title: place.values[t].toFixed(2) });
+      }))))));
+  }
+
+  // ---- the page --------------------------------------------------------------------------------
+
+  redraw() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      drawText($("strip"), this.bytes, this.view, this.at);
+      this.panels.forEach(panel => panel.draw());
+    });
+  }
+
+  fault(error) {
+    $("fault").textContent = error.message;
+    $("fault").hidden = false;
+    clearTimeout(this.faulty);
+    this.faulty = setTimeout(() => { $("fault").hidden = true; }, 8000);
+  }
+
+  listen() {
+    let typing;
+    $("text").addEventListener("input", () => {
+      clearTimeout(typing);
+      typing = setTimeout(() => this.readText(), TYPING);
+    });
+    $("play").addEventListener("click", () => this.play());
+    $("back").addEventListener("click", () => this.goTo(this.at - 1));
+    $("forward").addEventListener("click", () => this.goTo(this.at + 1));
+    $("position").addEventListener("input", () => this.goTo(Number($("position").value)));
+    $("in").addEventListener("click", () => this.zoom(1.5));
+    $("out").addEventListener("click", () => this.zoom(1 / 1.5));
+    $("whole").addEventListener("click", () => { this.view.scale = 0; this.clamp(); this.redraw(); });
+    $("unit-close").addEventListener("click", () => {
+      $("unit").hidden = true;
+      this.chosen = null;
+      this.redraw();
+    });
+    $("strip").addEventListener("click", event =>
+      this.goTo(this.stepAt(event.clientX - $("strip").getBoundingClientRect().left)));
+    document.addEventListener("keydown", event => this.key(event));
+    new ResizeObserver(() => { this.clamp(); this.redraw(); }).observe($("models"));
+    onTheme(() => this.redraw());
+  }
+
+  key(event) {
+    const field = event.target.closest("textarea, input, select, button, summary");
+    if (field || event.ctrlKey || event.metaKey || event.altKey) return;
+    const acts = {
+      ArrowLeft: () => this.goTo(this.at - 1), ArrowRight: () => this.goTo(this.at + 1),
+      Home: () => this.goTo(0), End: () => this.goTo(this.bytes.length - 1),
+      "+": () => this.zoom(1.5), "=": () => this.zoom(1.5), "-": () => this.zoom(1 / 1.5),
+      " ": () => this.play(),
+    };
+    if (!(event.key in acts)) return;
+    acts[event.key]();
+    event.preventDefault();
+  }
+}
+
+// Black or white, whichever is read more easily on a colour.
+function ink(background) {
+  const [r, g, b] = background.match(/\d+/g).map(Number);
+  return 0.3 * r + 0.59 * g + 0.11 * b > 130 ? "#111" : "#fff";
+}
+
+api.models().then(told => { window.studio = new Studio(told); })
+  .catch(error => { $("fault").textContent = error.message; $("fault").hidden = false; });

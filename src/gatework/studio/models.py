@@ -1,0 +1,221 @@
+"""What the studio shows: the models of a run folder, or of a folder made by `gatework compare`.
+
+T  time steps      H  hidden size
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatework.cells import catalogue
+from gatework.compiler.explanation import explain
+from gatework.compiler.gating import keepers
+from gatework.data import Corpus, InputError, load_corpus
+from gatework.draw import cell_svg, gates_of
+from gatework.lang.definition import Cell
+from gatework.lang.equivalence import equivalent
+from gatework.lang.expressions import postorder
+from gatework.lang.ranges import Range, ranges
+from gatework.train import Run
+from gatework.train.model import LanguageModel
+
+__all__ = ["Studied", "open_models"]
+
+MOST_MODELS = 8
+ORDERED_BY = 2_000
+"""Bytes of held-out text by which units are put in order."""
+WORDS = {
+    ("lstm", "i"): "input gate: what enters the memory",
+    ("lstm", "f"): "forget gate: what stays in it",
+    ("lstm", "o"): "output gate: what leaves it",
+    ("lstm", "g"): "candidate: what could enter",
+    ("lstm", "c"): "memory cell",
+    ("gru", "r"): "reset gate: how much of the past the candidate sees",
+    ("gru", "z"): "update gate: how much of the past is carried over",
+    ("gru", "n"): "candidate: the new state, if the past is let go",
+}
+"""What people call the values of the best known cells."""
+
+
+@dataclass
+class Studied:
+    """One model of the studio.
+
+    Attributes:
+        name: Unlike that of any other in the studio.
+        run: Where it comes from.
+        model: In eval mode.
+        lock: Held by whoever runs it.
+        held_out: Text it never learned from; None where its text is no longer on this machine.
+    """
+
+    name: str
+    run: Run
+    model: LanguageModel
+    held_out: bytes | None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def scales(self) -> dict[str, str]:
+        """How each shown value is drawn: "open", from 0 to 1, or "signed", without bounds."""
+        found = {n: self.range_of(n) for n in self.values}
+        return {n: "open" if r.low >= 0 and r.high <= 1 else "signed" for n, r in found.items()}
+
+    @property
+    def cell(self) -> Cell:
+        """The cell, in eval mode."""
+        return self.model.layer.eval_cell
+
+    @cached_property
+    def values(self) -> tuple[str, ...]:
+        """The named values that are shown: gates first, then other values, then states."""
+        cell, states = self.cell, [s.name for s in self.cell.states]
+        reached = set(postorder(cell.next_states))
+        named = [n for n, v in cell.gates().items() if v.args and v in reached and v.size != "1"]
+        gates = [n for n in named if n in self.gates]
+        return (*gates, *(n for n in named if n not in gates), *reversed(states))
+
+    @cached_property
+    def gates(self) -> tuple[str, ...]:
+        """The gates that have a name, and so can be held."""
+        found = gates_of(self.cell)
+        return tuple(n for n, v in self.cell.gates().items() if v in found and v.size == "hidden")
+
+    def range_of(self, name: str) -> Range:
+        """Between which numbers a named value lies."""
+        value = self.cell.names[name]
+        return ranges([value], {})[value]
+
+    def units(self, name: str) -> int:
+        """How many units a named value has."""
+        layer = self.model.layer
+        return int(layer._sizes(0)[self.cell.names[name].size])
+
+    def held(self, pins: Mapping[str, float]) -> dict[str, Tensor]:
+        """Pins for the model: a number per unit, so that a slider needs no new machine code."""
+        return {n: torch.full((self.units(n),), v) for n, v in pins.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """What the page must know of it."""
+        records = [r for r in self.run.records() if r.split == "valid"]
+        return {
+            "name": self.name,
+            "cell": self.cell.name,
+            "doc": self.cell.doc.partition("\n")[0],
+            "layers": self.run.config.layers,
+            "parameters": self.run.manifest.parameters,
+            "corpus": self.run.manifest.corpus,
+            "bits": records[-1].bits_per_byte if records else None,
+            "order": [order.tolist() for order in self.orders],
+            "values": [self._describe_value(n) for n in self.values],
+        }
+
+    @cached_property
+    def orders(self) -> list[NDArray[np.int64]]:
+        """For each layer, its units in an order in which those that act alike stand together."""
+        text = (self.held_out or b"def f(x):\n    return x\n" * 20)[:ORDERED_BY]
+        with self.lock, torch.no_grad():
+            inputs = torch.tensor(list(text)).unsqueeze(1)
+            trace = self.model.layer.trace(self.model.embedding(inputs))
+        memory = self.cell.states[-1].name
+        return [alike(directions[0][memory][:, 0].double().numpy()) for directions in trace.layers]
+
+    def _describe_value(self, name: str) -> dict[str, Any]:
+        states = [s.name for s in self.cell.states]
+        kind = "gate" if name in self.gates else "state" if name in states else "value"
+        return {
+            "name": name,
+            "kind": kind,
+            "units": self.units(name),
+            "words": self._words(name, kind),
+            "scale": self.scales[name],
+        }
+
+    def _words(self, name: str, kind: str) -> str:
+        if (self.cell.name, name) in WORDS:
+            return WORDS[self.cell.name, name]
+        if kind == "state":
+            return "state, and output of the cell" if name == self.cell.states[0].name else "state"
+        for state, gates in keepers(self.cell).items():
+            for gate in gates:
+                if gate.name == name:
+                    end = "open" if gate.keeps else "closed"
+                    return f"gate: {end}, it keeps {state}"
+        return "gate" if kind == "gate" else "value within the step"
+
+    def picture(self, pins: Mapping[str, float]) -> dict[str, Any]:
+        """The cell with gates held: its picture, its equations, and the cell it has become."""
+        cell = self.cell.pin(dict(pins)) if pins else self.cell
+        known = {"rnn": catalogue()["rnn"], **catalogue()}
+        twin = next((n for n, c in known.items() if pins and equivalent(cell, c)), None)
+        return {
+            "svg": cell_svg(cell),
+            "equations": list(explain(cell).equations),
+            "becomes": twin and {"name": twin, "doc": known[twin].doc.partition("\n")[0]},
+        }
+
+
+def alike(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The units of values [T, n] in an order in which neighbours go up and down together.
+
+    Around the circle of their weights in the two strongest principal components.
+    """
+    spread = values.std(axis=0)
+    scaled = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    _, _, components = np.linalg.svd(scaled, full_matrices=False)
+    first, second = components[0], components[min(1, len(components) - 1)]
+    return np.argsort(np.arctan2(second, first), kind="stable")
+
+
+def open_models(path: Path) -> list[Studied]:
+    """Open a run folder, or all the runs in a folder such as `gatework compare` leaves.
+
+    Raises:
+        InputError: there is no run, or one of them is damaged.
+    """
+    runs = [Run.open(path)] if (path / "config.yaml").exists() else _runs_in(path)
+    corpora: dict[str, Corpus | None] = {}
+    models = []
+    for run in runs:
+        model = run.load_model().eval().requires_grad_(False)
+        sha = run.manifest.corpus_sha256
+        if sha not in corpora:
+            corpora[sha] = _corpus(run)
+        corpus = corpora[sha]
+        held_out = bytes(corpus.valid.tolist()) if corpus else None
+        models.append(Studied(run.path.name or run.config.cell, run, model, held_out))
+    return models
+
+
+def _runs_in(path: Path) -> list[Run]:
+    folders = sorted(p.parent for p in path.glob("*/config.yaml"))
+    if not folders:
+        return [Run.open(path)]  # which says what is missing
+    if len(folders) > MOST_MODELS:
+        raise InputError(
+            f"{len(folders)} runs in {str(path)!r}",
+            f"one run, or a folder of up to {MOST_MODELS} that are to be compared",
+            f"name one of them, such as {folders[-1]}",
+        )
+    order = {"rnn": 0, "lstm": 1, "gru": 2}
+    runs = [Run.open(folder) for folder in folders]
+    return sorted(runs, key=lambda r: (order.get(r.config.cell, 3), r.path.name))
+
+
+def _corpus(run: Run) -> Corpus | None:
+    """The text that a run learned from, if it is still there and the same."""
+    try:
+        corpus = load_corpus(run.config.files)
+    except (InputError, OSError):
+        return None
+    return corpus if corpus.sha256 == run.manifest.corpus_sha256 else None

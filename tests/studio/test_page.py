@@ -1,0 +1,184 @@
+"""The studio's page in a real browser: it shows what the network does, and answers to the hand."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from browser import browser, wait_until  # noqa: F401 - a fixture
+from gatework.studio.serving import serve
+
+pytestmark = pytest.mark.browser
+
+COLOURS = """canvas => {
+  const { width, height } = canvas;
+  const pixels = canvas.getContext("2d").getImageData(0, 0, width, height);
+  return new Set(new Uint32Array(pixels.data.buffer)).size;
+}"""
+
+
+@pytest.fixture(scope="module")
+def address(models):
+    """The studio, served as the command does it."""
+    import uvicorn
+
+    told: list[str] = []
+    ready = threading.Event()
+    servers: list[uvicorn.Server] = []
+    run = uvicorn.Server.run
+
+    def remember(server, *args, **kwargs):
+        servers.append(server)
+        run(server, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uvicorn.Server, "run", remember)
+        patch.setattr(uvicorn.Server, "install_signal_handlers", lambda _: None, raising=False)
+        thread = threading.Thread(
+            target=serve, args=(models, 0, lambda a: (told.append(a), ready.set()))
+        )
+        thread.start()
+        assert ready.wait(30)
+        while not servers or not servers[0].started:
+            assert thread.is_alive()
+        yield told[0]
+        servers[0].should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture
+def page(browser, address):  # noqa: F811
+    with browser.visit(address) as page:
+        wait_until(page, "window.studio?.panels.every(p => p.base?.finished && p.expected)")
+        yield page
+
+
+def panel(page, name):
+    return page.get_by_role("article", name=name)
+
+
+def chances(page, name):
+    return panel(page, name).locator(".next li").all_inner_texts()
+
+
+def settled(page, number):
+    wait_until(page, f"(p => p.held?.finished && !studio.predicting)(studio.panels[{number}])")
+
+
+def test_the_page_shows_a_map_for_every_gate_and_state(page):
+    assert page.get_by_role("article").count() == 3
+    for name, values in (("rnn", "h"), ("lstm", "ifogch"), ("gru", "rznh")):
+        maps = panel(page, name).get_by_role("slider", name=f"{name}: ")
+        assert maps.count() == len(values)
+        for k in range(maps.count()):
+            wait_until(page, f"c => ({COLOURS})(c) > 8", arg=maps.nth(k).element_handle())
+        assert len(chances(page, name)) == 8
+        assert "bits a byte" in panel(page, name).locator(".bits").inner_text()
+
+
+def test_a_slider_changes_prediction_cost_and_memory(page):
+    before, cost = chances(page, "lstm"), panel(page, "lstm").locator(".bits").inner_text()
+    state = "studio.panels[1].reading.tiles.get('/0/c/0/0').codes.slice(0, 400).join()"
+    wait_until(page, "studio.panels[1].reading.tiles.get('/0/c/0/0')")
+    memory = page.evaluate(state)
+    slider = panel(page, "lstm").get_by_role("slider", name="Value at which f of lstm is held")
+    slider.focus()
+    slider.press("End")
+    settled(page, 1)
+    wait_until(page, "studio.panels[1].held.tiles.get('/0/c/0/0')")
+    assert panel(page, "lstm").get_by_role("checkbox", name="Hold f of lstm").is_checked()
+    wait_until(
+        page,
+        "b => JSON.stringify([...document.querySelectorAll('article:nth-of-type(2) .next li')]"
+        ".map(l => l.innerText)) !== b",
+        arg=str(before),
+    )
+    assert chances(page, "lstm") != before
+    assert panel(page, "lstm").locator(".bits").inner_text() != cost
+    assert page.evaluate(state) != memory
+    panel(page, "lstm").get_by_role("button", name="Let go of all gates").click()
+    wait_until(page, "!studio.panels[1].held && !studio.predicting")
+    assert panel(page, "lstm").locator(".bits").inner_text() == cost
+
+
+def test_the_gru_becomes_the_vanilla_rnn(page):
+    panel(page, "gru").get_by_role("button", name="r = 1, z = 0").click()
+    settled(page, 2)
+    wait_until(page, "document.querySelector('article:nth-of-type(3) .becomes').innerText")
+    assert panel(page, "gru").locator(".becomes").inner_text().startswith("= rnn")
+    picture = panel(page, "gru").locator(".picture")
+    wait_until(
+        page, "!document.querySelector('article:nth-of-type(3) .picture .isgate [data-name]')"
+    )
+    assert picture.locator(".isgate").count() == 0
+
+
+def test_a_click_on_a_unit_shows_it_and_where_it_fires(page):
+    memory = panel(page, "lstm").get_by_role("slider", name="lstm: c")
+    memory.click(position={"x": 200, "y": 20})
+    unit = page.get_by_role("region", name="Unit ")
+    unit.locator("mark").first.wait_for()
+    assert unit.locator("li").count() == 10
+    wait_until(page, f"c => ({COLOURS})(c) > 5", arg=page.locator("#unit-plot").element_handle())
+    unit.get_by_role("button", name="Close").click()
+    assert unit.is_hidden()
+
+
+def test_what_is_typed_is_read_by_all_at_once(page):
+    page.get_by_role("textbox", name="Text that the networks read").fill(
+        'print("hello", [1, 2, 3]) # é\n'
+    )
+    wait_until(page, "studio.panels.every(p => p.base.length === 31 && p.base.finished)")
+    assert "31 bytes" in page.locator("#count").inner_text()
+
+
+def test_keys_alone_are_enough(page):
+    page.locator("#models").focus()
+    page.keyboard.press("Home")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("studio.at") == 3
+    forget = panel(page, "lstm").get_by_role("slider", name="lstm: f")
+    forget.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("studio.at") == 4
+    assert "at step 4" in forget.get_attribute("aria-valuetext")
+    page.keyboard.press("Enter")
+    assert page.get_by_role("region", name="Unit ").is_visible()
+    wait_until(page, "document.getElementById('live').innerText.includes('Step 4')")
+    assert "lstm expects" in page.locator("#live").text_content()
+    page.keyboard.press("End")
+    assert page.evaluate("studio.at === studio.bytes.length - 1")
+
+
+def test_everything_that_can_be_used_has_a_name(page):
+    nameless = page.evaluate("""() =>
+        [...document.querySelectorAll('button, input, textarea, canvas, select')]
+        .filter(e => !(e.getAttribute('aria-label') || e.innerText || e.labels?.length
+                       || e.getAttribute('aria-labelledby') || e.title))
+        .filter(e => e.checkVisibility()).map(e => e.outerHTML)""")
+    assert nameless == []
+
+
+def test_a_long_text_is_drawn_from_coarse_tiles(page):
+    paste = "(field, text) => { field.value = text; field.dispatchEvent(new Event('input')); }"
+    text = "def f(x): return x\n" * 3000
+    page.get_by_role("textbox", name="Text that the networks read").evaluate(paste, text)
+    wait_until(
+        page, "studio.panels.every(p => p.base.length === 57000 && p.base.finished)", seconds=120
+    )
+    page.get_by_role("button", name="Whole text").click()
+    wait_until(page, "studio.panels[1].base.tiles.get('/0/c/2/0')?.columns > 400")
+    assert page.evaluate("studio.panels[1].base.tiles.size") < 60
+    memory = panel(page, "lstm").get_by_role("slider", name="lstm: c")
+    wait_until(page, f"c => ({COLOURS})(c) > 8", arg=memory.element_handle())
+
+
+@pytest.mark.parametrize("width", [360, 800])
+def test_a_narrow_page_does_not_scroll_sideways(browser, address, width):  # noqa: F811
+    with browser.visit(address, viewport={"width": width, "height": 700}) as page:
+        wait_until(page, "window.studio?.panels.every(p => p.base?.finished)")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -2,7 +2,7 @@
 
     python docs/photograph.py COMPARISON
 
-COMPARISON is a folder made by `gatework compare`. Needs Chromium and the packages of the test extra.
+COMPARISON is a folder made by `gatework compare`. Needs Chromium and the test extra.
 """
 
 from __future__ import annotations

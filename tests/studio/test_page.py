@@ -148,7 +148,7 @@ def test_keys_alone_are_enough(page):
     assert "at step 4" in forget.get_attribute("aria-valuetext")
     page.keyboard.press("Enter")
     assert page.get_by_role("region", name="Unit ").is_visible()
-    wait_until(page, "document.getElementById('live').innerText.includes('Step 4')")
+    wait_until(page, "document.getElementById('live').innerText.includes('Step 4,')")
     assert "lstm expects" in page.locator("#live").text_content()
     page.keyboard.press("End")
     assert page.evaluate("studio.at === studio.bytes.length - 1")

@@ -39,7 +39,8 @@ Floats = NDArray[np.float32]
 def encode(values: NDArray[np.floating], scale: str) -> Bytes:
     """Numbers as bytes: "open" from 0 to 1 evenly, "signed" by v / (1 + |v|), without bounds."""
     share = values if scale == "open" else (1 + values / (1 + np.abs(values))) / 2
-    return np.clip(np.rint(255 * share), 0, 255).astype(np.uint8)
+    codes: Bytes = np.clip(np.rint(255 * share), 0, 255).astype(np.uint8)
+    return codes
 
 
 def decode(codes: Bytes, scale: str) -> Floats:

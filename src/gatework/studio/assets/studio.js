@@ -123,7 +123,7 @@ class Studio {
   tell() {
     clearTimeout(this.telling);
     this.telling = setTimeout(() => {
-      if (this.timer) return;
+      if (this.timer || !this.panels.every(p => p.expected)) return;
       const expected = this.panels.filter(p => p.expected).map(p =>
         `${p.info.name} expects ${spoken(p.expected[0])}, ${Math.round(100 * p.expected[1])} percent`);
       $("live").textContent =

@@ -14,6 +14,7 @@ from gatework.lang.equivalence import equivalent
 if TYPE_CHECKING:
     from gatework import convert, lens, nn
     from gatework.backends import use_backend
+    from gatework.checkup import doctor
     from gatework.nn.accelerate import accelerate, acceleration, restore
 
 __version__ = _version("gatework")
@@ -24,6 +25,7 @@ __all__ = [
     "acceleration",
     "cells",
     "convert",
+    "doctor",
     "equivalent",
     "explain",
     "lens",
@@ -37,6 +39,7 @@ _NEED_TORCH = {
     "accelerate": "gatework.nn.accelerate",
     "acceleration": "gatework.nn.accelerate",
     "convert": "gatework.convert",
+    "doctor": "gatework.checkup",
     "lens": "gatework.lens",
     "nn": "gatework.nn",
     "restore": "gatework.nn.accelerate",

@@ -145,9 +145,10 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
     if lengths.dtype.is_floating_point or lengths.dtype in (torch.bool, torch.complex64):
         raise TypeError(f"lengths should be integers, got {lengths.dtype}")
     if lengths.shape != (batch,):
+        hint = "; is batch_first right?" if lengths.shape == (steps,) else ""
         raise ValueError(
             f"lengths should have one number for each of the {batch} sequences, "
-            f"got the shape {list(lengths.shape)}"
+            f"got the shape {list(lengths.shape)}{hint}"
         )
     if _has_values(lengths):
         check_length_values(lengths, steps)

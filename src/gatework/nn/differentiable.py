@@ -19,6 +19,7 @@ from gatework.backends import Backend, Call, chosen, select
 from gatework.compiler.derivative import adjoint
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
+from gatework.nn.saved import saved_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +196,8 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        tensors, kept = ctx.saved_tensors[: ctx.n_tensors], ctx.saved_tensors[ctx.n_tensors :]
+        saved = saved_tensors(ctx)
+        tensors, kept = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             from gatework.nn.transforms import gradients_of
 

@@ -20,6 +20,7 @@ from gatework.lang.expressions import fingerprint
 from gatework.nn.checks import check_length_values
 from gatework.nn.differentiable import Job, run_backward, run_keeping, run_plainly
 from gatework.nn.pinning import Held, pinned_cell
+from gatework.nn.saved import saved_tensors
 
 _JOBS: dict[str, Job] = {}
 
@@ -126,7 +127,8 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> N
 
 
 def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[None, list[Tensor], None, None]:
-    tensors, kept = ctx.saved_tensors[: ctx.n_tensors], ctx.saved_tensors[ctx.n_tensors :]
+    saved = saved_tensors(ctx)
+    tensors, kept = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
     of_results = list(gradients[: ctx.n_results])  # nothing but this backward pass reads the kept
     return None, backward(ctx.key, list(tensors), ctx.lengths, list(kept), of_results), None, None
 

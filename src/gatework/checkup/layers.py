@@ -1,0 +1,108 @@
+"""Recurrent layers of any make, seen alike: torch.nn's and ours.
+
+Legend: T steps, B sequences, n features, L layers, D directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from gatework.nn import Recurrent
+
+LAYERS = (Recurrent, nn.RNNBase)
+
+
+def recurrent_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The recurrent layers of a model by name; the model itself is called "model"."""
+    found: dict[str, nn.Module] = {
+        name or "model": m for name, m in model.named_modules() if isinstance(m, LAYERS)
+    }
+    if not found:
+        raise ValueError(
+            f"{type(model).__name__} has no recurrent layer: expected gatework.nn.Recurrent, LSTM, "
+            "GRU or RNN, or those of torch.nn, among its modules"
+        )
+    return found
+
+
+def directions(layer: Any) -> int:
+    """D."""
+    return 2 if layer.bidirectional else 1
+
+
+def time_first(layer: Any, value: Tensor | PackedSequence) -> Tensor:
+    """The rows of an input or an output as [T, B, n], whatever their form."""
+    if isinstance(value, PackedSequence):
+        return pad_packed_sequence(value)[0]
+    if value.dim() == 2:
+        return value.unsqueeze(1)
+    return value.transpose(0, 1) if layer.batch_first else value
+
+
+def given_form(layer: Any, rows: Tensor, like: Tensor | PackedSequence) -> Any:
+    """Rows [T, B, n] in the form of `like`."""
+    if isinstance(like, PackedSequence):
+        order = like.sorted_indices
+        ordered = rows if order is None else rows.index_select(1, order)
+        steps = torch.arange(len(rows), device=rows.device)[:, None]
+        batch = torch.arange(rows.shape[1], device=rows.device)
+        inside = batch < like.batch_sizes.to(rows.device)[steps[:, 0]][:, None]
+        return PackedSequence(
+            ordered[inside], like.batch_sizes, like.sorted_indices, like.unsorted_indices
+        )
+    if like.dim() == 2:
+        return rows.squeeze(1)
+    return rows.transpose(0, 1) if layer.batch_first else rows
+
+
+def states_of(state: Any) -> tuple[Tensor, ...]:
+    """The states in a result or an argument, one tensor each."""
+    return (state,) if isinstance(state, Tensor) else tuple(state)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """The first call of a layer in one run of the model.
+
+    Attributes:
+        layer: The layer.
+        arguments: All it was given by name.
+        output: What it returned for the steps, as it was handed on.
+        state: The final states as they were handed on.
+        calls: How many times it was called in the run.
+    """
+
+    layer: Any
+    arguments: Mapping[str, Any]
+    output: Any
+    state: tuple[Tensor, ...]
+    calls: int = 1
+
+    @property
+    def input(self) -> Tensor | PackedSequence:
+        """What it read, in the given form."""
+        value: Tensor | PackedSequence = self.arguments["input"]
+        return value
+
+    @property
+    def x(self) -> Tensor:
+        """What it read, [T, B, I]."""
+        return time_first(self.layer, self.input)
+
+    @property
+    def given_state(self) -> tuple[Tensor, ...]:
+        """The initial states that it was given; none when it began at zero."""
+        state = self.arguments.get("hx")
+        return () if state is None else states_of(state)
+
+    @property
+    def knows_lengths(self) -> bool:
+        """Whether it was told where sequences end."""
+        packed = isinstance(self.input, PackedSequence)
+        return packed or self.arguments.get("lengths") is not None

@@ -82,8 +82,7 @@ def recurrent_layers(model: nn.Module) -> dict[str, Recurrent]:
         TypeError: the model is no module.
         ValueError: it has no layer of Gatework.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}")
+    _check_module(model)
     found = {name: m for name, m in model.named_modules() if isinstance(m, Recurrent)}
     if found:
         return found
@@ -97,6 +96,11 @@ def recurrent_layers(model: nn.Module) -> dict[str, Recurrent]:
             else "; expected a module that holds a gatework.nn.Recurrent, LSTM, GRU or RNN"
         )
     )
+
+
+def _check_module(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}")
 
 
 @contextmanager
@@ -272,6 +276,7 @@ def _by_place(
 @contextmanager
 def in_eval_mode(model: nn.Module) -> Iterator[None]:
     """Run a model in eval mode inside the `with` block; its modules' modes are restored after."""
+    _check_module(model)
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

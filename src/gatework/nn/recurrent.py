@@ -123,8 +123,9 @@ class Recurrent(nn.Module):
         self._keys = {place: register(job) for place, job in self._jobs.items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: everything but the jobs, which follow from it."""
-        return {n: v for n, v in self.__dict__.items() if n not in ("_jobs", "_keys")}
+        """What is copied and pickled: not the jobs, which follow from it, nor what is held."""
+        kept = {n: v for n, v in self.__dict__.items() if n not in ("_jobs", "_keys")}
+        return {**kept, "held": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copied or pickled layer."""

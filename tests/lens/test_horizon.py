@@ -130,3 +130,50 @@ def test_a_memory_beyond_the_longest_lag_is_reported_as_such():
 def test_too_little_data_is_an_error(batches, message):
     with pytest.raises(ValueError, match=message):
         memory_horizon(gw.nn.RNN(I, H), batches, MAX_LAG)
+
+
+def test_states_have_a_horizon_of_their_own():
+    model = torch.nn.Sequential(torch.nn.Linear(I, I), gw.nn.LSTM(I, H, num_layers=2))
+    found = memory_horizon(model, [torch.randn(T, B, I)], MAX_LAG)
+    assert set(found.states) == {"1.l0.h", "1.l0.c", "1.l1.h", "1.l1.c"}
+    np.testing.assert_allclose(found.of_state("1.l1.h").influence, found.influence, rtol=0.8)
+    with pytest.raises(ValueError, match=r"no state named '1.l1.x'; did you mean '1.l1.h'"):
+        found.of_state("1.l1.x")
+
+
+def test_several_runs_have_the_mean_of_their_means_and_a_wider_band():
+    rng = np.random.default_rng(0)
+    runs = [
+        MemoryHorizon(decay ** np.arange(8) * rng.lognormal(0, 0.1, (50, 8)))
+        for decay in (0.4, 0.5, 0.6)
+    ]
+    joined = MemoryHorizon.of_runs(runs)
+    np.testing.assert_allclose(joined.mean(), np.mean([run.mean() for run in runs], 0))
+    low, high = joined.band()
+    assert (low <= joined.mean()).all()
+    assert (joined.mean() <= high).all()
+    for run in runs:
+        narrow = np.subtract(*run.band()[::-1])
+        assert (narrow[3:] < (high - low)[3:]).all()
+    assert joined.reach_band()[0] < joined.reach_band()[1]
+
+
+def test_batches_of_symbols_are_traced_to_what_the_first_layer_reads():
+    embedding, layer = torch.nn.Embedding(9, I), gw.nn.GRU(I, H)
+    symbols = torch.randint(9, (T, B))
+    model = torch.nn.Sequential(embedding, layer)
+    found = memory_horizon(model, [symbols], MAX_LAG)
+    expected = memory_horizon(layer, [embedding(symbols)], MAX_LAG)
+    np.testing.assert_allclose(found.influence, expected.influence, rtol=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [{"max_lag": -1}, {"max_lag": 3, "probes": 0}])
+def test_lags_and_probes_that_make_no_sense_are_an_error(arguments):
+    with pytest.raises(ValueError, match="expected at least 0 steps and 1 probe"):
+        memory_horizon(gw.nn.GRU(I, H), [torch.randn(T, B, I)], **arguments)
+
+
+def test_packed_sequences_are_refused():
+    packed = torch.nn.utils.rnn.pack_padded_sequence(torch.randn(T, 2, I), torch.tensor([T, 3]))
+    with pytest.raises(TypeError, match="given a PackedSequence; expected a tensor"):
+        memory_horizon(gw.nn.GRU(I, H), [packed], MAX_LAG)

@@ -1,42 +1,74 @@
-"""Draw the README's figure from a comparison: python docs/draw_horizon.py COMPARISON_FOLDER.
+"""Draw how far back each cell remembers: python docs/draw_horizon.py FOLDER… [--image NAME].
 
-The folder is what `gatework compare --out COMPARISON_FOLDER` leaves.
+A folder is what `gatework compare --out FOLDER` leaves. With several, from different seeds, the
+curves are means over the seeds, and the bands hold for other seeds and other text.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-IMAGE = Path(__file__).parent / "images" / "horizon.png"
+from gatework.lens import MemoryHorizon
+
+IMAGES = Path(__file__).parent / "images"
 STYLES = [("#b3261e", ":"), ("#0b57d0", "-"), ("#146c2e", "--")]
 FLOOR = 1e-9
 
 
-def draw(folder: Path) -> None:
+def joined(folders: list[Path]) -> dict[str, MemoryHorizon]:
+    """The horizon of each cell over all folders."""
+    cells = json.loads((folders[0] / "comparison.json").read_text(encoding="utf-8"))["cells"]
+    return {
+        cell: MemoryHorizon.of_runs(
+            [MemoryHorizon.load(folder / cell / "horizon.safetensors") for folder in folders]
+        )
+        for cell in cells
+    }
+
+
+def draw(horizons: dict[str, MemoryHorizon], image: Path) -> None:
     """Draw influence against lag with its band, a line for each cell."""
-    cells = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))["cells"]
     figure = Figure((8, 3.6), layout="constrained", dpi=150)
     axes = figure.subplots()
-    for (name, cell), (colour, dash) in zip(cells.items(), STYLES, strict=False):
-        lags = range(len(cell["influence"]))
-        low, high = cell["influence_band"]
-        axes.fill_between(lags, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(lags, cell["influence"], dash, color=colour, label=name.upper(), linewidth=2)
+    for (name, horizon), (colour, dash) in zip(horizons.items(), STYLES, strict=False):
+        low, high = horizon.band()
+        axes.fill_between(horizon.lags, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(
+            horizon.lags, horizon.mean(), dash, color=colour, label=name.upper(), linewidth=2
+        )
     axes.set_yscale("log")
-    axes.set(ylim=(FLOOR, 1.5), xlim=(0, len(lags) - 1))
+    axes.set(ylim=(FLOOR, 1.5), xlim=(0, horizon.lags[-1]))
     axes.set_xlabel("bytes back, k")
     axes.set_ylabel("influence, as a share of that at k = 0")
     axes.grid(linewidth=0.5, alpha=0.5)
     axes.legend()
-    IMAGE.parent.mkdir(exist_ok=True)
-    figure.savefig(IMAGE)
+    image.parent.mkdir(exist_ok=True)
+    figure.savefig(image)
+
+
+def table(horizons: dict[str, MemoryHorizon]) -> None:
+    """Print how far back influence stays above a share, with bands."""
+    for name, horizon in horizons.items():
+        assert horizon.mean()[0] == 1, f"{name}: the newest byte has not the largest influence"
+        low, high = horizon.band()
+        far = f"left at 100: {horizon.mean()[100]:.1e} ({low[100]:.1e} to {high[100]:.1e})"
+        reaches = [
+            f"above {share:.2%}: {horizon.reach(share)} ({first} to {last})"
+            for share in (0.01, 0.0001)
+            for first, last in [horizon.reach_band(share)]
+        ]
+        print(f"{name}, {len(set(horizon.runs))} run(s): {'; '.join(reaches)}; {far}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    draw(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--image", default="horizon.png")
+    options = parser.parse_args()
+    found = joined(options.folders)
+    table(found)
+    draw(found, IMAGES / options.image)

@@ -37,9 +37,7 @@ def draw(horizons: dict[str, MemoryHorizon], image: Path) -> None:
     for (name, horizon), (colour, dash) in zip(horizons.items(), STYLES, strict=False):
         low, high = horizon.band()
         axes.fill_between(horizon.lags, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(
-            horizon.lags, horizon.mean(), dash, color=colour, label=name.upper(), linewidth=2
-        )
+        axes.plot(horizon.lags, horizon.mean(), dash, color=colour, label=name.upper(), linewidth=2)
     axes.set_yscale("log")
     axes.set(ylim=(FLOOR, 1.5), xlim=(0, horizon.lags[-1]))
     axes.set_xlabel("bytes back, k")

@@ -21,7 +21,7 @@ STAGES = {  # cell -> stages of a step forward, backward
     "gru_reset_before": (2, 3),
     "peephole_lstm": (1, 2),
     "projected_lstm": (2, 3),
-    "layer_norm_lstm": (5, 6),
+    "layer_norm_lstm": (5, 4),
     "multiplicative_lstm": (2, 3),
 }
 KEPT = {

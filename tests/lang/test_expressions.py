@@ -311,3 +311,15 @@ def test_values_on_numbers_are_those_of_torch():
             tensors = [torch.tensor(v, dtype=torch.float64) for v in args]
             found = OPERATIONS[name](*tensors).item()
             assert found == pytest.approx(expected, rel=1e-13, abs=1e-300), f"{name}{args}"
+
+
+def test_a_sum_over_units_takes_numbers_out_and_leaves_out_what_is_centred():
+    number = reduce("sum", X)
+    mean = number / count(X.size)
+    centred = X - mean
+    assert reduce("sum", X * number) is reduce("sum", X) * number
+    assert reduce("sum", -(X / number)) is -(reduce("sum", X) / number)
+    assert reduce("sum", centred) is const(0)
+    assert reduce("sum", X * X + 2 * (centred / number)) is reduce("sum", X * X)
+    assert reduce("sum", X * centred).args == (X * centred,)  # no number: it stays
+    assert reduce("sum", number / X).args == (number / X,)

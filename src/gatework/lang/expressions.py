@@ -368,12 +368,21 @@ def apply(function: str, *args: Expr | Number) -> Expr:
 
 
 def reduce(function: str, row: Expr) -> Expr:
-    """The sum or maximum over the units of a row."""
+    """The sum or maximum over the units of a row, simplified.
+
+    >>> v = symbol("x", "sequence", "input")
+    >>> reduce("sum", 2 * (v - reduce("sum", v) / count("input")))
+    0
+    """
     row = as_expr(row)
     if row.size == SCALAR:
         return row
     if isinstance(row, Const):
         return const(row.value) * count(row.size) if function == "sum" else const(row.value)
+    if function == "sum":
+        simpler = _sum(row)
+        if simpler is not None:
+            return simpler
     return _intern(Reduce, (function, row), SCALAR)
 
 
@@ -467,6 +476,53 @@ def _where(condition: Expr, a: Expr, b: Expr) -> Expr | None:
     if isinstance(condition, Const):
         return a if condition.value else b
     return a if a is b else None
+
+
+def _sum(row: Expr) -> Expr | None:
+    """A simpler sum over the units: single numbers are factors of it, what is centred adds 0."""
+    if not isinstance(row, Apply):
+        return None
+    if row.function == "neg":
+        return -reduce("sum", row.args[0])
+    if row.function in ("mul", "div"):
+        rest, number = _split_number(row)
+        return None if number is None else apply(row.function, reduce("sum", rest), number)
+    if _adds_nothing(row):
+        return const(0)
+    if row.function == "add" and any(_adds_nothing(a) for a in row.args):
+        return reduce("sum", row.args[0]) + reduce("sum", row.args[1])
+    return None
+
+
+def _split_number(row: Apply) -> tuple[Expr, Expr | None]:
+    """A product or quotient as a row and the number that multiplies or divides all its units."""
+    a, b = row.args
+    number = _repeated(b)
+    if number is None and row.function == "mul":
+        return b, _repeated(a)
+    return a, number
+
+
+def _repeated(row: Expr) -> Expr | None:
+    """The number that a row repeats for every unit, if it is of that kind."""
+    if row.size == SCALAR:
+        return row
+    if isinstance(row, Apply) and row.function == "mul" and _is(row.args[0], 1):
+        return _repeated(row.args[1])
+    return None
+
+
+def _adds_nothing(row: Expr) -> bool:
+    """Whether a row is v - mean(v), times single numbers."""
+    if not isinstance(row, Apply):
+        return False
+    if row.function in ("mul", "div"):
+        rest, number = _split_number(row)
+        return number is not None and _adds_nothing(rest)
+    if row.function != "sub" or row.args[0].size == SCALAR:
+        return False
+    v, mean = row.args
+    return mean is reduce("sum", v) / count(v.size)
 
 
 _RULES: dict[str, Callable[..., Expr | None]] = {

@@ -261,7 +261,7 @@ def layer_norm(v: Expr, name: str | None = None, *, eps: float = 1e-5) -> Expr:
     With a `name`, a learned gain `<name>_weight` (from 1) and bias `<name>_bias` (from 0) follow.
     """
     centred = v - mean(v)
-    normal = centred / apply("sqrt", mean(centred * centred) + eps)
+    normal = centred * (1 / apply("sqrt", mean(centred * centred) + eps))
     if name is None:
         return normal
     size = as_expr(v).size

@@ -15,7 +15,7 @@ from gatework.backends.reference import Reference
 from gatework.compiler.program import program
 from gatework.lang import Cell
 from gatework.nn.differentiable import Job, run
-from gatework.nn.recurrent import draw_noise
+from gatework.nn.noise import draw_noise
 
 Named = dict[str, Tensor]
 

@@ -9,6 +9,7 @@ from gatework import cells
 from gatework.compiler.explanation import explain
 from gatework.lang import *  # noqa: F403 - the words of the language are public names
 from gatework.lang import __all__ as _language
+from gatework.lang import rewriting
 from gatework.lang.equivalence import equivalent
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "lens",
     "nn",
     "restore",
+    "rewriting",
     "use_backend",
     *_language,
 ]

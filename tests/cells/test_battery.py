@@ -1,5 +1,6 @@
 """What every cell of the catalogue must do. A new cell is tested by being listed in it."""
 
+import contextlib
 import copy
 import itertools
 import pickle
@@ -11,10 +12,12 @@ from torch.func import functional_call, grad, jacfwd, jacrev, jvp, vjp, vmap
 
 import gatework as gw
 from episodes import gradients_of, run_alone
+from gatework import rewriting
 from gatework.compiler.program import program
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply
 from gatework.lang.printing import equations
+from gatework.nn.options import rewritten
 from numerics import assert_same, flat, problem, randomised
 
 TORCHS = ("rnn", "rnn_relu", "lstm", "gru", "projected_lstm")
@@ -555,6 +558,60 @@ def test_zoneout_keeps_old_units_or_takes_new_ones():
     mixed = layer.eval().trace(normal(6, 8, 3))
     old = torch.cat([torch.zeros_like(mixed["h"][:1]), mixed["h"][:-1]])
     torch.testing.assert_close(mixed["h"], 0.5 * old + 0.5 * mixed["new"])
+
+
+# ---- regularisation ----------------------------------------------------------------------------
+
+
+def regularisation(cell: Cell) -> dict[str, object]:
+    """Every option of a layer that rewrites the cell, where it applies."""
+    options = {"input_dropout": 0.3, "zoneout": 0.2, "single_bias": True}
+    with contextlib.suppress(ValueError):
+        rewriting.recurrent_maps(cell)
+        options |= {"recurrent_dropout": 0.4, "weight_drop": 0.3}
+    with contextlib.suppress(ValueError):
+        rewriting.layer_norm(cell)
+        options["layer_norm"] = True
+    return options
+
+
+@every_cell
+@pytest.mark.parametrize(
+    "run", [{"batch": 9}, {"lengths": (4, 1, 0), "reverse": True}], ids=["whole", "lengths"]
+)
+def test_gradients_of_a_rewritten_cell_are_autograds(cell, run):
+    random = problem(rewritten(cell, True, regularisation(cell)), **run)
+    assert_same(random.derived(), random.by_autograd(), 1e-9)
+
+
+@every_cell
+def test_a_regularised_layer_draws_by_the_seed_and_not_in_eval_mode(cell):
+    options = regularisation(cell)
+    layer = layer_of(cell, num_layers=2, bidirectional=True, **options)
+    x, lengths = normal(5, 3, 3), [5, 3, 0]
+    torch.manual_seed(1)
+    first, second = (flat(layer(x, lengths=lengths)) for _ in range(2))
+    assert not torch.equal(first["[0]"], second["[0]"])
+    torch.manual_seed(1)
+    assert_same(flat(layer(x, lengths=lengths)), first, 0)
+    names = [f"{n}={v}" for n, v in options.items()]
+    assert all(n in layer.extra_repr() for n in names)
+    state = torch.get_rng_state()
+    found = flat(layer.eval()(x, lengths=lengths))
+    assert torch.equal(torch.get_rng_state(), state)
+    quiet = layer_of(layer.cell.deterministic(), num_layers=2, bidirectional=True).eval()
+    quiet.load_state_dict(layer.state_dict())
+    assert_same(flat(quiet(x, lengths=lengths)), found, 1e-12)
+
+
+@every_cell
+def test_a_regularised_layer_of_every_cell_trains(cell):
+    layer = layer_of(cell, num_layers=2, **regularisation(cell))
+    y, state = layer(normal(6, 5, 3))
+    (y.square().sum() + sum(s.sum() for s in states_of(state))).backward()
+    for name, p in layer.named_parameters():
+        assert p.grad is not None, name
+        assert p.grad.isfinite().all(), name
 
 
 # ---- the catalogue -----------------------------------------------------------------------------

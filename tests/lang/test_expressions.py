@@ -314,12 +314,12 @@ def test_values_on_numbers_are_those_of_torch():
 
 
 def test_a_sum_over_units_takes_numbers_out_and_leaves_out_what_is_centred():
-    number = reduce("sum", X)
-    mean = number / count(X.size)
-    centred = X - mean
-    assert reduce("sum", X * number) is reduce("sum", X) * number
-    assert reduce("sum", -(X / number)) is -(reduce("sum", X) / number)
+    number = reduce("sum", x)
+    mean = number / count(x.size)
+    centred = x - mean
+    assert reduce("sum", x * number) is reduce("sum", x) * number
+    assert reduce("sum", -(x / number)) is -(reduce("sum", x) / number)
     assert reduce("sum", centred) is const(0)
-    assert reduce("sum", X * X + 2 * (centred / number)) is reduce("sum", X * X)
-    assert reduce("sum", X * centred).args == (X * centred,)  # no number: it stays
-    assert reduce("sum", number / X).args == (number / X,)
+    assert reduce("sum", x * x + 2 * (centred / number)) is reduce("sum", x * x)
+    assert reduce("sum", x * centred).args == (x * centred,)  # no number: it stays
+    assert reduce("sum", number / x).args == (number / x,)

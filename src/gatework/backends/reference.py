@@ -184,9 +184,10 @@ class _Run:
 
     def over_all_steps(self, values: Mapping[str, Expr]) -> dict[str, Tensor]:
         """Values that read no state, for all steps at once: [T, B, n]."""
-        known: dict[Expr, Tensor] = {}
+        known = dict(self.fixed)  # [B, n], the same at every step
         for node in postorder(values.values()):
-            known[node] = self.evaluate(node, known, None)
+            if node not in known:
+                known[node] = self.evaluate(node, known, None)
         return {
             name: known[value].expand(*self.call.shape, self.call.sizes[value.size])
             for name, value in values.items()

@@ -6,6 +6,8 @@ followed on the expressions, so it is found for any cell:
 
     retention   ∂s'/∂s unit by unit, exactly: the share of s that is still in s'
     keepers     the gates in that share: values between 0 and 1 that multiply s on its way
+    writers     the other gates: those that multiply what is added to it
+    biases      the learned values by which a gate's level is set
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 
 from gatework.compiler.derivative import RULES
 from gatework.lang.definition import Cell
-from gatework.lang.expressions import Apply, Expr, const, postorder, substitute
+from gatework.lang.expressions import Apply, Const, Expr, Symbol, const, postorder, substitute
 from gatework.lang.ranges import Range, ranges
 
 _ARITHMETIC = {"add", "sub", "mul", "div", "neg"}
@@ -85,9 +87,7 @@ def keepers(cell: Cell) -> dict[str, tuple[Keeper, ...]]:
         >>> keepers(cells.rnn)
         {'h': ()}
     """
-    known = ranges(cell.next_states, {n.symbol: Range(0.0, 1.0) for n in cell.noises})
-    gates = {node for node, found in known.items() if _is_gate(node, found)}
-    curves = {n for n in known if isinstance(n, Apply) and n.function not in _ARITHMETIC}
+    gates, curves = _gates_and_curves(cell)
     expected: dict[Expr, Expr] = {n.symbol: const(n.probability) for n in cell.noises}
     names = {v: n for n, v in cell.gates().items()}
     result = {}
@@ -102,6 +102,49 @@ def keepers(cell: Cell) -> dict[str, tuple[Keeper, ...]]:
             if keeps is not None
         )
     return result
+
+
+def writers(cell: Cell) -> dict[str, tuple[Expr, ...]]:
+    """The gates that multiply what is added to each state that some gate keeps: the LSTM's i.
+
+    Args:
+        cell: Any cell.
+
+    Returns:
+        The gates of each state that has keepers and are none of them, by the state's name.
+
+    Example:
+        >>> from gatework import cells
+        >>> writers(cells.lstm)["c"] == (cells.lstm.names["i"],)
+        True
+        >>> writers(cells.gru)
+        {'h': ()}
+    """
+    gates, curves = _gates_and_curves(cell)
+    kept = {s: {k.value for k in found} for s, found in keepers(cell).items() if found}
+    new = {s.name: v for s, v in zip(cell.states, cell.next_states, strict=True)}
+    return {
+        state: tuple(
+            gate
+            for gate in postorder([new[state]])
+            if gate in gates - keeping
+            and derivative(new[state], gate, without=curves) is not const(0, gate.size)
+        )
+        for state, keeping in kept.items()
+    }
+
+
+def biases(value: Expr) -> tuple[Symbol, ...]:
+    """The learned vectors and numbers that are added to a value, as they are.
+
+    Example:
+        >>> from gatework import cells
+        >>> biases(cells.lstm.names["f.pre"])
+        (bias_ih.f, bias_hh.f)
+    """
+    learned = [n for n in postorder([value]) if isinstance(n, Symbol) and n.role == "parameter"]
+    slopes = ((p, derivative(value, p)) for p in learned)
+    return tuple(p for p, slope in slopes if isinstance(slope, Const) and slope.value == 1)
 
 
 def derivative(value: Expr, wrt: Expr, without: Container[Expr] = ()) -> Expr:
@@ -120,6 +163,13 @@ def derivative(value: Expr, wrt: Expr, without: Container[Expr] = ()) -> Expr:
                     total = total if part is None else total + part
         found[node] = total
     return found[value]
+
+
+def _gates_and_curves(cell: Cell) -> tuple[set[Expr], set[Expr]]:
+    """The gates of a cell, and everything that is not arithmetic, gates included."""
+    known = ranges(cell.next_states, {n.symbol: Range(0.0, 1.0) for n in cell.noises})
+    gates = {node for node, found in known.items() if _is_gate(node, found)}
+    return gates, {n for n in known if isinstance(n, Apply) and n.function not in _ARITHMETIC}
 
 
 def _is_gate(node: Expr, found: Range) -> bool:

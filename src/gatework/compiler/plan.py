@@ -95,8 +95,8 @@ def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
     bound: set[Expr] = set()  # what must stay in the loop
     worth: set[Expr] = set()  # what holds a product or a reduction
     for node in order:
-        outside = isinstance(node, Symbol) and node.role in ("state", "constant")
-        if outside or any(a in bound for a in node.args):
+        carried = isinstance(node, Symbol) and node.role == "state"
+        if carried or _reads_one_row(node) or any(a in bound for a in node.args):
             bound.add(node)
         if isinstance(node, Product | Reduce) or any(a in worth for a in node.args):
             worth.add(node)
@@ -106,6 +106,13 @@ def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
     taken = {s.name for s in recurrence.sequences} | set(recurrence.outputs)
     names = (n for k in count() if (n := f"hoisted{k}") not in taken)
     return dict(zip(names, chosen, strict=False))
+
+
+def _reads_one_row(node: Expr) -> bool:
+    """Whether a whole row is read that is the same at every step: not one of all steps' rows."""
+    return isinstance(node, Product | Reduce) and any(
+        isinstance(a, Symbol) and a.role == "constant" for a in node.args
+    )
 
 
 def _reads_sequence(value: Expr) -> bool:
@@ -148,8 +155,9 @@ def _stored(value: Expr) -> bool:
 
 
 def _reads_only_sequences(value: Expr) -> bool:
-    return all(
-        n.role in ("sequence", "parameter") for n in postorder([value]) if isinstance(n, Symbol)
+    return not any(
+        _reads_one_row(n) or (isinstance(n, Symbol) and n.role == "state")
+        for n in postorder([value])
     )
 
 

@@ -77,6 +77,18 @@ class Noise:
     probability: float
 
 
+@dataclass(frozen=True)
+class WeightDrop:
+    """Blocks of a stacked weight whose elements are set to 0 with this probability in training.
+
+    They are drawn once for a whole call, and the others scaled by 1/(1-p).
+    """
+
+    parameter: str
+    blocks: tuple[str, ...]
+    probability: float
+
+
 @dataclass(frozen=True, eq=False)
 class Cell:
     """A recurrent cell as its equations. Made by the decorator `cell`; never changed.
@@ -90,6 +102,7 @@ class Cell:
         names: Every named value: the gates, what went into them (`f.pre`), the new states.
         parameters: The learned tensors, in the order of a layer's state_dict.
         noises: The random rows of dropout and zoneout.
+        weight_drops: The weights that are dropped out in training mode.
         constants: The keyword-only arguments and their values.
     """
 
@@ -101,6 +114,7 @@ class Cell:
     names: Mapping[str, Expr]
     parameters: tuple[Parameter, ...]
     noises: tuple[Noise, ...] = ()
+    weight_drops: tuple[WeightDrop, ...] = ()
     constants: Mapping[str, Number] = field(default_factory=dict)
     retrace: Callable[[Mapping[str, Number]], Cell] | None = None
 
@@ -177,10 +191,12 @@ class Cell:
         return cell
 
     def deterministic(self) -> Cell:
-        """The cell in eval mode: each random row at its expected value."""
-        return self.substituted(
-            {n.symbol: const(n.probability, n.symbol.size) for n in self.noises}, self.name
-        )
+        """The cell in eval mode: each random row at its expected value, every weight whole."""
+        expected: dict[Expr, Expr] = {
+            n.symbol: const(n.probability, n.symbol.size) for n in self.noises
+        }
+        whole = replace(self, weight_drops=()) if self.weight_drops else self
+        return whole.substituted(expected, self.name)
 
     def without_bias(self) -> Cell:
         """The cell whose linear maps have no bias."""
@@ -199,12 +215,17 @@ class Cell:
         """The cell with values replaced; parameters that are no longer read are gone."""
         if not values:
             return self
-        new = substitute(self.named_values(), values)
-        states, named = new[: len(self.states)], new[len(self.states) :]
+        return replace(self, name=name).with_values(substitute(self.named_values(), values))
+
+    def with_values(self, values: tuple[Expr, ...]) -> Cell:
+        """The cell with other new states and named values, in the order of `named_values`.
+
+        Parameters and noises that are no longer read are gone.
+        """
+        states, named = values[: len(self.states)], values[len(self.states) :]
         used = set(postorder(states))
         return replace(
             self,
-            name=name,
             next_states=tuple(expand(n, s.size) for n, s in zip(states, self.states, strict=True)),
             names=dict(zip(self.names, named, strict=True)),
             parameters=_used_parameters(self.parameters, used),

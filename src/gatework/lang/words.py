@@ -260,14 +260,19 @@ def layer_norm(v: Expr, name: str | None = None, *, eps: float = 1e-5) -> Expr:
 
     With a `name`, a learned gain `<name>_weight` (from 1) and bias `<name>_bias` (from 0) follow.
     """
-    centred = v - mean(v)
-    normal = centred * (1 / apply("sqrt", mean(centred * centred) + eps))
+    normal = normalised(v, eps)
     if name is None:
         return normal
     size = as_expr(v).size
     return normal * vector(f"{name}_weight", 1.0, size=size) + vector(
         f"{name}_bias", 0.0, size=size
     )
+
+
+def normalised(v: Expr, eps: float = 1e-5) -> Expr:
+    """(v - mean) / √(variance + eps) over the units."""
+    centred = v - mean(v)
+    return centred / apply("sqrt", mean(centred * centred) + eps)
 
 
 # ---- noise: random in training mode, its expected value in eval mode -----------------------------
@@ -281,7 +286,7 @@ def dropout(v: Expr, p: float, per: Per = "step") -> Expr:
     if _probability("dropout", p) == 0:
         return v
     keep = Trace.current("dropout").add_noise(1 - p, per, v.size)
-    return v * (keep * (1 / (1 - p)))
+    return v * (keep / (1 - p))  # in eval mode exactly v
 
 
 def zoneout(new: Expr, old: Expr, p: float, per: Per = "step") -> Expr:

@@ -1,5 +1,6 @@
 """Recurrent layers as torch modules."""
 
+from gatework.nn import init
 from gatework.nn.layers import GRU, LSTM, RNN
 from gatework.nn.recurrent import Recurrent
 from gatework.nn.steps import GRUCell, LSTMCell, RecurrentCell, RNNCell
@@ -18,4 +19,5 @@ __all__ = [
     "Recurrent",
     "RecurrentCell",
     "Stream",
+    "init",
 ]

@@ -5,8 +5,9 @@ The exception types, and the beginnings of the messages, are torch.nn's for the 
 
 from __future__ import annotations
 
+import difflib
 import warnings
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,12 +48,16 @@ def check_dropout(dropout: Any, num_layers: int) -> None:
         )
 
 
-def check_extra_sizes(given: Mapping[str, int], names: Sequence[str], cell: str) -> None:
-    """Raise unless exactly the sizes that a cell names are given."""
+def check_extra_sizes(
+    given: Mapping[str, int], names: Sequence[str], cell: str, options: Iterable[str]
+) -> None:
+    """Raise unless exactly the sizes that a cell names are given; an option may be misspelt."""
     unknown = sorted(set(given) - set(names))
     if unknown:
         known = ", ".join(names) or "none"
-        raise TypeError(f"cell {cell!r} has no size named {unknown[0]!r}; its own sizes: {known}")
+        near = difflib.get_close_matches(unknown[0], [*names, *options], 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"its own sizes: {known}"
+        raise TypeError(f"cell {cell!r} has no size named {unknown[0]!r}; {hint}")
     missing = sorted(set(names) - set(given))
     if missing:
         raise TypeError(f"cell {cell!r} needs the size {missing[0]!r}; give {missing[0]}=…")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
 from gatework.backends.torch_kernels import offer
 from gatework.cells import gru, lstm, projected_lstm, rnn, rnn_relu
+from gatework.nn.options import LayerOptions
 from gatework.nn.recurrent import Recurrent
 
 NONLINEARITIES = {"tanh": rnn, "relu": rnn_relu}
@@ -45,8 +46,7 @@ class RNN(Recurrent):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
-        *,
-        learned_state: bool = False,
+        **options: Unpack[LayerOptions],
     ) -> None:
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(
@@ -63,7 +63,7 @@ class RNN(Recurrent):
             bidirectional,
             device,
             dtype,
-            learned_state=learned_state,
+            **options,
         )
         self.nonlinearity = nonlinearity
 
@@ -97,8 +97,7 @@ class LSTM(Recurrent):
         proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
-        *,
-        learned_state: bool = False,
+        **options: Unpack[LayerOptions],
     ) -> None:
         if proj_size < 0:
             raise ValueError(
@@ -118,8 +117,8 @@ class LSTM(Recurrent):
             bidirectional,
             device,
             dtype,
-            learned_state=learned_state,
             **sizes,
+            **options,
         )
         self.proj_size = proj_size
 
@@ -149,8 +148,7 @@ class GRU(Recurrent):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
-        *,
-        learned_state: bool = False,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(
             gru,
@@ -163,7 +161,7 @@ class GRU(Recurrent):
             bidirectional,
             device,
             dtype,
-            learned_state=learned_state,
+            **options,
         )
 
     def _repr_cell(self) -> list[str]:

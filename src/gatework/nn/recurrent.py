@@ -5,7 +5,6 @@ Legend: T steps, B sequences, I input size, n the size of a state, L layers, D d
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,10 +17,12 @@ from gatework.backends import Call, Stepper, reasons, select
 from gatework.compiler.explanation import Explanation, explain
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import program
-from gatework.lang.definition import Cell, Noise, Parameter, check_known
-from gatework.nn import checks
+from gatework.lang.definition import Cell, check_known
+from gatework.nn import checks, init
 from gatework.nn.differentiable import Job, run
+from gatework.nn.noise import draw_noise, drop_weights
 from gatework.nn.operator import register, resetting_key, run_registered, variant_key
+from gatework.nn.options import LayerOptions, Rewriting, described, rewritten
 from gatework.nn.packing import Padded, axes, lengths_of
 from gatework.nn.pinning import Held, Pin, held_values, pinned_cell
 from gatework.nn.precision import rounded_to, widened
@@ -48,6 +49,16 @@ class Recurrent(nn.Module):
         dtype: The parameters' dtype.
         learned_state: Whether the initial state is learned: a parameter `initial_h_l0`, [n], for
             each state, layer and direction, which starts at zero.
+        forget_bias: The bias with which the gates that keep a state start; see
+            `gatework.nn.init.forget_bias_`.
+        layer_norm: Whether every linear map is normalised; see `gatework.rewriting.layer_norm`.
+        single_bias: Whether two biases of a gate that are added to each other are one.
+        input_dropout: The probability that a unit of each layer's input is zeroed for a whole
+            sequence.
+        recurrent_dropout: The same of the states that recurrent matrices read.
+        weight_drop: The probability that an element of a recurrent weight is zeroed for a call.
+        zoneout: The probability that a unit of a state keeps its old value in a step: for all
+            states, or for states by name, `{"h": 0.05, "c": 0.5}`.
         sizes: Any other size that the cell names, such as `proj_size=64`.
 
     Shapes:
@@ -77,6 +88,13 @@ class Recurrent(nn.Module):
         dtype: Any = None,
         *,
         learned_state: bool = False,
+        forget_bias: float | None = None,
+        layer_norm: bool = False,
+        single_bias: bool = False,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
         **sizes: int,
     ) -> None:
         super().__init__()
@@ -86,9 +104,18 @@ class Recurrent(nn.Module):
         checks.check_flags(bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         checks.check_flags(learned_state=learned_state)
         checks.check_dropout(dropout, num_layers)
-        checks.check_extra_sizes(sizes, cell.size_names(), cell.name)
-        self.cell = cell if bias else cell.without_bias()
+        checks.check_extra_sizes(sizes, cell.size_names(), cell.name, LayerOptions.__annotations__)
+        self.rewriting = Rewriting(
+            layer_norm=layer_norm,
+            single_bias=single_bias,
+            input_dropout=input_dropout,
+            recurrent_dropout=recurrent_dropout,
+            weight_drop=weight_drop,
+            zoneout=zoneout,
+        )
+        self.cell = rewritten(cell, bias, self.rewriting)
         self.eval_cell = self.cell.deterministic()
+        self.forget_bias = forget_bias
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first = bias, batch_first
         self.dropout, self.bidirectional = float(dropout), bidirectional
@@ -153,10 +180,19 @@ class Recurrent(nn.Module):
             for suffix in self._suffixes(layer)
         ]
 
+    def cell_parameters(self) -> list[init.Place]:
+        """The parameters of each layer and direction by the cell's names, and their sizes."""
+        return [
+            ({p.name: getattr(self, p.name + s) for p in self.cell.parameters}, self._sizes(layer))
+            for layer in range(self.num_layers)
+            for s in self._suffixes(layer)
+        ]
+
     def reset_parameters(self) -> None:
         """Draw weights and biases from ±1/√hidden_size, as torch; set others as the cell says."""
-        for weights in self.all_weights:
-            initialise(self.cell.parameters, weights, self.hidden_size)
+        init.default_(self)
+        if self.forget_bias is not None:
+            init.forget_bias_(self, self.forget_bias)
         if self.learned_state:
             for name, _ in self._initial_names():
                 nn.init.zeros_(getattr(self, name))
@@ -446,6 +482,8 @@ class Recurrent(nn.Module):
         job, suffix = self._jobs[place], self._suffixes(layer)[direction]
         cell, held = job.program.cell, Held()
         parameters = [getattr(self, p.name + suffix) for p in cell.parameters]
+        if cell.weight_drops:
+            parameters = drop_weights(cell, parameters, job.sizes)
         if pin:
             held, values = held_values(cell, pin, job.sizes, self._first_weight(x))
             parameters += values
@@ -485,6 +523,9 @@ class Recurrent(nn.Module):
             parts.append("bidirectional=True")
         if self.learned_state:
             parts.append("learned_state=True")
+        if self.forget_bias is not None:
+            parts.append(f"forget_bias={self.forget_bias}")
+        parts += described(self.rewriting)
         return ", ".join([*self._repr_cell(), *parts])
 
     def _repr_cell(self) -> list[str]:
@@ -494,20 +535,3 @@ class Recurrent(nn.Module):
 def _stacked(rows: Sequence[Tensor]) -> Tensor:
     """Rows [B, n] of every layer and direction as one tensor [L * D, B, n]."""
     return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0].unsqueeze(0)
-
-
-def initialise(parameters: Sequence[Parameter], values: Sequence[Tensor], hidden_size: int) -> None:
-    """Draw values from ±1/√hidden_size, as torch does, where the cell names no number."""
-    bound = 1 / math.sqrt(hidden_size)
-    for p, value in zip(parameters, values, strict=True):
-        if p.init is None:
-            nn.init.uniform_(value, -bound, bound)
-        else:
-            nn.init.constant_(value, p.init)
-
-
-def draw_noise(noise: Noise, x: Tensor, sizes: Mapping[str, int]) -> Tensor:
-    """A random row of zeros and ones for each step, or for each sequence."""
-    units = sizes[noise.symbol.size]
-    shape = (x.shape[1], units) if noise.symbol.role == "constant" else (*x.shape[:2], units)
-    return torch.bernoulli(x.new_full(shape, noise.probability))

@@ -5,7 +5,8 @@ Legend: B sequences, I input size, n the size of a state.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from gatework.cells import gru, lstm
 from gatework.compiler.program import program
 from gatework.lang.definition import Cell
-from gatework.nn import checks
+from gatework.nn import checks, init
 from gatework.nn.differentiable import Job, run
 from gatework.nn.layers import NONLINEARITIES
+from gatework.nn.noise import draw_noise
+from gatework.nn.options import Rewriting, StepOptions, described, rewritten
 from gatework.nn.precision import rounded_to, widened
-from gatework.nn.recurrent import State, draw_noise, initialise
+from gatework.nn.recurrent import State
 
 
 class RecurrentCell(nn.Module):
@@ -30,6 +33,11 @@ class RecurrentCell(nn.Module):
         bias: Whether the linear maps have biases.
         device: Where the parameters are made.
         dtype: The parameters' dtype.
+        forget_bias: The bias with which the gates that keep a state start.
+        layer_norm: Whether every linear map is normalised.
+        single_bias: Whether two biases of a gate that are added to each other are one.
+        zoneout: The probability that a unit of a state keeps its old value, for all states or for
+            states by name.
         sizes: Any other size that the cell names, such as `proj_size=64`.
 
     Shapes:
@@ -50,28 +58,42 @@ class RecurrentCell(nn.Module):
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        forget_bias: float | None = None,
+        layer_norm: bool = False,
+        single_bias: bool = False,
+        zoneout: float | Mapping[str, float] = 0.0,
         **sizes: int,
     ) -> None:
         super().__init__()
         if not isinstance(cell, Cell):
             raise TypeError(f"expected a cell, made by gatework.cell; got {type(cell).__name__}")
         checks.check_sizes(input_size=input_size, hidden_size=hidden_size)
-        checks.check_extra_sizes(sizes, cell.size_names(), cell.name)
-        self.cell = cell if bias else cell.without_bias()
+        checks.check_extra_sizes(sizes, cell.size_names(), cell.name, StepOptions.__annotations__)
+        self.rewriting = Rewriting(layer_norm=layer_norm, single_bias=single_bias, zoneout=zoneout)
+        self.cell = rewritten(cell, bias, self.rewriting)
+        self.forget_bias = forget_bias
         self.eval_cell = self.cell.deterministic()
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         self.sizes = {"1": 1, "input": input_size, "hidden": hidden_size, **sizes}
         checks.check_layers(self.cell, [self.sizes])
-        for p in cell.parameters:
+        for p in self.cell.parameters:
             values = torch.empty(p.shape(self.sizes), device=device, dtype=dtype)
-            kept = any(q.name == p.name for q in self.cell.parameters)
-            self.register_parameter(p.name, nn.Parameter(values) if kept else None)
+            self.register_parameter(p.name, nn.Parameter(values))
+        for p in cell.parameters:
+            if p.name not in self._parameters:  # torch's steps have None for a missing bias
+                self.register_parameter(p.name, None)
         self.reset_parameters()
+
+    def cell_parameters(self) -> list[init.Place]:
+        """The parameters by the cell's names, and their sizes, as a layer of one direction."""
+        return [({p.name: getattr(self, p.name) for p in self.cell.parameters}, self.sizes)]
 
     def reset_parameters(self) -> None:
         """Draw weights and biases from ±1/√hidden_size, as torch; set others as the cell says."""
-        values = [getattr(self, p.name) for p in self.cell.parameters]
-        initialise(self.cell.parameters, values, self.hidden_size)
+        init.default_(self)
+        if self.forget_bias is not None:
+            init.forget_bias_(self, self.forget_bias)
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
         """One step.
@@ -122,7 +144,9 @@ class RecurrentCell(nn.Module):
     def extra_repr(self) -> str:
         """The arguments that differ from the defaults, as torch.nn writes them."""
         bias = [] if self.bias else [f"bias={self.bias}"]
-        return ", ".join([*self._repr_cell(), f"{self.input_size}, {self.hidden_size}", *bias])
+        sizes = f"{self.input_size}, {self.hidden_size}"
+        forget = [] if self.forget_bias is None else [f"forget_bias={self.forget_bias}"]
+        return ", ".join([*self._repr_cell(), sizes, *bias, *forget, *described(self.rewriting)])
 
     def _repr_cell(self) -> list[str]:
         return [self.cell.name]
@@ -144,13 +168,14 @@ class RNNCell(RecurrentCell):
         nonlinearity: str = "tanh",
         device: Any = None,
         dtype: Any = None,
+        **options: Unpack[StepOptions],
     ) -> None:
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(
                 f"Unknown nonlinearity {nonlinearity!r}. Select from 'tanh' or 'relu'."
             )
         cell = NONLINEARITIES[nonlinearity]
-        super().__init__(cell, input_size, hidden_size, bias, device, dtype)
+        super().__init__(cell, input_size, hidden_size, bias, device, dtype, **options)
         self.nonlinearity = nonlinearity
 
     def extra_repr(self) -> str:
@@ -177,8 +202,9 @@ class LSTMCell(RecurrentCell):
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
+        **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__(lstm, input_size, hidden_size, bias, device, dtype)
+        super().__init__(lstm, input_size, hidden_size, bias, device, dtype, **options)
 
     def _repr_cell(self) -> list[str]:
         return []
@@ -199,8 +225,9 @@ class GRUCell(RecurrentCell):
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
+        **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__(gru, input_size, hidden_size, bias, device, dtype)
+        super().__init__(gru, input_size, hidden_size, bias, device, dtype, **options)
 
     def _repr_cell(self) -> list[str]:
         return []

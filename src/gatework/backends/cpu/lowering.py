@@ -36,7 +36,8 @@ class Place:
         argument: The name of the pointer among the kernel's arguments.
         size: The name of a row's size.
         kind: How a row is found: "step", row t·B + b; "row", row b; "all", one row for all;
-            "old" and "new", row b of a state before and after the step.
+            "old" and "new", row b of a state before and after the step; "sequence", row b of a
+            pass over all rows.
         offset: Of "all": the block of a stacked parameter that is meant.
     """
 
@@ -109,12 +110,12 @@ class Pass:
         return tuple(dict.fromkeys(p for s in sums for p in s.products))
 
 
-def leaf_place(leaf: Symbol) -> Place:
-    """Where the rows of a symbol lie."""
+def leaf_place(leaf: Symbol, all_rows: bool) -> Place:
+    """Where the rows of a symbol lie, in a step or in a pass over all rows."""
     if leaf.role == "parameter":
         name, block = block_of(leaf)
         return Place(f"parameter {name}", leaf.size, "all", (name, block))
-    kinds = {"sequence": "step", "state": "old", "constant": "row"}
+    kinds = {"sequence": "step", "state": "old", "constant": "sequence" if all_rows else "row"}
     return Place(f"{leaf.role} {leaf.name}", leaf.size, kinds[leaf.role])
 
 
@@ -145,7 +146,7 @@ class _Lowering:
         for value, place in targets:
             self.places.setdefault(value, []).append(place)
         self.known: dict[Expr, Place] = {
-            n: leaf_place(n) for n in self.nodes() if isinstance(n, Symbol)
+            n: leaf_place(n, all_rows=name != "step") for n in self.nodes() if isinstance(n, Symbol)
         }
 
     def nodes(self) -> tuple[Expr, ...]:

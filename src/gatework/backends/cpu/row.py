@@ -109,4 +109,8 @@ class Row:
             raise CodegenError(f"the CPU backend has no code for {type(node).__name__}")
         if node.function == "pow" and isinstance(node.args[1], Const):
             return pointwise.power(self.emit, self.values[node.args[0]], node.args[1].value)
-        return pointwise.emit(self.emit, node.function, tuple(self.values[a] for a in node.args))
+        args = tuple(self.values[a] for a in node.args)
+        if node.function == "div" and node.args[1].size == SCALAR:
+            # one division a row in place of one a vector: the compiler moves it before the loop
+            return b.fmul(args[0], b.fdiv(self.emit.const(1), args[1]))
+        return pointwise.emit(self.emit, node.function, args)

@@ -81,7 +81,7 @@ class StageWriter:
         """How many times B rows lie before those of this step."""
         if place.kind == "step":
             return self.t
-        if place.kind == "row":
+        if place.kind in ("row", "sequence"):
             return 0
         return self._slot(
             self.layout.states[place.argument.removeprefix("state ")], new=place.kind == "new"
@@ -102,6 +102,8 @@ class StageWriter:
         """The address of a row of a place."""
         if place.kind == "all":
             return self.base(place)
+        if place.kind == "sequence":  # row t·B + b of all: b
+            row = self.b.op(f"urem i64 {row.text}, {self.batch.text}", "i64")
         return self.element(self.base(place), self.b.mul(row, self.units(place)))
 
     # ---- reductions ----------------------------------------------------------------------------

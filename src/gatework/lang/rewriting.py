@@ -1,0 +1,356 @@
+"""Regularisation as rewriting: functions from a cell to a cell, for any cell.
+
+Each takes a cell's equations and returns other equations; what comes out is a cell like any other,
+to be looked at with `explain`, pinned, put into a layer. Noise is drawn in training mode only; in
+eval mode it stands at its expected value.
+
+What is called recurrent here is found in the equations: a matrix is recurrent if the row that it
+maps is made from a state of the step before by arithmetic alone, such as h, r ⊙ h, (1 - t) ⊙ h + …
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from gatework.lang.definition import Cell, Noise, Parameter, WeightDrop, block_of, check_known
+from gatework.lang.expressions import (
+    SCALAR,
+    Apply,
+    Expr,
+    Product,
+    Symbol,
+    const,
+    postorder,
+    product,
+    symbol,
+)
+from gatework.lang.functions import FUNCTIONS
+from gatework.lang.words import normalised
+
+Probabilities = float | Mapping[str, float]
+
+_ARITHMETIC = {"add", "sub", "mul", "div", "neg", "where"}
+
+
+def input_dropout(cell: Cell, p: float) -> Cell:
+    """Dropout of the input, the same units at every step of a sequence (Gal & Ghahramani 2016).
+
+    Args:
+        cell: Any cell.
+        p: The probability that a unit is 0; the others are scaled by 1/(1-p).
+
+    Example:
+        >>> from gatework import cells, explain, rewriting
+        >>> print(explain(rewriting.input_dropout(cells.rnn, 0.2)).equations[-1])
+        h' = tanh(W_ih[h]·(x * noise0 / 0.8) + bias_ih.h + W_hh[h]·h + bias_hh.h)
+    """
+    if _checked("input_dropout", p) == 0:
+        return cell
+    noise = _noise(cell, 0, 1 - p, cell.input.size, per_step=False)
+    dropped = cell.input * (noise.symbol / (1 - p))
+    return replace(cell.substituted({cell.input: dropped}, cell.name), noises=(*cell.noises, noise))
+
+
+def recurrent_dropout(cell: Cell, p: float) -> Cell:
+    """Dropout of what recurrent matrices read, the same units at every step of a sequence.
+
+    The state itself is handed on whole: what the memory keeps unit by unit is not dropped (Gal &
+    Ghahramani 2016; one mask for all gates, another for each other row that is mapped).
+
+    Args:
+        cell: A cell with recurrent matrices.
+        p: The probability that a unit is 0; the others are scaled by 1/(1-p).
+
+    Raises:
+        ValueError: If no matrix of the cell reads a state.
+
+    Example:
+        >>> from gatework import cells, explain, rewriting
+        >>> print(explain(rewriting.recurrent_dropout(cells.rnn, 0.2)).equations[-1])
+        h' = tanh(W_ih[h]·x + bias_ih.h + W_hh[h]·(h * noise0 / 0.8) + bias_hh.h)
+    """
+    if _checked("recurrent_dropout", p) == 0:
+        return cell
+    maps = recurrent_maps(cell)
+    rows = dict.fromkeys(m.args[0] for m in maps)
+    noises = {row: _noise(cell, k, 1 - p, row.size, per_step=False) for k, row in enumerate(rows)}
+
+    def rewritten(node: Expr, args: tuple[Expr, ...]) -> Expr:
+        if node in maps and isinstance(node, Product):
+            kept = noises[node.args[0]].symbol / (1 - p)
+            return product(node.matrix, args[0] * kept, node.transposed)
+        return node.rebuilt(args)
+
+    return replace(_rewritten(cell, rewritten), noises=(*cell.noises, *noises.values()))
+
+
+def weight_drop(cell: Cell, p: float) -> Cell:
+    """Dropout of the elements of the recurrent weights: DropConnect (Wan et al. 2013).
+
+    Drawn once for a call, the same for all sequences and steps, as Merity, Keskar & Socher 2018
+    do it in the AWD-LSTM. The parameters stay what they are: they are dropped when they are read.
+
+    Args:
+        cell: A cell with recurrent matrices.
+        p: The probability that an element is 0; the others are scaled by 1/(1-p).
+
+    Raises:
+        ValueError: If no matrix of the cell reads a state.
+    """
+    if _checked("weight_drop", p) == 0:
+        return cell
+    recurrent = {block_of(m.matrix) for m in recurrent_maps(cell)}
+    blocks = {
+        n.name: tuple(b for b in n.blocks if (n.name, b) in recurrent) for n in cell.parameters
+    }
+    drops = (WeightDrop(name, found, p) for name, found in blocks.items() if found)
+    return replace(cell, weight_drops=(*cell.weight_drops, *drops), retrace=None)
+
+
+def zoneout(cell: Cell, p: Probabilities) -> Cell:
+    """Zoneout: each unit of a state keeps its old value with probability p (Krueger et al. 2017).
+
+    Drawn anew at every step and for every state. Within the step, the new states are read as they
+    were before zoneout, as in the paper. In eval mode the state is p · old + (1-p) · new.
+
+    Args:
+        cell: Any cell.
+        p: The probability, for all states, or for states by name: `{"c": 0.5, "h": 0.05}`.
+
+    Example:
+        >>> from gatework import cells, explain, rewriting
+        >>> print(explain(rewriting.zoneout(cells.rnn, 0.1)).equations[-1])
+        h' = noise0 * h + (1 - noise0) * tanh(W_ih[h]·x + bias_ih.h + W_hh[h]·h + bias_hh.h)
+    """
+    names = [s.name for s in cell.states]
+    by_state = dict(p) if isinstance(p, Mapping) else dict.fromkeys(names, p)
+    check_known("state", by_state, names, f"cell {cell.name!r}")
+    for name, probability in by_state.items():
+        _checked(f"zoneout[{name!r}]" if isinstance(p, Mapping) else "zoneout", probability)
+    noises: list[Noise] = []
+    new: dict[Symbol, Expr] = dict(zip(cell.states, cell.next_states, strict=True))
+    for state in cell.states:
+        probability = by_state.get(state.name, 0)
+        if probability:
+            noise = _noise(cell, len(noises), probability, state.size, per_step=True)
+            new[state] = noise.symbol * state + (1 - noise.symbol) * new[state]
+            noises.append(noise)
+    named = {**cell.names, **{s.name: v for s, v in new.items()}}
+    return replace(
+        cell,
+        next_states=tuple(new.values()),
+        names=named,
+        noises=(*cell.noises, *noises),
+        retrace=None,
+    )
+
+
+def layer_norm(cell: Cell) -> Cell:
+    """Layer normalisation of every linear map (Ba, Kiros & Hinton 2016).
+
+    Each sum of maps, W x + U h, is normalised over the units as one row, with a learned gain and
+    bias that take the place of its biases: `norm_<gate>_weight` and `norm_<gate>_bias`. Where a
+    gate's maps are not added to each other, each is normalised by itself. So is the new value of
+    a memory, a state that is not the output, where a function of this step reads it.
+
+    Of the LSTM and the GRU this makes the catalogue's `layer_norm_lstm` and `layer_norm_gru`. Ba
+    et al. normalise W x and U h each over all gates together: `layer_norm_lstm_joint`.
+
+    Args:
+        cell: A cell that is not normalised yet.
+
+    Raises:
+        ValueError: If the cell has parameters of these names already.
+
+    Example:
+        >>> from gatework import cells, equivalent, rewriting
+        >>> equivalent(rewriting.layer_norm(cells.lstm), cells.layer_norm_lstm)
+        True
+    """
+    sums = [s for s in affine_sums(cell) if s.size != SCALAR]
+    gates = list(dict.fromkeys(b for p in cell.parameters for b in p.blocks))
+    stacks = [p.name for p in cell.parameters]
+    sums.sort(key=lambda s: min(_place(block_of(m.matrix), gates, stacks) for m in _maps(s)))
+    names = _names_of_sums(cell, sums)
+    memories = _memories_read(cell)
+    taken = set(names.values())
+    names |= {
+        v: f"norm_{n}_state" if f"norm_{n}" in taken else f"norm_{n}" for v, n in memories.items()
+    }
+    added: dict[str, Parameter] = {}
+    whole: dict[Expr, Expr] = {}  # of what belongs to a sum: its maps alone, before the norm
+
+    def normal(value: Expr, name: str) -> Expr:
+        for part, init in (("weight", 1.0), ("bias", 0.0)):
+            full = f"{name}_{part}"
+            added[full] = Parameter(full, (full,), (value.size,), init=init)
+        weight, bias = (symbol(f"{name}_{p}", "parameter", value.size) for p in ("weight", "bias"))
+        return normalised(value) * weight + bias
+
+    def rewritten(node: Expr, args: tuple[Expr, ...]) -> Expr:
+        if _is_curve(node) and node.args[0] in memories:
+            return node.rebuilt((normal(args[0], names[node.args[0]]),))
+        if not _is_affine(node) or node.size == SCALAR:
+            return node.rebuilt(args)
+        if _is_bias(node):
+            whole[node] = const(0, node.size)
+        elif isinstance(node, Product):
+            whole[node] = node.rebuilt(args)
+        else:
+            whole[node] = node.rebuilt(tuple(whole[a] for a in node.args))
+        return normal(whole[node], names[node]) if node in sums else whole[node]
+
+    new = _rewritten(cell, rewritten)
+    for p in cell.parameters:
+        if p.name in added:
+            raise ValueError(f"cell {cell.name!r} is normalised already: it has {p.name!r}")
+    ordered = (f"{name}_{part}" for name in names.values() for part in ("weight", "bias"))
+    gains = (added[name] for name in ordered if name in added)
+    return replace(new, parameters=(*new.parameters, *gains))
+
+
+def single_bias(cell: Cell) -> Cell:
+    """One bias for each gate, where torch has two that are added: `bias_ih` and `bias_hh`.
+
+    Where a sum of maps has several biases, the first one stays. Biases that are not added to each
+    other stay as they are, such as the GRU's `bias_hh` of the candidate, which the reset gate
+    multiplies.
+
+    Args:
+        cell: Any cell.
+
+    Example:
+        >>> from gatework import cells, rewriting
+        >>> [p.name for p in rewriting.single_bias(cells.lstm).parameters]
+        ['weight_ih', 'weight_hh', 'bias_ih']
+    """
+    sums = affine_sums(cell)
+    biases = [[n for n in _terms(s) if _is_bias(n)] for s in sums]
+    uses = Counter(b for found in biases for b in set(found))
+    spare = {b for found in biases for b in found[1:] if uses[b] == 1 and b is not found[0]}
+    return cell.substituted({b: const(0, b.size) for b in spare}, cell.name)
+
+
+# ---- what a cell is made of --------------------------------------------------------------------
+
+
+def recurrent_maps(cell: Cell) -> tuple[Product, ...]:
+    """The products whose row is made from a state of the step before by arithmetic alone.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    carried: set[Expr] = set()
+    found = []
+    for node in postorder(cell.next_states):
+        if isinstance(node, Product) and node.args[0] in carried:
+            found.append(node)
+        if isinstance(node, Symbol) and node.role == "state":
+            carried.add(node)
+        if (
+            isinstance(node, Apply)
+            and node.function in _ARITHMETIC
+            and not carried.isdisjoint(node.args)
+        ):
+            carried.add(node)
+    if not found:
+        raise ValueError(
+            f"no matrix of cell {cell.name!r} reads a state, so it has no recurrent weights"
+        )
+    return tuple(found)
+
+
+def affine_sums(cell: Cell) -> tuple[Expr, ...]:
+    """The sums of linear maps and their biases, each as large as it gets."""
+    found: dict[Expr, None] = {}
+    for node in postorder(cell.next_states):
+        if not _is_affine(node):
+            found.update(dict.fromkeys(a for a in node.args if _is_affine(a)))
+    found.update(dict.fromkeys(v for v in cell.next_states if _is_affine(v)))
+    return tuple(s for s in found if _maps(s))
+
+
+def _memories_read(cell: Cell) -> dict[Expr, str]:
+    """The new values of states but the first that a function of the step reads, and their names."""
+    new = dict(zip(cell.next_states[1:], (s.name for s in cell.states[1:]), strict=True))
+    nodes = postorder(cell.next_states)
+    read = (n.args[0] for n in nodes if _is_curve(n) and n.args[0] in new)
+    return {v: new[v] for v in read if v.args}
+
+
+def _is_curve(node: Expr) -> bool:
+    """Whether a node is a function such as tanh of one value."""
+    one = isinstance(node, Apply) and len(node.args) == 1
+    return one and not FUNCTIONS[node.function].cheap
+
+
+def _is_affine(node: Expr) -> bool:
+    if isinstance(node, Apply) and node.function in ("add", "sub", "neg"):
+        return all(_is_affine(a) for a in node.args)
+    return isinstance(node, Product) or _is_bias(node)
+
+
+def _is_bias(node: Expr) -> bool:
+    return (
+        isinstance(node, Symbol)
+        and node.role == "parameter"
+        and node.name.startswith("bias_")
+        and "." in node.name
+    )
+
+
+def _terms(affine: Expr) -> Iterator[Expr]:
+    """The maps and biases of a sum."""
+    if isinstance(affine, Apply):
+        for a in affine.args:
+            yield from _terms(a)
+    else:
+        yield affine
+
+
+def _maps(affine: Expr) -> list[Product]:
+    return [n for n in _terms(affine) if isinstance(n, Product)]
+
+
+def _place(block: tuple[str, str], gates: list[str], stacks: list[str]) -> tuple[int, int]:
+    """Where a gate's block stands: gate by gate, then in the order of the parameters."""
+    return gates.index(block[1]), stacks.index(block[0])
+
+
+def _names_of_sums(cell: Cell, sums: Iterable[Expr]) -> dict[Expr, str]:
+    """`norm_<gate>`; with what it reads behind it, where a gate has several sums."""
+    gates: dict[Expr, str] = {}
+    reads: dict[Expr, str] = {}
+    for value in sums:
+        maps = _maps(value)
+        gates[value] = "norm_" + "_".join(dict.fromkeys(m.matrix.gate for m in maps))
+        rows = (m.args[0].name if isinstance(m.args[0], Symbol) else m.matrix.group for m in maps)
+        reads[value] = "".join(dict.fromkeys(rows))
+    several = Counter(gates.values())
+    return {v: g + reads[v] if several[g] > 1 else g for v, g in gates.items()}
+
+
+# ---- rewriting ---------------------------------------------------------------------------------
+
+
+def _rewritten(cell: Cell, rule: Callable[[Expr, tuple[Expr, ...]], Expr]) -> Cell:
+    """The cell with every value rewritten by a rule, given the value and its new arguments."""
+    done: dict[Expr, Expr] = {}
+    for node in postorder(cell.named_values()):
+        done[node] = rule(node, tuple(done[a] for a in node.args))
+    return cell.with_values(tuple(done[v] for v in cell.named_values()))
+
+
+def _noise(cell: Cell, k: int, probability: float, size: str, *, per_step: bool) -> Noise:
+    """The k-th new random row of a cell: 1 with this probability, 0 otherwise."""
+    taken = [int(n.symbol.name.removeprefix("noise")) for n in cell.noises]
+    name = f"noise{max(taken, default=-1) + 1 + k}"
+    return Noise(symbol(name, "sequence" if per_step else "constant", size), probability)
+
+
+def _checked(word: str, p: float) -> float:
+    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p < 1:
+        raise ValueError(f"{word} should be a probability p with 0 <= p < 1, got {p!r}")
+    return p

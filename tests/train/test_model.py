@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gatework.train import LanguageModel, RunConfig
-from gatework.train.model import detach, parameter_count
+from gatework.train.model import parameter_count
 
 
 def make(cell: str, layers: int = 1) -> LanguageModel:
@@ -21,7 +21,7 @@ def test_reading_in_two_parts_is_reading_in_one(cell, layers):
     model, inputs = make(cell, layers), torch.randint(256, (9, 3))
     whole, _ = model(inputs)
     first, state = model(inputs[:4])
-    second, _ = model(inputs[4:], detach(state))
+    second, _ = model(inputs[4:], state)
     assert whole.shape == (9, 3, 256)
     torch.testing.assert_close(torch.cat([first, second]), whole)
 
@@ -33,14 +33,6 @@ def test_a_score_depends_on_no_later_byte():
     before, after = model(inputs)[0], model(changed)[0]
     assert before[:4].equal(after[:4])
     assert not before[4:].equal(after[4:])
-
-
-def test_detaching_cuts_the_gradient_and_keeps_the_values():
-    _, state = make("lstm")(torch.randint(256, (3, 2)))
-    for part, cut in zip(state, detach(state), strict=True):
-        assert part.requires_grad
-        assert not cut.requires_grad
-        assert part.equal(cut)
 
 
 def test_counting_parameters_counts_and_leaves_the_random_state_alone(tiny):

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gatework.data import Corpus, InputError
+from gatework.files import write_atomically
 from gatework.train import Run, RunConfig, Runner, Trainer, fit, generate
 from gatework.train import run as run_module
-from gatework.train.checkpoint import write_atomically
 from gatework.train.run import Record, new_folder
 
 

@@ -36,7 +36,7 @@ from gatework.bench import (
 )
 from gatework.cli.interrupt import Interrupt
 from gatework.data import InputError
-from gatework.train.checkpoint import write_atomically
+from gatework.files import write_atomically
 from gatework.train.config import check_cell
 
 __all__ = ["bench"]

@@ -10,8 +10,8 @@ from rich.table import Table
 
 import gatework
 from gatework.cells import catalogue
+from gatework.files import write_atomically
 from gatework.lang import Cell
-from gatework.train.checkpoint import write_atomically
 from gatework.train.config import check_cell
 
 __all__ = ["explain_cell", "show_cells"]

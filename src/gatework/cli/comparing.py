@@ -16,9 +16,9 @@ from gatework.cli.interrupt import Interrupt
 from gatework.cli.progress import TrainingProgress
 from gatework.cli.training import announce, given
 from gatework.data import Corpus, load_corpus
+from gatework.files import write_atomically
 from gatework.lens import MemoryHorizon
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
-from gatework.train.checkpoint import write_atomically
 from gatework.train.comparison import (
     FAR_LAG,
     REACH_SHARES,

@@ -1,6 +1,7 @@
 """Recurrent layers as torch modules."""
 
-from gatework.nn import init
+from gatework.nn import init, state
+from gatework.nn.carrying import Carry
 from gatework.nn.layers import GRU, LSTM, RNN
 from gatework.nn.recurrent import Recurrent
 from gatework.nn.steps import GRUCell, LSTMCell, RecurrentCell, RNNCell
@@ -11,6 +12,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Carry",
     "DirectionTrace",
     "GRUCell",
     "LSTMCell",
@@ -20,4 +22,5 @@ __all__ = [
     "RecurrentCell",
     "Stream",
     "init",
+    "state",
 ]

@@ -12,7 +12,6 @@ No pickle: a file from a stranger can be wrong, but it cannot run anything.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -21,10 +20,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gatework.data import InputError
+from gatework.files import write_atomically
 from gatework.train.model import LanguageModel, State
 from gatework.train.trainer import Trainer
 
-__all__ = ["load_trainer", "load_weights", "save_trainer", "save_weights", "write_atomically"]
+__all__ = ["load_trainer", "load_weights", "save_trainer", "save_weights"]
 
 
 def save_weights(model: LanguageModel, path: Path) -> None:
@@ -49,7 +49,7 @@ def save_trainer(trainer: Trainer, path: Path) -> None:
     for name, weight in trainer.model.named_parameters():
         for key, value in trainer.optimizer.state[weight].items():
             tensors[f"optimizer.{name}.{key}"] = value
-    for i, part in enumerate(_parts(trainer.state)):
+    for i, part in enumerate(_parts(trainer.carry.state)):
         tensors[f"state.{i}"] = part
     tensors["random"] = torch.get_rng_state()
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -76,20 +76,7 @@ def load_trainer(trainer: Trainer, path: Path) -> None:
         if moments := _under(f"optimizer.{name}.", tensors):
             trainer.optimizer.state[weight] = dict(moments)
     parts = tuple(_under("state.", tensors).values())
-    trainer.state = parts[0] if len(parts) == 1 else parts or None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Fill a file beside `path`, then put it there in one move.
-
-    Whoever reads `path` finds the old content or the new, never a part of one.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    trainer.carry.state = parts[0] if len(parts) == 1 else parts or None
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

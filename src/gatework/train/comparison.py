@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gatework.cells import catalogue
 from gatework.data import Corpus, InputError
+from gatework.files import write_atomically
 from gatework.lens import MemoryHorizon, Passage, memory_horizon, read_passage
-from gatework.train.checkpoint import write_atomically
 from gatework.train.config import RunConfig, check_cell
 from gatework.train.fit import Runner
 from gatework.train.model import LanguageModel, parameter_count

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from gatework.data import Streams
-from gatework.train.model import ALPHABET, LanguageModel, State
+from gatework.nn import Carry
+from gatework.train.model import ALPHABET, LanguageModel
 
 __all__ = ["bits_per_byte"]
 
@@ -35,10 +36,10 @@ def bits_per_byte(model: LanguageModel, text: Tensor, limit: int | None = None) 
     if limit is not None:
         count = min(count, max(1, limit // streams.bytes_per_window))
     model.eval()
-    state: State | None = None
+    carry = Carry(model)
     total = 0.0
     for _ in range(count):
         inputs, targets, _ = streams.next()
-        scores, state = model(inputs, state)
+        scores, _ = carry(inputs)
         total += cross_entropy(scores.view(-1, ALPHABET), targets.reshape(-1)).item()
     return total / count / math.log(2)

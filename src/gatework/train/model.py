@@ -15,7 +15,7 @@ from gatework.nn import Recurrent
 from gatework.nn.recurrent import State
 from gatework.train.config import RunConfig
 
-__all__ = ["ALPHABET", "LanguageModel", "State", "detach", "parameter_count"]
+__all__ = ["ALPHABET", "LanguageModel", "State", "parameter_count"]
 
 ALPHABET = 256
 """Symbols: every value of a byte."""
@@ -74,10 +74,3 @@ def parameter_count(config: RunConfig) -> int:
     """Return how many numbers a model of these settings learns."""
     with torch.device("meta"):  # shapes without numbers, so that no size is too large to count
         return sum(parameter.numel() for parameter in LanguageModel(config).parameters())
-
-
-def detach(state: State) -> State:
-    """Cut the gradient: the state goes on to the next window, its history does not."""
-    if isinstance(state, Tensor):
-        return state.detach()
-    return tuple(part.detach() for part in state)

@@ -19,12 +19,12 @@ from typing import Any
 import yaml
 
 from gatework.data import Corpus, InputError, load_corpus
+from gatework.files import write_atomically
 from gatework.train.checkpoint import (
     load_trainer,
     load_weights,
     save_trainer,
     save_weights,
-    write_atomically,
 )
 from gatework.train.config import Manifest, RunConfig
 from gatework.train.model import LanguageModel, parameter_count

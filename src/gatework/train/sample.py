@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from gatework.data import InputError
+from gatework.nn import Carry
 from gatework.train.model import LanguageModel
 
 __all__ = ["as_characters", "as_text", "generate"]
@@ -48,12 +49,13 @@ def _draw(
     model.eval()
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.tensor(list(prompt)).unsqueeze(1)  # [T, 1]
-    scores, state = model(inputs)
+    carry = Carry(model)
+    scores, _ = carry(inputs)
     for _ in range(length):
         chances = torch.softmax(scores[-1, 0].double() / temperature, dim=0)
         inputs = torch.multinomial(chances, 1, generator=generator).unsqueeze(1)  # [1, 1]
         yield int(inputs)
-        scores, state = model(inputs, state)
+        scores, _ = carry(inputs)
 
 
 def as_text(text: bytes) -> str:

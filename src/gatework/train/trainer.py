@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gatework.data import Corpus, InputError, Streams
+from gatework.nn import Carry
 from gatework.train.config import RunConfig
-from gatework.train.model import ALPHABET, LanguageModel, State, detach, parameter_count
+from gatework.train.model import ALPHABET, LanguageModel, parameter_count
 
 __all__ = ["Step", "Trainer", "learning_rate"]
 
@@ -59,7 +60,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), config.peak_rate, weight_decay=config.weight_decay
         )
-        self.state: State | None = None
+        self.carry = Carry(self.model)
         self.seconds = 0.0
         """Time spent so far on training and validation, also before an interruption."""
 
@@ -84,15 +85,15 @@ class Trainer:
         """
         self._set_learning_rate(learning_rate(progress, self.config.peak_rate))
         window = self.streams.next()
-        state = None if window.fresh else self.state
+        if window.fresh:
+            self.carry.reset()
         self.model.train()
-        scores, state = self.model(window.inputs, state)
+        scores, _ = self.carry(window.inputs)
         loss = cross_entropy(scores.view(-1, ALPHABET), window.targets.reshape(-1))
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         norm = self._clip_gradient()
         self.optimizer.step()
-        self.state = detach(state)
         return Step(loss.item() / math.log(2), norm, self.optimizer.param_groups[0]["lr"])
 
     def _set_learning_rate(self, rate: float) -> None:

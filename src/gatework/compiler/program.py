@@ -36,7 +36,7 @@ class Program:
 
     @cached_property
     def rows(self) -> tuple[Symbol, ...]:
-        """What is read beside the input: the cell's noises, then whether the state is kept."""
+        """What is read beside the input: the cell's noises, then where episodes end."""
         noises = tuple(n.symbol for n in self.cell.noises)
         return noises + tuple(s for s in self.recurrence.sequences[1:] if s not in noises)
 

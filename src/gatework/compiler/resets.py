@@ -1,9 +1,9 @@
 """Resets inside a sequence: where an episode ends, the state returns to its initial value.
 
-A reset is one more equation at the end of a step, not one more stage at its beginning. With k = 1
-where the next step continues the episode and 0 where it begins another,
+A reset is one more equation at the end of a step, not one more stage at its beginning. With e = 1
+where an episode ends with this step, else 0,
 
-    carried state = k ? new state : initial value
+    carried state = e ? initial value : new state
 
 and the output stays the new state. The gradient of the new state is masked in the same way, so
 nothing flows back over the boundary. An initial value other than zero is a state of its own that
@@ -17,12 +17,12 @@ from dataclasses import replace
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.expressions import SCALAR, Expr, apply, const, symbol
 
-KEEP = "keep state"
-"""The read sequence k, [T, B, 1]. No cell has this name: it is no Python identifier."""
+ENDS = "episode ends"
+"""The read sequence e, [T, B, 1]. No cell has this name: it is no Python identifier."""
 
 
 def with_resets(forward: Recurrence, to: str) -> Recurrence:
-    """A recurrence that also reads whether the state is kept after a step.
+    """A recurrence that also reads whether an episode ends with a step.
 
     Args:
         forward: The recurrence of a cell.
@@ -35,18 +35,18 @@ def with_resets(forward: Recurrence, to: str) -> Recurrence:
         >>> [s.name for s in with_resets(of_cell(cells.rnn), "state").states]
         ['h', 'initial h']
     """
-    keep = symbol(KEEP, "sequence", SCALAR)
+    ends = symbol(ENDS, "sequence", SCALAR)
     held = tuple(symbol(f"initial {s.name}", "state", s.size) for s in forward.states)
     zeros = tuple(const(0, s.size) for s in forward.states)
     initial: tuple[Expr, ...] = held if to == "state" else zeros
     carried = (
-        apply("where", keep, new, value)
+        apply("where", ends, value, new)
         for new, value in zip(forward.next_states, initial, strict=True)
     )
-    kept = held if to == "state" else ()
+    further = held if to == "state" else ()
     return replace(
         forward,
-        sequences=(*forward.sequences, keep),
-        states=(*forward.states, *kept),
-        next_states=(*carried, *kept),
+        sequences=(*forward.sequences, ends),
+        states=(*forward.states, *further),
+        next_states=(*carried, *further),
     )

@@ -404,7 +404,9 @@ class Recurrent(nn.Module):
             own = reset_to is None and not self.learned_state  # zero
             initial = None if own else self._initial(reset_to, padded)
             reset = Resets.of(padded.flags(resets), x.dtype, initial)
-            states = reset.begun(states, self.num_directions)
+            if hx is not None or reset_to is not None:  # else it is the initial value already
+                states = reset.begun(states, self.num_directions)
+            states = reset.carried(states)
         layers: list[list[DirectionTrace]] = []
         finals: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
@@ -490,8 +492,8 @@ class Recurrent(nn.Module):
         if parameters and parameters[0].dtype != x.dtype:
             parameters = [widened(p) for p in parameters]
         noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
-        keep = [reset.keep[direction]] if reset else []
-        tensors = (x, *states, *parameters, *noises, *keep)
+        ends = [reset.ends[direction]] if reset else []
+        tensors = (x, *states, *parameters, *noises, *ends)
         names = tuple(dict.fromkeys((cell.states[0].name, *traced)))
         if torch.compiler.is_compiling():
             key = self._keys[place]

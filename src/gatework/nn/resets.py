@@ -21,45 +21,48 @@ States = list[tuple[Tensor, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Resets:
-    """Where the state is kept, and what it returns to elsewhere.
+    """Where episodes end, and what the state returns to there.
 
     Attributes:
+        begins: Whether a step begins an episode, [T, B].
+        ends: Forward and backward in time: 1 where an episode ends with a step, else 0, [T, B, 1].
         initial: What the state returns to; None for zero.
-        keep: Forward and backward in time, 1 where the next step goes on with the state after this
-            one, 0 where an episode ends, [T, B, 1].
-        first: Whether the first step begins an episode, [B, 1].
     """
 
+    begins: Tensor
+    ends: tuple[Tensor, Tensor]
     initial: States | None
-    keep: tuple[Tensor, Tensor]
-    first: Tensor
 
     @classmethod
     def of(cls, begins: Tensor, dtype: torch.dtype, initial: States | None) -> Resets:
-        """From whether each step begins an episode, [T, B]."""
-        keep = begins[1:].logical_not().to(dtype)
-        end = keep.new_ones((1, keep.shape[1]))
-        both = torch.cat([keep, end]), torch.cat([end, keep])
-        return cls(initial, (both[0].unsqueeze(-1), both[1].unsqueeze(-1)), begins[0].unsqueeze(-1))
+        """From the steps that begin an episode, [T, B]: the first and the last end nothing."""
+        steps, batch = begins.shape
+        between = begins.new_zeros((steps + 1, batch, 1), dtype=dtype)
+        between[1:steps, :, 0] = begins[1:]
+        return cls(begins, (between[1:], between[:-1]), initial)
 
     @property
     def to(self) -> str:
         """What the state returns to: see `gatework.compiler.resets`."""
         return "zero" if self.initial is None else "state"
 
+    def carried(self, states: States) -> States:
+        """The states before the first step, each followed by what it returns to."""
+        if self.initial is None:
+            return states
+        return [(*s, *i) for s, i in zip(states, self.initial, strict=True)]
+
     def begun(self, states: States, directions: int) -> States:
-        """The states before the first step, each followed by what it returns to.
+        """The states before the first step, returned to the initial value where that is a reset.
 
-        They are returned to it themselves where the first step begins an episode. Backward in time
-        that step comes last, and nothing comes after it.
+        Backward in time the first step comes last, and nothing comes after it.
         """
-        zeros = [tuple(torch.zeros_like(s) for s in states[0])] * len(states)
-        initial = self.initial or zeros
-        return [
-            (*(s if k % directions else self._first(s, i)), *(i if self.initial else ()))
-            for k, (s, i) in enumerate(zip(states, initial, strict=True))
+        first = self.begins[0].unsqueeze(-1)  # [B, 1]
+        zeros = [tuple(s.new_zeros(()) for s in states[0])] * len(states)
+        pairs = [
+            list(zip(i, s, strict=True)) for i, s in zip(self.initial or zeros, states, strict=True)
         ]
-
-    def _first(self, states: tuple[Tensor, ...], initial: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        pairs = zip(states, initial, strict=True)
-        return tuple(torch.where(self.first, value, state) for state, value in pairs)
+        return [
+            states[k] if k % directions else tuple(torch.where(first, i, s) for i, s in pairs[k])
+            for k in range(len(states))
+        ]

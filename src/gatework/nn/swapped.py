@@ -34,15 +34,18 @@ class Accelerated:
         torch_class: The class of torch.nn.
         original_class: The class that a module had: that one, or a class derived from it.
         our_class: Our class of the same arguments.
+        fewest_steps: From how many steps on ours is the faster one; measured by
+            benchmarks/short_sequences.py.
     """
 
     torch_class: ClassVar[type[nn.Module]]
     original_class: ClassVar[type[nn.Module]]
     our_class: ClassVar[type[Recurrent] | type[RecurrentCell]]
+    fewest_steps: ClassVar[int]
 
     def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
         """As torch's, with the further arguments of ours."""
-        if not options and torch_runs(input):
+        if not options and torch_runs(self, input):
             return self.torch_class.forward(self, input, hx)
         return super().forward(input, hx, **options)  # type: ignore[misc]
 
@@ -58,9 +61,18 @@ class Accelerated:
 class AcceleratedLayer(Accelerated):
     """Keeps torch's where a layer of ours has the same name."""
 
+    batch_first: bool
+
     all_weights = nn.RNNBase.all_weights
     flatten_parameters = nn.RNNBase.flatten_parameters
     reset_parameters = nn.RNNBase.reset_parameters
+
+    def steps(self, input: Any) -> int:
+        """How many steps an input has."""
+        if isinstance(input, PackedSequence):
+            return len(input.batch_sizes)
+        dims = input.dim()
+        return input.shape[1 if self.batch_first and dims == 3 else 0] if dims in (2, 3) else 0
 
     def __getstate__(self) -> dict[str, Any]:
         """What both keep: neither weak references nor what follows from the cell."""
@@ -74,24 +86,33 @@ class AcceleratedCell(Accelerated):
 
     reset_parameters = nn.RNNCellBase.reset_parameters
 
+    def steps(self, input: Any) -> int:
+        """How many steps an input has: one."""
+        return 1
 
-_TRIPLES: tuple[tuple[type, type, type], ...] = (
-    (AcceleratedLayer, LSTM, nn.LSTM),
-    (AcceleratedLayer, GRU, nn.GRU),
-    (AcceleratedLayer, RNN, nn.RNN),
-    (AcceleratedCell, LSTMCell, nn.LSTMCell),
-    (AcceleratedCell, GRUCell, nn.GRUCell),
-    (AcceleratedCell, RNNCell, nn.RNNCell),
+
+_ROWS: tuple[tuple[type, type, type, int], ...] = (
+    (AcceleratedLayer, LSTM, nn.LSTM, 1),
+    (AcceleratedLayer, GRU, nn.GRU, 3),
+    (AcceleratedLayer, RNN, nn.RNN, 6),
+    (AcceleratedCell, LSTMCell, nn.LSTMCell, 2),
+    (AcceleratedCell, GRUCell, nn.GRUCell, 2),
+    (AcceleratedCell, RNNCell, nn.RNNCell, 2),
 )
 
 
-def _combined(kind: type, ours: type, theirs: type) -> type[Accelerated]:
+def _combined(kind: type, ours: type, theirs: type, fewest_steps: int) -> type[Accelerated]:
     # Named as torch's, since other code looks for "LSTM" in the names of classes.
-    attributes = {"our_class": ours, "torch_class": theirs, "original_class": theirs}
+    attributes = {
+        "our_class": ours,
+        "torch_class": theirs,
+        "original_class": theirs,
+        "fewest_steps": fewest_steps,
+    }
     return type(theirs.__name__, (kind, ours, theirs), {**attributes, "__module__": __name__})
 
 
-_COMBINED: dict[type, type[Accelerated]] = {row[-1]: _combined(*row) for row in _TRIPLES}
+_COMBINED: dict[type, type[Accelerated]] = {row[2]: _combined(*row) for row in _ROWS}
 
 
 @cache
@@ -110,11 +131,12 @@ def _uninitialised(original: Any) -> Any:
     return cls.__new__(cls)
 
 
-def torch_runs(input: Any) -> bool:
-    """Whether torch's own forward pass runs, here and where Gatework is not faster.
+def torch_runs(module: Any, input: Any) -> bool:
+    """Whether torch's own forward pass runs, because Gatework would not be faster.
 
-    So it is where no backend compiles for the input: on a GPU, in half precision, under autocast.
-    It also is where torch records its own operations: in torch.jit.trace and in ONNX export.
+    That is so for very few steps, and where no backend compiles for the input: on a GPU, in half
+    precision, under autocast. Torch's runs as well while it records its own operations, in
+    torch.jit.trace and in ONNX export. A backend that is chosen by hand always runs.
     """
     if torch.compiler.is_compiling():
         return torch.onnx.is_in_onnx_export()
@@ -126,7 +148,8 @@ def torch_runs(input: Any) -> bool:
     if not isinstance(rows, Tensor):
         return False  # ours says what is wrong with it
     device = rows.device.type
-    return not _compiled(device, rows.dtype) or torch.is_autocast_enabled(device)
+    slower = not _compiled(device, rows.dtype) or torch.is_autocast_enabled(device)
+    return slower or bool(module.steps(input) < module.fewest_steps)
 
 
 @cache

@@ -169,6 +169,28 @@ def test_a_state_on_the_last_graph(make, name):
 
 
 @either
+@pytest.mark.parametrize("name", ["GRUCell", "LSTMCell"])
+def test_a_state_on_the_last_graph_of_a_single_step(make, name):
+    class Agent(nn.Module):
+        def __init__(self, cut):
+            super().__init__()
+            self.step, self.cut, self.state = getattr(make, name)(I, H), cut, None
+
+        def forward(self, x):
+            rows = []
+            for row in x:
+                self.state = self.step(row, self.state)
+                rows.append(self.state if name == "GRUCell" else self.state[0])
+            self.state = self.cut(self.state)
+            return torch.stack(rows)
+
+    assert found(Agent(lambda s: s), normal(T, B, I)) == ["state-on-graph"]
+    assert found(Agent(detached), normal(T, B, I)) == []
+    (note,) = gw.doctor(Agent(detached), normal(T, B, I)).notes
+    assert "carries its state" in note
+
+
+@either
 def test_a_state_on_the_last_graph_in_the_batch(make):
     layer, x = make.GRU(I, H), normal(T, B, I)
     _, state = layer(x)

@@ -37,8 +37,10 @@ def wrong_axes(
     if main is None:
         return
     for name, visit in base.visits.items():
+        if not visit.whole or isinstance(visit.input, PackedSequence):
+            continue
         x = visit.x
-        if min(x.shape[:2]) < 2 or isinstance(visit.input, PackedSequence):
+        if min(x.shape[:2]) < 2:
             continue
         by_axis = {axis: footprints(trial, name, visit, axis) for axis in (0, 1)}
         if _viewed(main, visit, by_axis[0]):

@@ -33,7 +33,7 @@ def hanging_state(first: Run, second: Run) -> Iterator[Finding]:
         before, after = first.visits.get(name), second.visits.get(name)
         if before is not None and _hangs(before, ()):
             yield _hanging(name, "the state in the batch")
-        elif after is not None and _hangs(after, () if before is None else before.state):
+        elif after is not None and _hangs(after, () if before is None else before.last):
             yield _hanging(name, "in the second of two calls the state")
 
 
@@ -42,8 +42,8 @@ def carried(first: Run, second: Run) -> list[str]:
     found = []
     for name, after in second.visits.items():
         before = first.visits.get(name)
-        if before is not None and len(after.given_state) == len(before.state):
-            pairs = list(zip(after.given_state, before.state, strict=True))
+        if before is not None and len(after.given_state) == len(before.last):
+            pairs = list(zip(after.given_state, before.last, strict=True))
             same = all(g.shape == s.shape and torch.equal(g, s) for g, s in pairs)
             if same and any(bool(s.any()) for _, s in pairs):
                 found.append(name)

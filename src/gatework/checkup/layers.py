@@ -1,4 +1,4 @@
-"""Recurrent layers of any make, seen alike: torch.nn's and ours.
+"""Recurrent layers and single steps of any make, seen alike: torch.nn's and ours.
 
 Legend: T steps, B sequences, n features, L layers, D directions.
 """
@@ -13,20 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from gatework.nn import Recurrent
+from gatework.nn import Recurrent, RecurrentCell
 
 LAYERS = (Recurrent, nn.RNNBase)
+STEPS = (RecurrentCell, nn.RNNCellBase)
 
 
 def recurrent_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The recurrent layers of a model by name; the model itself is called "model"."""
+    """The recurrent layers and steps of a model by name; the model itself is called "model"."""
     found: dict[str, nn.Module] = {
-        name or "model": m for name, m in model.named_modules() if isinstance(m, LAYERS)
+        name or "model": m for name, m in model.named_modules() if isinstance(m, LAYERS + STEPS)
     }
     if not found:
         raise ValueError(
             f"{type(model).__name__} has no recurrent layer: expected gatework.nn.Recurrent, LSTM, "
-            "GRU or RNN, or those of torch.nn, among its modules"
+            "GRU, RNN or one of their cells, or those of torch.nn, among its modules"
         )
     return found
 
@@ -68,13 +69,14 @@ def states_of(state: Any) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True)
 class Visit:
-    """The first call of a layer in one run of the model.
+    """The first call of a layer, or of a single step, in one run of the model.
 
     Attributes:
         layer: The layer.
         arguments: All it was given by name.
         output: What it returned for the steps, as it was handed on.
         state: The final states as they were handed on.
+        last: The final states of its last call in the run.
         calls: How many times it was called in the run.
     """
 
@@ -82,7 +84,13 @@ class Visit:
     arguments: Mapping[str, Any]
     output: Any
     state: tuple[Tensor, ...]
+    last: tuple[Tensor, ...]
     calls: int = 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether it read whole sequences, all in this call."""
+        return isinstance(self.layer, LAYERS) and self.calls == 1
 
     @property
     def input(self) -> Tensor | PackedSequence:

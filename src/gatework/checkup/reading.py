@@ -82,7 +82,7 @@ def readings(trial: Trial, base: Run) -> dict[str, Reading]:
     """A reading of each layer that was called once, if its results are read differentiably."""
     found = {}
     for name, visit in base.visits.items():
-        if visit.calls > 1:
+        if not visit.whole:
             continue
         run = trial.run(leaf=name)
         outputs = tuple(o for o in run.outputs if o.requires_grad and o.numel())

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gatework.checkup.layers import LAYERS
 from gatework.checkup.report import Finding
 
 
 def dropout_of_one_layer(layers: Mapping[str, Any]) -> Iterator[Finding]:
     """`dropout=` acts between layers; with one layer there is no between."""
     for name, layer in layers.items():
-        if layer.dropout and layer.num_layers == 1:
+        if isinstance(layer, LAYERS) and layer.dropout and layer.num_layers == 1:
             yield Finding(
                 "warning", "dropout-one-layer", name,
                 f"dropout={layer.dropout} with num_layers=1: it acts on the outputs of every layer "
@@ -24,7 +25,7 @@ def dropout_of_one_layer(layers: Mapping[str, Any]) -> Iterator[Finding]:
 def notes_on_dropout(layers: Mapping[str, Any]) -> Iterator[str]:
     """What `dropout=` does in stacks of layers."""
     for name, layer in layers.items():
-        if layer.dropout and layer.num_layers > 1:
+        if isinstance(layer, LAYERS) and layer.dropout and layer.num_layers > 1:
             yield (
                 f"{name}: dropout={layer.dropout} acts between its {layer.num_layers} layers, with "
                 "new zeros at every step; it is not recurrent dropout"

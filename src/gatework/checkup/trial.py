@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gatework.checkup.layers import Visit, recurrent_layers, states_of
+from gatework.checkup.layers import STEPS, Visit, recurrent_layers, states_of
 
 Edit = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Changes the arguments of a layer's first call."""
@@ -150,16 +150,22 @@ class _Watch:
 
     def _after(self, name: str) -> Any:
         def hook(layer: nn.Module, args: Any, result: Any) -> Any:
-            if name in self.visits:
-                self.visits[name] = replace(self.visits[name], calls=self.visits[name].calls + 1)
-                return None
-            if not isinstance(result, tuple) or len(result) != 2:
+            if isinstance(layer, STEPS):
+                output, state = result, result
+            elif isinstance(result, tuple) and len(result) == 2:
+                output, state = result
+            else:
                 return None  # a derived class with results of its own
-            output, state = result
+            if name in self.visits:
+                first = self.visits[name]
+                last = states_of(state)
+                self.visits[name] = replace(first, last=last, calls=first.calls + 1)
+                return None
             if name == self.leaf:
                 output, state = _leaf(output), _leaf(state)
-            self.visits[name] = Visit(layer, self.given[name], output, states_of(state))
-            return output, state
+            states = states_of(state)
+            self.visits[name] = Visit(layer, self.given[name], output, states, states)
+            return None if name != self.leaf else (output, state)
 
         return hook
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from gatework.checkup.layers import Visit, states_of
+from gatework.checkup.layers import Visit
 from gatework.checkup.report import Finding
 from gatework.checkup.trial import Run, Trial, quiet, real_tensors, restored
 
@@ -32,8 +32,7 @@ def _unseen(visit: Visit) -> list[str]:
     weights = {n: p for n, p in visit.layer.named_parameters() if p.requires_grad}
     arguments = {n: _cut(v) for n, v in visit.arguments.items()}
     with restored(visit.layer), quiet(visit.layer), torch.enable_grad():
-        output, state = visit.layer(**arguments)
-    results = [t for t in real_tensors((output, states_of(state))) if t.requires_grad]
+        results = [t for t in real_tensors(visit.layer(**arguments)) if t.requires_grad]
     if not results or not weights:
         return []
     found = torch.autograd.grad(

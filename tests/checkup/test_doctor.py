@@ -205,6 +205,25 @@ def test_a_state_on_the_last_graph_of_frozen_weights():
     assert found(model, normal(B, T, I)) == ["state-on-graph"]
 
 
+def test_a_learned_initial_state_is_not_accused():
+    layer, x = gw.nn.LSTM(I, H, num_layers=2, learned_state=True), normal(T, B, I)
+    assert found(layer, x) == []
+    assert found(layer, (x, gw.nn.state.detach(layer(x)[1]))) == []
+    assert found(layer, x, call=lambda m, b: m(b, m.initial_state(B))) == []
+
+
+OPTIONS = {
+    "layer_norm": True, "single_bias": True, "input_dropout": 0.3, "recurrent_dropout": 0.3,
+    "weight_drop": 0.3, "zoneout": 0.1, "forget_bias": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_layers_with_options_are_not_accused(option):
+    layer = gw.nn.LSTM(I, H, num_layers=2, batch_first=True, **{option: OPTIONS[option]})
+    assert found(Model(layer, last), normal(B, T, I)) == []
+
+
 # ---- 2, 8: dropout -----------------------------------------------------------------------------
 
 
@@ -527,6 +546,13 @@ def test_a_port_that_loses_the_bias():
     x = normal(T, B, I)
     (finding,) = gw.doctor(ported, x, expected=original(x)[0].detach()).findings
     assert "every bias is zero or missing" in finding.seen
+
+
+def test_ports_of_other_cells_are_compared_and_not_explained():
+    layer, x = gw.nn.LSTM(I, H, layer_norm=True), normal(T, B, I)
+    assert found(layer, x, expected=layer(x)[0].detach()) == []
+    (finding,) = gw.doctor(layer, x, expected=layer(x)[0].detach() + 1).findings
+    assert "no order of gates" in finding.seen
 
 
 def test_expected_outputs_have_the_shape_of_the_models():

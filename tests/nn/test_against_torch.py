@@ -156,6 +156,32 @@ def test_lengths_are_what_torch_does_with_packed_sequences(layer, lengths, extra
     agree(theirs, ours, inputs, packing, direct)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_many_unequal_sequences_are_those_of_packing(name, threads):
+    """Enough rows for every height of tile and for threads that share sequences or units."""
+    arguments = {"input_size": 9, "hidden_size": 33, "num_layers": 2, "bidirectional": True}
+    theirs, ours = twins(name, arguments)
+    lengths = torch.randint(1, 24, (37,), generator=torch.Generator().manual_seed(0))
+    inputs = {"x": normal(23, 37, 9)}
+    inputs |= {f"state{k}": normal(*s) for k, s in enumerate(state_shapes(ours, 37))}
+
+    def packing(module, inputs):
+        packed = pack_padded_sequence(inputs["x"], lengths, enforce_sorted=False)
+        y, state = module(packed, state_of(inputs))
+        return pad_packed_sequence(y, total_length=23)[0], state
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        agree(
+            theirs, ours, inputs, packing,
+            lambda m, i: m(i["x"], state_of(i), lengths=lengths),
+        )  # fmt: skip
+    finally:
+        torch.set_num_threads(before)
+
+
 @given(
     st.sampled_from(["RNNCell", "LSTMCell", "GRUCell"]),
     SIZES,

@@ -14,7 +14,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from gatework.checkup.layers import Visit
+from gatework.checkup.layers import Visit, weights_of
 from gatework.checkup.report import Finding
 from gatework.checkup.trial import Run, Trial, restored
 
@@ -76,15 +76,15 @@ def _hanging(name: str, which: str) -> Finding:
         "error", "state-on-graph", name,
         f"{which} still hangs on the graph of the call before: backward() goes through all batches "
         "so far, and fails after the first one",
-        "cut it before it is handed on: state = state.detach(), for a tuple "
-        "tuple(s.detach() for s in state)",
+        "cut it before it is handed on: state = gatework.nn.state.detach(state), or "
+        "state.detach() of each of its tensors",
     )  # fmt: skip
 
 
 def _hangs(visit: Visit, earlier: tuple[Tensor, ...]) -> bool:
     """Whether a given state was made by the layer's own weights, or of its earlier results."""
     nodes = {s.grad_fn for s in earlier if s.grad_fn is not None}
-    weights = {id(p) for p in visit.layer.parameters()}
+    weights = {id(p) for p in weights_of(visit.layer).values()}
     seen: set[Any] = set()
     pending = [s.grad_fn for s in visit.given_state if s.grad_fn is not None]
     while pending:

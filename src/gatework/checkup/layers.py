@@ -32,6 +32,12 @@ def recurrent_layers(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+def weights_of(layer: nn.Module) -> dict[str, nn.Parameter]:
+    """The learned parameters of a layer by name, without a learned initial state."""
+    named = layer.named_parameters()
+    return {n: p for n, p in named if p.requires_grad and not n.startswith("initial_")}
+
+
 def directions(layer: Any) -> int:
     """D."""
     return 2 if layer.bidirectional else 1

@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatework.cells import gru_reset_before
+from gatework.cells import gru, gru_reset_before, lstm
 from gatework.checkup.report import Finding
 from gatework.checkup.trial import Trial
+from gatework.lang.equivalence import equivalent
 from gatework.nn import GRU, LSTM, RNN, Recurrent
+from gatework.nn.layers import NONLINEARITIES
 
 SAME = 1e-3  # relative difference up to which outputs of two programs are the same
 GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ("h",)}
@@ -83,11 +85,16 @@ def badly_ported(trial: Trial, expected: Any) -> Iterator[Finding]:
     yield _unexplained(trial, off)
 
 
-def type_of(layer: nn.Module) -> str | None:
+def type_of(layer: Any) -> str | None:
     """Which of torch's three the layer is; None for other cells, and other sets of weights."""
     kind = next((k for k, classes in KINDS.items() if isinstance(layer, classes)), None)
-    usual = not getattr(layer, "proj_size", 0) and all(hasattr(layer, n) for n in _names(layer))
-    return kind if usual else None
+    if kind is None or not all(hasattr(layer, n) for n in _names(layer)):
+        return None
+    plain = {"lstm": lstm, "gru": gru}.get(kind) or NONLINEARITIES[layer.nonlinearity]
+    plain = plain if layer.bias else plain.without_bias()
+    ours = layer.eval_cell if isinstance(layer, Recurrent) else None
+    odd = getattr(layer, "proj_size", 0) or (ours is not None and not equivalent(ours, plain))
+    return None if odd else kind
 
 
 def _names(layer: Any) -> list[str]:

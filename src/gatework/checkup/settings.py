@@ -17,8 +17,8 @@ def dropout_of_one_layer(layers: Mapping[str, Any]) -> Iterator[Finding]:
                 "warning", "dropout-one-layer", name,
                 f"dropout={layer.dropout} with num_layers=1: it acts on the outputs of every layer "
                 "but the last, so it does nothing, and it never acts from step to step",
-                "remove it; put torch.nn.Dropout on the output, or drop the recurrent state with "
-                "gatework's dropout inside the cell: see the page Layers",
+                "remove it; put torch.nn.Dropout on the output, or use a layer of gatework with "
+                "recurrent_dropout=, which acts from step to step",
             )  # fmt: skip
 
 
@@ -28,5 +28,6 @@ def notes_on_dropout(layers: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(layer, LAYERS) and layer.dropout and layer.num_layers > 1:
             yield (
                 f"{name}: dropout={layer.dropout} acts between its {layer.num_layers} layers, with "
-                "new zeros at every step; it is not recurrent dropout"
+                "new zeros at every step; it is not recurrent dropout, which layers of gatework "
+                "have as recurrent_dropout="
             )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 
-from gatework.checkup.layers import Visit
+from gatework.checkup.layers import Visit, weights_of
 from gatework.checkup.report import Finding
 from gatework.checkup.trial import Run, Trial, quiet, real_tensors, restored
 
@@ -29,7 +28,7 @@ def unseen_weights(run: Run) -> Iterator[Finding]:
 
 
 def _unseen(visit: Visit) -> list[str]:
-    weights = {n: p for n, p in visit.layer.named_parameters() if p.requires_grad}
+    weights = weights_of(visit.layer)
     arguments = {n: _cut(v) for n, v in visit.arguments.items()}
     with restored(visit.layer), quiet(visit.layer), torch.enable_grad():
         results = [t for t in real_tensors(visit.layer(**arguments)) if t.requires_grad]
@@ -59,7 +58,7 @@ def untrained_weights(trial: Trial, optimizer: torch.optim.Optimizer | None) -> 
     stale = [p.shape for p in held if id(p) not in own]
     trained = {id(p) for p in held}
     for name, layer in trial.layers.items():
-        missing = _missing(layer, trained)
+        missing = {n: p for n, p in weights_of(layer).items() if id(p) not in trained}
         lost = [n for n, p in missing.items() if p.shape in stale]
         if lost:
             yield Finding(
@@ -69,9 +68,3 @@ def untrained_weights(trial: Trial, optimizer: torch.optim.Optimizer | None) -> 
                 "make the optimizer after weights were replaced, normalised, parametrized or the "
                 "model was moved",
             )  # fmt: skip
-
-
-def _missing(layer: nn.Module, trained: set[int]) -> dict[str, nn.Parameter]:
-    """The learned weights of a layer that an optimizer does not hold."""
-    named = layer.named_parameters()
-    return {n: p for n, p in named if p.requires_grad and id(p) not in trained}

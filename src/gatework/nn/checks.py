@@ -43,7 +43,8 @@ def check_dropout(dropout: Any, num_layers: int) -> None:
     if dropout > 0 and num_layers == 1:
         warnings.warn(
             "dropout option adds dropout after all but last recurrent layer, so non-zero dropout "
-            f"expects num_layers greater than 1, but got dropout={dropout} and num_layers=1",
+            f"expects num_layers greater than 1, but got dropout={dropout} and num_layers=1. For "
+            "dropout from step to step use recurrent_dropout=",
             stacklevel=4,
         )
 

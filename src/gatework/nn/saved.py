@@ -21,7 +21,7 @@ def saved_tensors(ctx: Any) -> tuple[Tensor, ...]:
         raise RuntimeError(
             "Trying to backward through the graph of a recurrent layer a second time. Most often "
             "the state of the last batch was handed on with its graph: cut it first, with "
-            "state.detach(), or tuple(s.detach() for s in state). To go through the same graph "
+            "gatework.nn.state.detach(state). To go through the same graph "
             "twice on purpose, use backward(retain_graph=True) the first time"
         ) from error
     return tensors

@@ -236,6 +236,60 @@ def test_what_cannot_be_measured_is_an_error(model, batches, error, message):
             take(model, batches)
 
 
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        (torch.zeros(T, B, I), r"batches is one Tensor; expected an iterable .* \[batch\]"),
+        (np.zeros((T, B, I)), "batches is one ndarray"),
+        ("text", "batches is one str"),
+        (nn.utils.rnn.pack_sequence([torch.zeros(T, I)]), "batches is one PackedSequence"),
+        (5, "batches is a int; expected an iterable"),
+    ],
+)
+def test_one_batch_in_place_of_many_is_an_error(batches, message):
+    layer = gw.nn.GRU(I, H)
+    for take in (
+        gw.lens.saturation,
+        gw.lens.retention,
+        gw.lens.find_units,
+        gw.lens.gradient_flow,
+        lambda model, batches: gw.lens.memory_horizon(model, batches, 2),
+        lambda model, batches: gw.lens.compare(model, model, batches),
+    ):
+        with pytest.raises(TypeError, match=message):
+            take(layer, batches)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_nothing_is_retained_over_an_episodes_end(batch_first):
+    layer = gw.nn.LSTM(I, H, bidirectional=True, batch_first=batch_first)
+    x, begins = torch.randn(T, B, I), torch.zeros(T, B, dtype=torch.bool)
+    begins[3, 1] = True
+    given = [t.transpose(0, 1) if batch_first else t for t in (x, begins)]
+    shares = gw.lens.kept_shares(layer, given, run=lambda m, batch: m(batch[0], resets=batch[1]))
+    whole = gw.lens.kept_shares(layer, given[:1], run=lambda m, batch: m(batch[0]))
+    for state, start, end, over in (
+        ("l0.c", 1, 2, False),
+        ("l0.c", 2, 3, True),
+        ("l0.c", 3, 4, False),
+        ("l0_reverse.c", 4, 3, False),
+        ("l0_reverse.c", 3, 2, True),
+        ("l0_reverse.c", 2, 1, False),
+    ):
+        left = shares.between(state, start, end)
+        assert (left[1] == 0).all() == over
+        if end < 3 or state.startswith("l0_"):
+            np.testing.assert_allclose(left[0], whole.between(state, start, end)[0], atol=1e-6)
+
+
+def test_half_precision_is_measured():
+    layer, x = gw.nn.GRU(I, H).bfloat16(), torch.randn(T, B, I).bfloat16()
+    found = saturation(layer, [x])
+    expected = layer.trace(x)["z"].float().mean((0, 1)).detach()
+    np.testing.assert_allclose(found.mean["l0.z"], expected, rtol=1e-5)
+    assert np.isfinite(gw.lens.retention(layer, [x]).mean["l0.h"]).all()
+
+
 def test_names_that_no_cell_has_are_refused():
     with pytest.raises(ValueError, match="no value named 'fx'"), watch(gw.nn.LSTM(I, H), ("fx",)):
         pass

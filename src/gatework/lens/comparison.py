@@ -18,7 +18,7 @@ from gatework.lang.definition import Cell
 from gatework.lang.expressions import Expr
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, Run, Scatter, activations, ratio, state_values
-from gatework.lens.watching import in_eval_mode, watch
+from gatework.lens.watching import check_batches, in_eval_mode, watch
 
 __all__ = ["Comparison", "compare"]
 
@@ -79,6 +79,7 @@ def compare(
         >>> round(same.similarity["l0.c"].item(), 6)
         1.0
     """
+    check_batches(batches)
     run_first, run_second = runs or (_call, _call)
     moments: dict[str, _Pair] = {}
     steps = 0

@@ -24,7 +24,7 @@ from gatework.lang.definition import Cell, Noise
 from gatework.lang.expressions import Expr, symbol
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, last_step, state_values
-from gatework.lens.watching import in_eval_mode, place_name, recurrent_layers
+from gatework.lens.watching import check_batches, in_eval_mode, place_name, recurrent_layers
 from gatework.nn import Recurrent
 from gatework.nn.differentiable import Job
 
@@ -125,6 +125,7 @@ def gradient_flow(
         >>> flow.verdict("l0.h")
         'vanishing'
     """
+    check_batches(batches)
     random = np.random.default_rng(seed)
     signs = torch.Generator().manual_seed(seed)
     loss = loss or (lambda model, batch: _random_weighting(model, batch, signs))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gatework.lang.definition import check_known
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, Run, last_step, state_values
-from gatework.lens.watching import in_eval_mode, recurrent_layers, watch
+from gatework.lens.watching import check_batches, in_eval_mode, recurrent_layers, watch
 from gatework.nn import Recurrent
 
 __all__ = ["MemoryHorizon", "memory_horizon"]
@@ -184,6 +184,7 @@ def memory_horizon(
         raise ValueError(
             f"max_lag = {max_lag} and probes = {probes}; expected at least 0 steps and 1 probe"
         )
+    check_batches(batches)
     generator = torch.Generator().manual_seed(seed)
     look: Any = _look_inside if _has_layers(model) else _look_through
     rows = rows or (lambda result: last_step(model, result))

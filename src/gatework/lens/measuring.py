@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply, Expr
 from gatework.lens.measurement import Measurement
-from gatework.lens.watching import Reading, in_eval_mode, watch
+from gatework.lens.watching import Reading, check_batches, in_eval_mode, watch
 from gatework.nn import Recurrent
 
 __all__ = ["Meter", "Progress", "Run", "Scatter", "carry_state", "measure", "state_values"]
@@ -83,6 +83,7 @@ def measure(
     def wanted(cell: Cell) -> dict[str, Expr]:
         return {name: value for meter in meters for name, value in meter.wanted(cell).items()}
 
+    check_batches(batches)
     run = run or _call
     steps = 0
     with in_eval_mode(model), torch.no_grad(), watch(model, wanted) as readings:
@@ -183,10 +184,10 @@ class Scatter:
         mean = rows.mean(0)
         centred = rows - mean
         new = centred.T @ centred if self.joint else centred.square_().sum(0)
-        delta = mean.double().numpy() - self.mean
+        delta = mean.double().cpu().numpy() - self.mean
         weight = self.count * len(rows) / (self.count + len(rows))
         between = np.outer(delta, delta) if self.joint else delta * delta
-        self.scatter = self.scatter + new.double().numpy() + weight * between
+        self.scatter = self.scatter + new.double().cpu().numpy() + weight * between
         self.mean = self.mean + delta * len(rows) / (self.count + len(rows))
         self.count += len(rows)
 
@@ -207,4 +208,5 @@ def rows_of(
     """Of each place of a call: the place, a value's name, the value's steps as rows [N, n]."""
     for place, values in reading.places():
         for name in names(reading.layer.cell) if callable(names) else names:
-            yield place, name, reading.rows(values[name])
+            rows = reading.rows(values[name])
+            yield place, name, rows if rows.dtype == torch.float64 else rows.float()

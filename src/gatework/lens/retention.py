@@ -5,7 +5,7 @@ T  time steps      B  sequences      n  units of a state      K  lags
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,7 +128,7 @@ class KeptShares(Measurement):
         """
         check_known("state", [state], self.shares, "the measurement")
         shares = self.shares[state]
-        if state.rpartition(".")[0].endswith("_reverse"):
+        if _is_reverse(state):
             shares, start, end = shares[::-1], len(shares) - 1 - start, len(shares) - 1 - end
         if not 0 <= start <= end < len(shares):
             raise ValueError(
@@ -153,9 +153,9 @@ def kept_shares(model: nn.Module, batch: Any, *, run: Run | None = None) -> Kept
     with in_eval_mode(model), torch.no_grad(), watch(model, retention_values) as readings:
         run(model, batch)
     shares = {
-        name.replace(f".{PREFIX}", "."): values.double().numpy()
+        state: kept.double().cpu().numpy()
         for reading in readings
-        for name, values in reading.values().items()
+        for state, kept in _shares(reading)
     }
     if not shares:
         raise ValueError("the model ran without calling any of its recurrent layers")
@@ -165,6 +165,25 @@ def kept_shares(model: nn.Module, batch: Any, *, run: Run | None = None) -> Kept
 def retention_values(cell: Cell) -> dict[str, Expr]:
     """The share of each state that a step keeps, named so that it may be traced."""
     return {f"{PREFIX}{name}": value for name, value in retained_share(cell).items()}
+
+
+def _is_reverse(state: str) -> bool:
+    return state.rpartition(".")[0].endswith("_reverse")
+
+
+def _shares(reading: Reading) -> Iterator[tuple[str, Tensor]]:
+    """The share that every step keeps of each state, by the state's full name, [T, B, n].
+
+    A step that begins an episode keeps nothing; backward in time that is the step before.
+    """
+    for name, kept in reading.values().items():
+        state = name.replace(f".{PREFIX}", ".")
+        if reading.begins is not None:
+            begins = reading.begins.bool()
+            if _is_reverse(state):
+                begins = torch.cat([begins[1:], begins.new_zeros(1, begins.shape[1])])
+            kept = kept.masked_fill(begins.unsqueeze(-1), 0.0)
+        yield state, kept if kept.dtype == torch.float64 else kept.float()
 
 
 @dataclass
@@ -196,15 +215,12 @@ class RetentionMeter:
 
     def add(self, reading: Reading, batch: Any) -> None:
         """Add up one call."""
-        for place, values in reading.places():
-            for name in self.wanted(reading.layer.cell):
-                kept, inside = values[name], reading.inside  # [T, B, n], [T, B]
-                if place.endswith("_reverse"):  # that direction's past is the later step
-                    kept, inside = kept.flip(0), inside if inside is None else inside.flip(0)
-                sums = self._of(kept, inside)
-                state = f"{place}.{name.removeprefix(PREFIX)}"
-                before = self._sums.get(state)
-                self._sums[state] = sums if before is None else _added(before, sums)
+        for state, kept in _shares(reading):
+            inside = reading.inside
+            if _is_reverse(state):  # that direction's past is the later step
+                kept, inside = kept.flip(0), inside if inside is None else inside.flip(0)
+            sums, before = self._of(kept, inside), self._sums.get(state)
+            self._sums[state] = sums if before is None else _added(before, sums)
 
     def _of(self, kept: Tensor, inside: Tensor | None) -> _Sums:
         """The sums of one call."""
@@ -221,9 +237,9 @@ class RetentionMeter:
                 left = left[inside[: len(left)] & inside[lag - 1 :]]
             left = left.reshape(-1, units)
             pairs.append(len(left))
-            survived.append(left.sum(0).double().numpy())
+            survived.append(left.sum(0).double().cpu().numpy())
         rows = kept.reshape(-1, units) if inside is None else kept[inside]
-        total = rows.sum(0).double().numpy()
+        total = rows.sum(0).double().cpu().numpy()
         return _Sums(len(rows), total, np.array(pairs), np.stack(survived))
 
     def _over(self, lag: int, products: dict[int, Tensor]) -> Tensor:

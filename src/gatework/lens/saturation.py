@@ -117,8 +117,8 @@ class _Count:
 
     def add(self, rows: Tensor) -> None:
         """Take in rows [N, n]."""
-        self.left = self.left + (rows < self.low).sum(0).numpy()
-        self.right = self.right + (rows > RIGHT).sum(0).numpy()
+        self.left = self.left + (rows < self.low).sum(0).cpu().numpy()
+        self.right = self.right + (rows > RIGHT).sum(0).cpu().numpy()
         self.moments.add(rows)
 
 

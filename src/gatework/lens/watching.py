@@ -11,14 +11,16 @@ layer.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
@@ -39,12 +41,14 @@ class Reading:
         layer: the layer.
         trace: what `layer.trace` returned.
         inside: bool [T, B], which steps belong to their sequence; None when all do.
+        begins: bool [T, B], which steps begin an episode (`resets=`); None when none does.
     """
 
     module: str
     layer: Recurrent
     trace: LayerTrace
     inside: Tensor | None
+    begins: Tensor | None = None
 
     def places(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Each layer and direction by its name, such as "encoder.l0_reverse": [T, B, n] by name."""
@@ -96,6 +100,20 @@ def recurrent_layers(model: nn.Module) -> dict[str, Recurrent]:
             else "; expected a module that holds a gatework.nn.Recurrent, LSTM, GRU or RNN"
         )
     )
+
+
+def check_batches(batches: Any) -> None:
+    """Raise unless something can be gone through batch by batch."""
+    if isinstance(batches, Tensor | PackedSequence | np.ndarray | str | bytes | Mapping):
+        raise TypeError(
+            f"batches is one {type(batches).__name__}; expected an iterable of what the model is "
+            "called with, one by one: [batch] for a single one"
+        )
+    if not isinstance(batches, Iterable):
+        raise TypeError(
+            f"batches is a {type(batches).__name__}; expected an iterable, such as a list or a "
+            "generator"
+        )
 
 
 def _check_module(model: Any) -> None:
@@ -163,7 +181,8 @@ def _traced_forward(
     def forward(*args: Any, **kwargs: Any) -> Any:
         traced.training, traced.held = layer.training, layer.held
         trace = traced.trace(*args, names=names, **kwargs)
-        readings.append(Reading(path, layer, trace, _inside(trace)))
+        begins = _begins(layer, kwargs.get("resets"))
+        readings.append(Reading(path, layer, trace, _inside(trace), begins))
         return trace.output, trace.state
 
     return forward
@@ -207,6 +226,16 @@ def value_names(model: nn.Module) -> list[str]:
         for place in _places(layer)
         for name in layer.cell.names
     ]
+
+
+def _begins(layer: Recurrent, resets: Any) -> Tensor | None:
+    """Which steps of a call begin an episode, [T, B]; None when none does."""
+    if resets is None:
+        return None
+    flags = torch.as_tensor(resets)
+    if flags.dim() == 1:
+        return flags.unsqueeze(1)
+    return flags.T if layer.batch_first else flags
 
 
 @contextmanager

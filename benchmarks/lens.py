@@ -41,7 +41,7 @@ def main() -> None:
     text = load_corpus(()).train[: options.characters]
     carry = carry_state()
     print(f"before: {_peak_memory():.0f} MB")
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     with Progress() as shown:
         task = shown.add_task("measuring", total=len(text))
         measure(
@@ -53,10 +53,11 @@ def main() -> None:
             run=lambda model, batch: carry(model, batch[0]),
             progress=lambda steps: shown.update(task, completed=steps),
         )
-    seconds = time.perf_counter() - started
+    seconds, processor = time.perf_counter() - started, time.process_time() - processor
     print(
         f"{len(text):,} characters, {options.cell} of {options.hidden_size} units, "
-        f"{options.threads} thread(s): {seconds:.1f} s, at most {_peak_memory():.0f} MB"
+        f"{options.threads} thread(s): {seconds:.1f} s, of the processors {processor:.1f} s, "
+        f"at most {_peak_memory():.0f} MB"
     )
 
 

@@ -176,23 +176,20 @@ def chrono_(layer: Layer, longest: int) -> None:
         (True, True)
     """
     if not isinstance(longest, int) or isinstance(longest, bool) or longest < 3:
-        raise ValueError(
-            f"longest should be a number of steps, an int of 3 or more, got {longest!r}"
-        )
-    cell = layer.cell
-    _keepers(cell)  # there are some
+        raise ValueError(f"longest should be a number of steps, 3 or more, got {longest!r}")
+    cell, found = layer.cell, keepers(layer.cell)
+    of_keepers = {b for k in _keepers(cell) for b in biases(_level(cell, k.value, k.name))}
     for place in layer.cell_parameters():
         levels: dict[Expr, Tensor] = {}
-        for state, gates in keepers(cell).items():
+        for state, gates in found.items():
             for k in gates:
                 drawn = torch.empty(place[1][k.value.size]).uniform_(1, longest - 1).log_()
                 levels.setdefault(k.value, drawn if k.keeps else -drawn)
             for gate in writers(cell).get(state, ()):
-                kept = levels[gates[0].value]
-                if gate.size == gates[0].value.size and biases(
-                    _level(cell, gate, _name(cell, gate))
-                ):
-                    levels.setdefault(gate, -kept if gates[0].keeps else kept)
+                first, own = gates[0], biases(_level(cell, gate, _name(cell, gate)))
+                if own and of_keepers.isdisjoint(own) and gate.size == first.value.size:
+                    kept = levels[first.value]
+                    levels.setdefault(gate, -kept if first.keeps else kept)
         for gate, values in levels.items():
             name = _name(cell, gate)
             _set_bias(cell, place, _level(cell, gate, name), name, values)

@@ -175,6 +175,33 @@ class Attending(nn.Module):
         return self.head((weights[:, None] @ y)[:, 0])
 
 
+class CarryingAgent(nn.Module):
+    """A policy that carries its state, begins with a learned one and resets at episode ends."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = gw.nn.LSTM(I, H, learned_state=True)
+        self.carry = gw.nn.Carry(self.rnn)
+        self.head = nn.Linear(H, 2)
+
+    def forward(self, x):
+        resets = (x[..., 0] > 1).roll(1, 0)
+        y, _ = self.carry(x, resets=resets)
+        self.carry.reset([0])
+        return self.head(y)
+
+
+class LearnedStart(nn.Module):
+    """A learned initial state that the model hands in itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = gw.nn.GRU(I, H, learned_state=True)
+
+    def forward(self, x):
+        return self.rnn(x, 2 * self.rnn.initial_state(x.shape[1]))[0]
+
+
 class LastToken(nn.Module):
     """Padding in front: the last step is every sequence's own."""
 
@@ -249,6 +276,8 @@ CASES = {
     "agent": (Agent, lambda: normal(T, B, I)),
     "sampling": (Sampling, lambda: normal(T, B, I)),
     "chunked": (Chunked, lambda: normal(B, T, I)),
+    "carrying agent": (CarryingAgent, lambda: normal(T, B, I)),
+    "learned start": (LearnedStart, lambda: normal(T, B, I)),
 }  # fmt: skip
 
 

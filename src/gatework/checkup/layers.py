@@ -34,8 +34,8 @@ def recurrent_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 def weights_of(layer: nn.Module) -> dict[str, nn.Parameter]:
     """The learned parameters of a layer by name, without a learned initial state."""
-    named = layer.named_parameters()
-    return {n: p for n, p in named if p.requires_grad and not n.startswith("initial_")}
+    initial = layer.initial_parameters if isinstance(layer, Recurrent) else {}
+    return {n: p for n, p in layer.named_parameters() if p.requires_grad and n not in initial}
 
 
 def directions(layer: Any) -> int:

@@ -193,9 +193,14 @@ class Recurrent(nn.Module):
         init.default_(self)
         if self.forget_bias is not None:
             init.forget_bias_(self, self.forget_bias)
-        if self.learned_state:
-            for name, _ in self._initial_names():
-                nn.init.zeros_(getattr(self, name))
+        for value in self.initial_parameters.values():
+            nn.init.zeros_(value)
+
+    @property
+    def initial_parameters(self) -> dict[str, Tensor]:
+        """The learned initial states [n] by name; none without `learned_state`."""
+        names = self._initial_names() if self.learned_state else []
+        return {name: getattr(self, name) for name, _ in names}
 
     def initial_state(self, batch_size: int | None = None) -> State:
         """The state before the first step when a call is given none: zero, or the learned one.
@@ -461,7 +466,7 @@ class Recurrent(nn.Module):
         if not self.learned_state:
             zeros = tuple(like.new_zeros((batch, n)) for n in self._state_sizes())
             return [zeros] * (self.num_layers * self.num_directions)
-        values = [getattr(self, name) for name, _ in self._initial_names()]
+        values = self.initial_parameters.values()
         learned = [(v if v.dtype == like.dtype else widened(v)).expand(batch, -1) for v in values]
         states = len(self.cell.states)
         return [tuple(learned[k : k + states]) for k in range(0, len(learned), states)]

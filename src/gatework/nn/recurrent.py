@@ -306,7 +306,12 @@ class Recurrent(nn.Module):
         """Run the layers and return every named gate and state at every step.
 
         Args:
-            input, hx, lengths, resets, reset_to, pin: As in `forward`.
+            input: As in `forward`; so are `hx`, `lengths`, `resets`, `reset_to` and `pin`.
+            hx: The initial state.
+            lengths: How many steps each sequence has.
+            resets: Whether a step begins an episode.
+            reset_to: What a reset returns to.
+            pin: Named values to hold.
             names: Which named values to return; all when not given.
 
         Example:

@@ -634,6 +634,20 @@ def test_a_model_that_calls_no_recurrent_layer_is_refused():
         gw.doctor(Idle(), normal(B, T, I))
 
 
+def test_a_batch_that_the_model_does_not_take_says_how_to_call_it():
+    model = Model(nn.GRU(I, H, batch_first=True), last)
+    loader = DataLoader(TensorDataset(normal(B, T, I), torch.arange(B)), batch_size=B)
+    with pytest.raises(TypeError) as caught:
+        gw.doctor(model, loader)
+    assert "ran the model on 2 arguments" in caught.value.__notes__[0]
+    assert gw.doctor(model, loader, call=lambda m, batch: m(batch[0])).ok
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_batches_of_no_sequence_and_of_one(size):
+    assert found(Model(gw.nn.GRU(I, H, batch_first=True), last), normal(size, T, I)) == []
+
+
 def test_accelerated_models_are_looked_at():
     model = gw.accelerate(Model(nn.LSTM(I, H, batch_first=True, bidirectional=True), last, 2 * H))
     assert kinds(gw.doctor(model, normal(B, T, I))) == ["last-of-bidirectional"]

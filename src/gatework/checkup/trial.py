@@ -78,8 +78,19 @@ class Trial:
         """One run that goes on from the run before."""
         watch = _Watch(self.layers, edits or {}, leaf)
         with watch.hooked(), quiet(self.model), torch.set_grad_enabled(grad):
-            result = self.call(self.model, self.batch if batch is None else batch)
+            result = self._result(self.batch if batch is None else batch)
         return Run(tuple(real_tensors(result)), watch.visits)
+
+    def _result(self, batch: Any) -> Any:
+        try:
+            return self.call(self.model, batch)
+        except Exception as error:
+            if self.call is plain_call:
+                error.add_note(
+                    f"gatework.doctor ran the model on {_described(batch)}; say how it is run on "
+                    "your batch with call=, such as call=lambda model, batch: model(batch[0])"
+                )
+            raise
 
 
 def plain_call(model: nn.Module, batch: Any) -> Any:
@@ -91,6 +102,14 @@ def plain_call(model: nn.Module, batch: Any) -> Any:
     if isinstance(batch, tuple | list):
         return model(*batch)
     return model(batch)
+
+
+def _described(batch: Any) -> str:
+    """How a batch is given to the model."""
+    if isinstance(batch, Mapping):
+        return f"the keyword arguments {', '.join(map(str, batch))}"
+    several = isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence)
+    return f"{len(batch)} arguments" if several else f"one {type(batch).__name__}"
 
 
 def real_tensors(value: Any) -> Iterator[Tensor]:

@@ -75,6 +75,11 @@ RIGHT = {
         lambda y, s: torch.cat([y[:, -1, :H], y[:, 0, H:]], -1),
         2 * H,
     ),
+    "last step and final state": (
+        {"batch_first": True, "bidirectional": True},
+        lambda y, s: torch.cat([y[:, -1], s[-1]], -1),
+        3 * H,
+    ),
     "all steps in one row": (
         {}, lambda y, s: y.transpose(0, 1).reshape(B, -1), T * H
     ),
@@ -646,6 +651,33 @@ def test_a_batch_that_the_model_does_not_take_says_how_to_call_it():
 @pytest.mark.parametrize("size", [0, 1])
 def test_batches_of_no_sequence_and_of_one(size):
     assert found(Model(gw.nn.GRU(I, H, batch_first=True), last), normal(size, T, I)) == []
+
+
+def test_a_model_of_other_random_numbers_is_not_accused_of_reading_padding():
+    import random
+
+    model = Model(nn.GRU(I, H, batch_first=True), lambda y, s: y[:, -1] * random.random())
+    report = gw.doctor(model, padded(), lengths=LENGTHS)
+    assert report.ok
+    assert "differs from run to run" in report.notes[0]
+
+
+WRONG_ARGUMENTS = {
+    "batch_dim": ({"batch_dim": 2}, "batch_dim should be 0 or 1"),
+    "fractions": ({"lengths": [1.5] * B}, "lengths should be whole numbers"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ARGUMENTS.values(), ids=list(WRONG_ARGUMENTS))
+def test_wrong_arguments_are_refused(case):
+    options, says = case
+    with pytest.raises(ValueError, match=says):
+        gw.doctor(gw.nn.GRU(I, H, batch_first=True), padded(), **options)
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(TypeError, match=r"torch\.nn\.Module, got str"):
+        gw.doctor("lstm", padded())
 
 
 def test_accelerated_models_are_looked_at():

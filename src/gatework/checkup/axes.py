@@ -8,9 +8,10 @@ Legend: T steps, B sequences.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
@@ -36,13 +37,14 @@ def wrong_axes(
     main = main_tensor(trial.batch)
     if main is None:
         return
+    changed = {axis: runs_with_neighbours(trial, main, axis) for axis in (0, 1)}
     for name, visit in base.visits.items():
         if not visit.whole or isinstance(visit.input, PackedSequence):
             continue
         x = visit.x
         if min(x.shape[:2]) < 2:
             continue
-        by_axis = {axis: footprints(trial, name, visit, axis) for axis in (0, 1)}
+        by_axis = {axis: footprints(name, visit, runs) for axis, runs in changed.items()}
         if _viewed(main, visit, by_axis[0]):
             yield _view(name, main, visit)
             continue
@@ -54,15 +56,15 @@ def wrong_axes(
 
 
 def main_tensor(batch: Any) -> Tensor | None:
-    """The first tensor of a batch with two axes or more."""
-    return next((t for t in tensors(batch) if t.dim() >= 2), None)
+    """The first tensor of a batch with two axes or more, masks left out."""
+    return next((t for t in tensors(batch) if t.dim() >= 2 and t.dtype != torch.bool), None)
 
 
 def tensors(batch: Any) -> Iterator[Tensor]:
     """The tensors of a batch in order."""
     if isinstance(batch, Tensor):
         yield batch
-    elif isinstance(batch, dict):
+    elif isinstance(batch, Mapping):
         for part in batch.values():
             yield from tensors(part)
     elif isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence):
@@ -74,7 +76,7 @@ def replaced(batch: Any, old: Tensor, new: Tensor) -> Any:
     """The batch with another tensor in the place of one of its own."""
     if batch is old:
         return new
-    if isinstance(batch, dict):
+    if isinstance(batch, Mapping):
         return {k: replaced(v, old, new) for k, v in batch.items()}
     if isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence):
         parts = (replaced(v, old, new) for v in batch)
@@ -82,16 +84,21 @@ def replaced(batch: Any, old: Tensor, new: Tensor) -> Any:
     return batch
 
 
-def footprints(trial: Trial, name: str, visit: Visit, axis: int) -> Footprints:
-    """The places that a few indices of an axis reach; none for an index without effect."""
-    main = main_tensor(trial.batch)
-    assert main is not None
+def runs_with_neighbours(trial: Trial, main: Tensor, axis: int) -> dict[int, Run]:
+    """Runs in which one index of an axis holds what its neighbour holds, for a few indices."""
     count = main.shape[axis]
-    found: Footprints = {}
+    found = {}
     for index in sorted({0, count // 2, count - 1} if count > 1 else ()):
         changed = main.detach().clone()
         changed.select(axis, index).copy_(main.select(axis, (index + 1) % count))
-        run = trial.run(replaced(trial.batch, main, changed))
+        found[index] = trial.run(replaced(trial.batch, main, changed))
+    return found
+
+
+def footprints(name: str, visit: Visit, runs: Mapping[int, Run]) -> Footprints:
+    """The places of a layer's input that differ in each run; none for runs without effect."""
+    found: Footprints = {}
+    for index, run in runs.items():
         other = run.visits.get(name)
         if other is None or other.x.shape != visit.x.shape:
             return {}

@@ -24,6 +24,11 @@ from gatework.checkup.report import Finding, Report
 from gatework.checkup.trial import Run, Trial
 from gatework.checkup.weights import unseen_weights, untrained_weights
 
+NOT_STEADY = (
+    "the model's output differs from run to run, in eval mode and with the same random numbers of "
+    "torch: whether it depends on padding was not looked at"
+)
+
 
 def doctor(
     model: nn.Module,
@@ -62,6 +67,7 @@ def doctor(
         >>> gw.doctor(layer, torch.randn(6, 3, 4))
         looked at model: no mistake found
     """
+    _check(model, batch_dim)
     loader = batch if isinstance(batch, DataLoader) else None
     trial = Trial(model, next(iter(batch)) if loader is not None else batch, call)
     first, second = carrying.two_calls(trial)
@@ -80,16 +86,28 @@ def doctor(
         *_what_is_read(trial, lengths, batch_dim),
         *badly_ported(trial, expected),
     ]
-    notes = [*settings.notes_on_dropout(trial.layers), *map(carrying.note_on_carrying, stateful)]
+    notes = [
+        *settings.notes_on_dropout(trial.layers),
+        *map(carrying.note_on_carrying, stateful),
+        *([] if trial.steady() else [NOT_STEADY]),
+    ]
     findings.sort(key=lambda f: f.severity != "error")
     return Report(tuple(dict.fromkeys(findings)), tuple(notes), tuple(trial.layers))
+
+
+def _check(model: Any, batch_dim: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"the doctor looks at a torch.nn.Module, got {type(model).__name__}")
+    if batch_dim not in (None, 0, 1):
+        raise ValueError(f"batch_dim should be 0 or 1, or None when not known; got {batch_dim!r}")
 
 
 def _what_is_read(trial: Trial, lengths: Any, batch_dim: int | None) -> Iterator[Finding]:
     base: Run = trial.run()
     found = readings(trial, base)
-    if batch_dim is None and lengths is not None:
-        batch_dim = axis_of_size(trial.batch, len(lengths))
+    if lengths is not None:
+        known = axis_of_size(trial.batch, len(lengths))
+        batch_dim = known if batch_dim is None else batch_dim
     swapped = list(
         wrong_axes(trial, base, batch_dim, lambda name: reads_one_sequence(found.get(name)))
     )
@@ -100,4 +118,5 @@ def _what_is_read(trial: Trial, lengths: Any, batch_dim: int | None) -> Iterator
             yield from last_of_both(reading)
             yield from part_of_state(reading)
             yield from mixed_rows(reading)
-            yield from padding_read(trial, base, reading, lengths)
+            if trial.steady():
+                yield from padding_read(trial, base, reading, lengths)

@@ -34,7 +34,7 @@ def lengths_of(trial: Trial, visit: Visit, given: Any) -> Lengths | None:
     """The lengths of the sequences that a layer reads; None when nothing says so."""
     count, batch = visit.x.shape[:2]
     if given is not None:
-        return Lengths(torch.as_tensor(given).cpu(), "lengths=", certain=True)
+        return _given_lengths(given, count, batch)
     named = _named_lengths(trial.batch, count, batch)
     if named is not None:
         return named
@@ -42,6 +42,17 @@ def lengths_of(trial: Trial, visit: Visit, given: Any) -> Lengths | None:
         if _may_be_lengths(tensor, count, batch) and _constant_behind(visit.x, tensor.cpu()):
             return Lengths(tensor.cpu(), "the integers in the batch", certain=True)
     return _zero_tails(visit.x)
+
+
+def _given_lengths(given: Any, count: int, batch: int) -> Lengths | None:
+    """The lengths that the caller gave, for a layer that reads those sequences."""
+    steps = torch.as_tensor(given).cpu()
+    if steps.dim() != 1 or steps.is_floating_point():
+        raise ValueError(
+            f"lengths should be whole numbers, one for each sequence; got {steps.dtype} of shape "
+            f"{list(steps.shape)}"
+        )
+    return Lengths(steps, "lengths=", certain=True) if steps.shape == (batch,) else None
 
 
 def _named_lengths(batch: Any, count: int, size: int) -> Lengths | None:

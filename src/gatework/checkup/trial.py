@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -80,6 +81,15 @@ class Trial:
         with watch.hooked(), quiet(self.model), torch.set_grad_enabled(grad):
             result = self._result(self.batch if batch is None else batch)
         return Run(tuple(real_tensors(result)), watch.visits)
+
+    @cached_property
+    def _twice(self) -> tuple[Run, Run]:
+        return self.run(), self.run()
+
+    def steady(self) -> bool:
+        """Whether two runs give the same outputs."""
+        pairs = zip(self._twice[0].outputs, self._twice[1].outputs, strict=False)
+        return all(a.shape == b.shape and torch.allclose(a, b, equal_nan=True) for a, b in pairs)
 
     def _result(self, batch: Any) -> Any:
         try:

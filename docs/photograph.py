@@ -1,4 +1,4 @@
-"""Takes the pictures of the studio in the documentation.
+"""Takes the pictures of the studio and of a report in the documentation.
 
     python docs/photograph.py COMPARISON
 
@@ -34,6 +34,15 @@ def studio(page: Page, folder: str) -> None:
         process.terminate()
 
 
+def report(page: Page, folder: str) -> None:
+    """The head of the report on one network."""
+    path = Path(folder, "lstm", "inspection.html")
+    command = f"from gatework.cli import main; main(['inspect', '{path.parent}'])"
+    subprocess.run([sys.executable, "-c", command], check=True)
+    page.goto(path.resolve().as_uri())
+    save(page, "inspection.png")
+
+
 def settle(page: Page) -> None:
     """Wait until everything is read and drawn."""
     page.wait_for_timeout(500)
@@ -55,7 +64,8 @@ def main() -> None:
         chromium = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        studio(chromium.new_page(viewport={"width": 1200, "height": 900}), sys.argv[1])
+        studio(chromium.new_page(viewport={"width": 1200, "height": 1100}), sys.argv[1])
+        report(chromium.new_page(viewport={"width": 800, "height": 1000}), sys.argv[1])
         chromium.close()
 
 

@@ -20,9 +20,11 @@ PASSAGE = Passage(
     states={"c": np.linspace(-3, 3, 2 * len(TEXT), dtype=np.float32).reshape(2, -1)},
 )
 DRAWINGS = {
-    "curves": lambda: draw_learning_curves({"rnn": ([1, 2], [4, 3]), "gru": ([1], [3])}, "bytes"),
-    "horizons": lambda: draw_horizons({"rnn": MemoryHorizon(np.ones((4, 9)))}),
-    "passage": lambda: draw_passage(PASSAGE, "passage"),
+    "curves": lambda: (
+        draw_learning_curves({"rnn": ([1, 2], [4, 3]), "gru": ([1], [3])}, "bytes").in_page
+    ),
+    "horizons": lambda: draw_horizons({"rnn": MemoryHorizon(np.ones((4, 9)))}).in_page,
+    "passage": lambda: draw_passage(PASSAGE, "passage").in_page,
 }
 VOID = {"meta", "link", "img", "br"}
 
@@ -105,11 +107,11 @@ def test_a_drawing_takes_its_ink_from_the_page_and_is_the_same_each_time(name):
 
 
 def test_the_characters_stand_under_the_heat_map():
-    letters = re.findall(r"<text[^>]*>([^<]*)</text>", draw_passage(PASSAGE, "p"))
+    letters = re.findall(r"<text[^>]*>([^<]*)</text>", draw_passage(PASSAGE, "p").in_page)
     shown = "".join(letter for letter in letters if len(letter) == 1 or letter.startswith("&"))
     assert 'def·f(a):↵→"&lt;&amp;&gt;"·' in shown.replace("&quot;", '"')
 
 
 def test_a_passage_in_which_nothing_moves_can_be_drawn():
     still = Passage("ab", (0,), {}, {"h": np.zeros((1, 2), np.float32)})
-    assert "<svg" in draw_passage(still, "still")
+    assert "<svg" in draw_passage(still, "still").in_page

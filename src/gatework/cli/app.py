@@ -307,6 +307,35 @@ def bench(
     )
 
 
+@app.command(
+    epilog="Examples:\n\ngatework inspect runs/mine\n\ngatework inspect comparison --figures"
+)
+def inspect(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run folder, or one that gatework compare made."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The page.", show_default="inspection.html in the folder"
+        ),
+    ] = None,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also write every measurement, as data, SVG and PNG.")
+    ] = False,
+) -> None:
+    """Measure what a trained network remembers and what its units know, on one page.
+
+    The text with its gates, how far back it remembers, how gradients
+    flow, how gates are used, which units follow what: in words and in
+    figures. The page is one file that needs no network.
+    """
+    from gatework.cli import inspecting
+
+    inspecting.inspect(run, out, figures)
+
+
 @app.command(epilog="Examples:\n\ngatework studio runs/mine\n\ngatework studio comparison")
 def studio(
     run: Annotated[

@@ -93,6 +93,23 @@ class Measurement:
         }
         save_file(arrays, path, {HEADER: json.dumps(about)})
 
+    def plot(self) -> Any:
+        """Draw the measurement: a `gatework.lens.plots.Plot`, which can be saved as SVG or PNG.
+
+        Raises:
+            TypeError: measurements of its kind have no drawing.
+        """
+        from gatework.lens.plots import plot  # matplotlib is needed by those who draw
+
+        return plot(self)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows; None leaves it to the text."""
+        try:
+            return str(self.plot()._repr_html_())
+        except TypeError:
+            return None
+
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a measurement of this type that `save` wrote.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["figure", "page", "paragraph", "preformatted", "section", "table"]
+__all__ = ["bright_text", "figure", "page", "paragraph", "preformatted", "section", "table"]
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fdfdfb; --ink: #22262b; --quiet: #5d6570;
@@ -26,6 +26,8 @@ figure { margin: 1rem 0; }
 figure svg { display: block; width: 100%; height: auto; }
 figure.wide > div { overflow-x: auto; }
 figure.wide svg { min-width: 60rem; }
+figure.cell > div { overflow-x: auto; }
+figure.cell svg { width: auto; }
 figcaption, .quiet { color: var(--quiet); font-size: .9rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -35,9 +37,14 @@ th:first-child, td:first-child { text-align: left; }
 th { color: var(--quiet); font-weight: 600; font-size: .9rem; vertical-align: bottom; }
 pre { background: var(--tint); padding: .8rem; overflow-x: auto; font-size: .85rem;
   line-height: 1.4; border-radius: .3rem; }
+.bright { font: .85rem/1.7 ui-monospace, monospace; margin: .1rem 0; overflow-wrap: anywhere;
+  print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+.bright .peak { outline: 1.5px solid var(--ink); }
+h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
+@media screen and (max-width: 40rem) { figure.cell svg { max-width: none !important; } }
 @media print { :root { --paper: #fff; --ink: #000; --quiet: #333; --line: #bbb; --tint: #fff; }
   body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; }
-  figure, table { break-inside: avoid; } figure:not(.wide) svg { max-height: 8cm; }
+  figure, table { break-inside: avoid; } figure:not(.wide):not(.cell) svg { max-height: 8cm; }
   figure.wide > div { overflow: visible; } figure.wide svg { min-width: 0; }
   pre { white-space: pre-wrap; border: 1px solid var(--line); } }
 """
@@ -86,18 +93,39 @@ def preformatted(text: str) -> str:
     return f'<pre tabindex="0">{escape(text)}</pre>\n'
 
 
-def figure(svg: str, alt: str, caption: str, *, wide: bool = False) -> str:
+def bright_text(text: str, values: Sequence[float], peak: int) -> str:
+    """Return a line of text, each character on a colour: green above zero, red below.
+
+    Args:
+        text: one character for each value.
+        values: what to show; the largest of them, up or down, has the full colour.
+        peak: the character to be framed.
+    """
+    largest = max((abs(v) for v in values), default=0.0) or 1.0
+    marks = []
+    for place, (character, value) in enumerate(zip(text, values, strict=True)):
+        colour = "10 143 134" if value >= 0 else "209 96 61"
+        style = f"background:rgb({colour} / {0.85 * abs(value) / largest:.2f})"
+        kind = " class=peak" if place == peak else ""
+        shown = {" ": "·", "\n": "↵", "\t": "→"}.get(character, character)
+        marks.append(f'<span{kind} style="{style}">{escape(shown)}</span>')
+    return f'<p class="bright">{"".join(marks)}</p>\n'
+
+
+def figure(svg: str, alt: str, caption: str, *, wide: bool = False, cell: bool = False) -> str:
     """Return a figure.
 
     Args:
-        svg: the drawing, from `gatework.lens.plots`.
+        svg: the drawing, from `gatework.lens.plots` or `gatework.draw`.
         alt: what it shows, for those who cannot see it.
         caption: plain text under it.
         wide: let it scroll sideways on a narrow screen instead of shrinking.
+        cell: it is the picture of a cell, which has a size of its own.
     """
-    scroll = ' tabindex="0"' if wide else ""
+    scroll = ' tabindex="0"' if wide or cell else ""
+    kind = " class=wide" if wide else " class=cell" if cell else ""
     return (
-        f"<figure{' class=wide' if wide else ''}>"
+        f"<figure{kind}>"
         f'<div role="img" aria-label="{escape(alt)}"{scroll}>{svg}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>\n"
     )

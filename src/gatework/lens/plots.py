@@ -1,10 +1,13 @@
-"""Measurements drawn as SVG, in the colours of the page that they stand in."""
+"""Measurements drawn: as SVG in the colours of a page, as files, in notebooks."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 from typing import Any, TypeVar
 
 import matplotlib as mpl
@@ -13,17 +16,40 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from gatework.lens.flow import GradientFlow
 from gatework.lens.horizon import MemoryHorizon
+from gatework.lens.measurement import Measurement
 from gatework.lens.passage import Passage
+from gatework.lens.retention import Retention
+from gatework.lens.saturation import LEFT, RIGHT, Saturation
 
-__all__ = ["Curve", "draw_horizons", "draw_learning_curves", "draw_passage"]
+__all__ = [
+    "Curve",
+    "Plot",
+    "draw_flows",
+    "draw_horizons",
+    "draw_learning_curves",
+    "draw_passage",
+    "draw_retentions",
+    "draw_saturation",
+    "plot",
+]
 
 Curve = tuple[Sequence[float], Sequence[float]]
 """x and y, of one length."""
 
-INK, GRID = "#010203", "#040506"
-"""Stand for the page's own colours, which only the page knows: light, dark or print."""
-LINES = (("#d1603d", "-"), ("#2f7fc1", "--"), ("#3c9a6a", "-."), ("#a56cc1", ":"))
+INK, GRID, PAPER_GRID = "#010203", "#040506", "#d9dbd6"
+"""Two that stand for the page's own colours, which only the page knows, and what the second is in a
+file."""
+DOTS = "#2f7fc1"
+LINES = (
+    ("#d1603d", "-"),
+    ("#2f7fc1", "--"),
+    ("#3c9a6a", "-."),
+    ("#a56cc1", ":"),
+    ("#b58900", (0, (5, 1))),
+    ("#6b7480", (0, (3, 1, 1, 1, 1, 1))),
+)
 """Colour and dash of each line: told apart on paper and dark glass, and without colour."""
 LEAST_INFLUENCE = 1e-8
 """What is below is not drawn."""
@@ -48,8 +74,83 @@ STYLE: Any = {
 _Item = TypeVar("_Item")
 
 
+@dataclass(frozen=True, eq=False)
+class Plot:
+    """A drawing, for a page, a file or a notebook, which shows it by itself.
+
+    Attributes:
+        figure: The drawing as matplotlib has it.
+        name: Unlike that of any other drawing on the same page.
+    """
+
+    figure: Figure
+    name: str
+
+    @property
+    def in_page(self) -> str:
+        """An SVG element in the colours of the page that it stands in."""
+        svg = _svg(self.figure, self.name)
+        for stand_in, colour in ((INK, "currentColor"), (GRID, "var(--line)")):
+            svg = svg.replace(stand_in, colour)
+        return svg
+
+    @property
+    def svg(self) -> str:
+        """An SVG file: dark on white."""
+        svg = _svg(self.figure, self.name).replace(GRID, PAPER_GRID)
+        return svg.replace("<svg ", '<svg style="background:#fff" ', 1)
+
+    def save(self, path: str | Path) -> None:
+        """Write the drawing to a file.
+
+        Args:
+            path: Its name ends with .svg or .png.
+
+        Raises:
+            ValueError: It ends with something else.
+        """
+        path = Path(path)
+        if path.suffix == ".svg":
+            path.write_text(self.svg, encoding="utf-8")
+        elif path.suffix == ".png":
+            self.figure.savefig(path, format="png", dpi=150, facecolor="white", transparent=False)
+        else:
+            raise ValueError(f"{str(path)!r} should end with .svg or .png")
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def _repr_html_(self) -> str:
+        return f'<div role="img" aria-label="{escape(self.name)}">{self.svg}</div>'
+
+
+def plot(measurement: Measurement) -> Plot:
+    """Draw a measurement.
+
+    Raises:
+        TypeError: Measurements of its kind have no drawing.
+
+    Example:
+        >>> import torch, gatework as gw
+        >>> layer, x = gw.nn.LSTM(4, 8), torch.randn(30, 3, 4)
+        >>> gw.lens.retention(layer, [x], lags=[1, 5, 20]).plot().save("retention.png")
+    """
+    if isinstance(measurement, MemoryHorizon):
+        return draw_horizons({"output": measurement}, "steps")
+    if isinstance(measurement, GradientFlow):
+        return draw_flows({"": measurement})
+    if isinstance(measurement, Retention):
+        return draw_retentions({"": measurement})
+    if isinstance(measurement, Saturation):
+        return draw_saturation(measurement)
+    raise TypeError(
+        f"a {type(measurement).__name__} has no drawing; expected a MemoryHorizon, GradientFlow, "
+        "Retention or Saturation"
+    )
+
+
 @mpl.rc_context(STYLE)
-def draw_learning_curves(curves: Mapping[str, Curve], x_label: str) -> str:
+def draw_learning_curves(curves: Mapping[str, Curve], x_label: str) -> Plot:
     """Draw held-out bits per byte against x, a line per name."""
     figure, axes = _canvas(6.0, 3.6)
     for (name, (x, y)), style in _styled(curves):
@@ -57,11 +158,11 @@ def draw_learning_curves(curves: Mapping[str, Curve], x_label: str) -> str:
     axes.set_xlabel(x_label)
     axes.set_ylabel("bits per byte")
     axes.legend()
-    return _svg(figure, "curves")
+    return Plot(figure, "curves")
 
 
 @mpl.rc_context(STYLE)
-def draw_horizons(horizons: Mapping[str, MemoryHorizon]) -> str:
+def draw_horizons(horizons: Mapping[str, MemoryHorizon], step: str = "bytes") -> Plot:
     """Draw influence against lag with its band on a logarithmic axis, a line per name."""
     figure, axes = _canvas(6.0, 4.2)
     for (name, horizon), style in _styled(horizons):
@@ -71,14 +172,84 @@ def draw_horizons(horizons: Mapping[str, MemoryHorizon]) -> str:
     axes.set_yscale("log")
     lowest = min(float(horizon.mean().min()) for horizon in horizons.values())
     axes.set_ylim(max(lowest, LEAST_INFLUENCE) / 2, 3)
-    axes.set_xlabel("k, bytes back")
+    axes.set_xlabel(f"k, {step} back")
     axes.set_ylabel("influence, share of that at k = 0")
     axes.legend()
-    return _svg(figure, "horizons")
+    return Plot(figure, "horizons")
 
 
 @mpl.rc_context(STYLE)
-def draw_passage(passage: Passage, name: str) -> str:
+def draw_flows(flows: Mapping[str, GradientFlow]) -> Plot:
+    """Draw the gradient's norm against steps back, as a share of that at the last step.
+
+    Args:
+        flows: by the name of the model; a line for each of its states.
+    """
+    lines = {
+        _joined(name, state): flow.mean(state)
+        for name, flow in flows.items()
+        for state in flow.norms
+    }
+    figure, axes = _canvas(6.0, 4.0)
+    for (name, norms), style in _styled(lines):
+        share = norms / (norms.max() or 1.0)
+        axes.plot(np.where(share > LEAST_INFLUENCE, share, np.nan), label=name, **style)
+    axes.set_yscale("log")
+    axes.set_xlabel("steps back from the last one")
+    axes.set_ylabel("gradient, share of the largest")
+    axes.legend()
+    return Plot(figure, "flows")
+
+
+@mpl.rc_context(STYLE)
+def draw_retentions(retentions: Mapping[str, Retention]) -> Plot:
+    """Draw what is left of a stored value: the median unit, and the band from 10 to 90 % of them.
+
+    Args:
+        retentions: by the name of the model; a line for each of its states that keeps something.
+    """
+    lines = {
+        _joined(name, state): (found.lags, survival)
+        for name, found in retentions.items()
+        for state, survival in found.survival.items()
+    }
+    figure, axes = _canvas(6.0, 4.0)
+    for (name, (lags, survival)), style in _styled(lines):
+        low, middle, high = np.quantile(survival, [0.1, 0.5, 0.9], axis=1)
+        axes.plot(lags, middle, label=name, **style)
+        axes.fill_between(lags, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    axes.set_xscale("log")
+    axes.set_xlabel("k, steps later")
+    axes.set_ylabel("share of a stored value that is left")
+    axes.legend()
+    return Plot(figure, "retentions")
+
+
+@mpl.rc_context(STYLE)
+def draw_saturation(saturation: Saturation) -> Plot:
+    """Draw each unit of each gate by how often it is all but closed, and all but open.
+
+    After Karpathy, Johnson & Fei-Fei 2015, figure 2 (right).
+    """
+    gates = saturation.gates or tuple(saturation.left)
+    columns = min(3, max(1, len(gates)))
+    rows = max(1, -(-len(gates) // columns))
+    figure = Figure((2.4 * columns + 0.6, 2.6 * rows), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
+    for axes, gate in zip(places, gates, strict=False):
+        axes.plot([0, 1], [1, 0], color=GRID, linewidth=0.8)
+        axes.scatter(saturation.left[gate], saturation.right[gate], s=14, alpha=0.6, color=DOTS)
+        axes.set_title(gate, fontsize=10, fontweight="bold")
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+    for axes in list(places)[len(gates) :]:
+        axes.set_visible(False)
+    figure.supxlabel(f"share of steps below {LEFT:g}", fontsize=10)
+    figure.supylabel(f"share of steps above {RIGHT:g}", fontsize=10)
+    return Plot(figure, "saturation")
+
+
+@mpl.rc_context(STYLE)
+def draw_passage(passage: Passage, name: str) -> Plot:
     """Draw gates and states of some units under the characters that the network reads.
 
     Args:
@@ -93,7 +264,12 @@ def draw_passage(passage: Passage, name: str) -> str:
     for axes, (panel, values) in zip(rows, panels.items(), strict=True):
         _draw_panel(axes, values, is_gate=panel in passage.gates)
         _label_panel(axes, f"{panel} ({_kind(panel, passage)})", passage)
-    return _svg(figure, name)
+    return Plot(figure, name)
+
+
+def _joined(name: str, value: str) -> str:
+    """The name of a line: of the model, where there are several, and of the value in it."""
+    return " ".join(filter(None, [name, value.removeprefix("layer.")]))
 
 
 def _draw_panel(axes: Axes, values: NDArray[np.float32], is_gate: bool) -> None:
@@ -144,15 +320,13 @@ def _styled(lines: Mapping[str, _Item]) -> Iterable[tuple[tuple[str, _Item], dic
 def _svg(figure: Figure, name: str) -> str:
     """Return the drawing as an SVG element that may stand in a page with others.
 
-    Its ids begin with `name`, and its ink is the page's.
+    Its ids begin with `name`.
     """
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    for stand_in, colour in ((INK, "currentColor"), (GRID, "var(--line)")):
-        svg = svg.replace(stand_in, colour)
-    return svg
+    svg = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", svg)  # equal images have equal ids
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)

@@ -179,7 +179,8 @@ def label_text(
 
 def _windows(values: NDArray[Any], streams: int, stretch: int, place: slice) -> NDArray[Any]:
     """A window of each stream, [T, B]."""
-    return np.ascontiguousarray(values[: streams * stretch].reshape(streams, stretch)[:, place].T)
+    rows = values[: streams * stretch].reshape(streams, stretch)
+    return np.array(rows[:, place].T, order="C")  # a copy: the text's own memory is read-only
 
 
 def _checked(name: str, label: NDArray[np.float32], count: int) -> NDArray[np.float32]:

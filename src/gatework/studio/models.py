@@ -28,10 +28,10 @@ from gatework.lang.expressions import postorder
 from gatework.lang.ranges import Range, ranges
 from gatework.train import Run
 from gatework.train.model import LanguageModel
+from gatework.train.run import runs_of
 
 __all__ = ["Studied", "open_models"]
 
-MOST_MODELS = 8
 ORDERED_BY = 2_000
 """Bytes of held-out text by which units are put in order."""
 WORDS = {
@@ -183,7 +183,7 @@ def open_models(path: Path) -> list[Studied]:
     Raises:
         InputError: there is no run, or one of them is damaged.
     """
-    runs = [Run.open(path)] if (path / "config.yaml").exists() else _runs_in(path)
+    runs = runs_of(path)
     corpora: dict[str, Corpus | None] = {}
     models = []
     for run in runs:
@@ -195,21 +195,6 @@ def open_models(path: Path) -> list[Studied]:
         held_out = bytes(corpus.valid.tolist()) if corpus else None
         models.append(Studied(run.path.name or run.config.cell, run, model, held_out))
     return models
-
-
-def _runs_in(path: Path) -> list[Run]:
-    folders = sorted(p.parent for p in path.glob("*/config.yaml"))
-    if not folders:
-        return [Run.open(path)]  # which says what is missing
-    if len(folders) > MOST_MODELS:
-        raise InputError(
-            f"{len(folders)} runs in {str(path)!r}",
-            f"one run, or a folder of up to {MOST_MODELS} that are to be compared",
-            f"name one of them, such as {folders[-1]}",
-        )
-    order = {"rnn": 0, "lstm": 1, "gru": 2}
-    runs = [Run.open(folder) for folder in folders]
-    return sorted(runs, key=lambda r: (order.get(r.config.cell, 3), r.path.name))
 
 
 def _corpus(run: Run) -> Corpus | None:

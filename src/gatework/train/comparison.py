@@ -27,9 +27,12 @@ __all__ = [
     "REACH_SHARES",
     "Contender",
     "check_held_out",
+    "horizon_of",
     "matched_configs",
     "measure",
+    "passage_of",
     "save_comparison",
+    "stretches",
 ]
 
 MAX_LAG, SETTLE = 200, 100
@@ -122,8 +125,8 @@ def measure(runner: Runner) -> Contender:
         config=trainer.config,
         parameters=runner.run.manifest.parameters,
         records=tuple(runner.run.records()),
-        horizon=_horizon(trainer.model, trainer.corpus),
-        passage=_passage(trainer.model, trainer.corpus, trainer.config.cell),
+        horizon=horizon_of(trainer.model, trainer.corpus),
+        passage=passage_of(trainer.model, trainer.corpus, trainer.config.cell),
     )
 
 
@@ -161,13 +164,14 @@ def _with_parameters(config: RunConfig, parameters: int) -> RunConfig:
     return min(sized(low), sized(high), key=lambda c: abs(excess(c.hidden_size)))
 
 
-def _horizon(model: LanguageModel, corpus: Corpus) -> MemoryHorizon:
-    batches = _stretches(corpus, STRETCH)
+def horizon_of(model: LanguageModel, corpus: Corpus) -> MemoryHorizon:
+    """Measure how far back a model remembers, from many places of its held-out text."""
+    batches = stretches(corpus, STRETCH)
     inputs = (model.embedding(batch) for batch in batches)
     return memory_horizon(model.layer, inputs, MAX_LAG, probes=PROBES)
 
 
-def _stretches(corpus: Corpus, length: int) -> Iterator[Tensor]:
+def stretches(corpus: Corpus, length: int) -> Iterator[Tensor]:
     """Yield stretches of held-out text that end in evenly spread places: int64 [length, B]."""
     room = len(corpus.valid) - length
     starts = torch.linspace(0, room, min(ANCHORS, room + 1)).long()
@@ -177,7 +181,7 @@ def _stretches(corpus: Corpus, length: int) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def _passage(model: LanguageModel, corpus: Corpus, cell: str) -> Passage:
+def passage_of(model: LanguageModel, corpus: Corpus, cell: str) -> Passage:
     """Read a passage of held-out text, with some text before it to arrive with a state."""
     start = _passage_start(bytes(corpus.valid.tolist()))
     before = corpus.valid[max(0, start - SETTLE) : start].long().unsqueeze(1)  # [≤SETTLE, 1]

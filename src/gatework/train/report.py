@@ -106,7 +106,7 @@ def _memory(contenders: Sequence[Contender]) -> list[str]:
         f"Influence of the byte k steps back, mean and 95 % band over "
         f"{len(contenders[0].horizon.influence)} places of the held-out text."
     )
-    return [paragraph(INFLUENCE), figure(draw_horizons(horizons), alt, caption)]
+    return [paragraph(INFLUENCE), figure(draw_horizons(horizons).in_page, alt, caption)]
 
 
 def _learning(validations: dict[str, list[Record]]) -> list[str]:
@@ -119,7 +119,7 @@ def _learning(validations: dict[str, list[Record]]) -> list[str]:
         for name, records in validations.items()
         if records
     )
-    svg = draw_learning_curves(curves, "megabytes read")
+    svg = draw_learning_curves(curves, "megabytes read").in_page
     return [paragraph(BITS), figure(svg, alt, "Cost of held-out text in the course of training.")]
 
 
@@ -143,7 +143,7 @@ def _gate_map(contender: Contender) -> str:
         f"{cell}: {panels} of the {len(passage.units)} units that change most over the passage; "
         "the number of the unit stands at the left."
     )
-    return figure(draw_passage(passage, f"passage-{cell}"), alt, caption, wide=True)
+    return figure(draw_passage(passage, f"passage-{cell}").in_page, alt, caption, wide=True)
 
 
 def _activity(passage: Passage) -> str:

@@ -30,7 +30,10 @@ from gatework.train.config import Manifest, RunConfig
 from gatework.train.model import LanguageModel, parameter_count
 from gatework.train.trainer import Trainer
 
-__all__ = ["Record", "Run", "new_folder"]
+__all__ = ["Record", "Run", "new_folder", "runs_of"]
+
+MOST_RUNS = 8
+"""Runs of a folder that are looked at side by side."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,26 @@ class Run:
 
     def _write(self, name: str, text: str) -> None:
         write_atomically(self.path / name, text.encode())
+
+
+def runs_of(path: Path) -> list[Run]:
+    """Open a run folder, or all the runs in a folder such as `gatework compare` leaves.
+
+    Raises:
+        InputError: there is none, there are very many, or one of them is damaged.
+    """
+    folders = sorted(p.parent for p in path.glob("*/config.yaml"))
+    if (path / "config.yaml").exists() or not folders:
+        return [Run.open(path)]  # which says what is missing
+    if len(folders) > MOST_RUNS:
+        raise InputError(
+            f"{len(folders)} runs in {str(path)!r}",
+            f"one run, or a folder of up to {MOST_RUNS} that are to be compared",
+            f"name one of them, such as {folders[-1]}",
+        )
+    order = {"rnn": 0, "lstm": 1, "gru": 2}
+    runs = [Run.open(folder) for folder in folders]
+    return sorted(runs, key=lambda run: (order.get(run.config.cell, 3), run.path.name))
 
 
 def new_folder(kind: str, path: Path | None = None) -> Path:

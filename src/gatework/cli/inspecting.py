@@ -1,0 +1,67 @@
+"""`gatework inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from gatework.cli.interrupt import Interrupt
+from gatework.data import InputError
+from gatework.train.checkpoint import write_atomically
+from gatework.train.inspection import Inspection, inspect_run
+from gatework.train.inspection_page import inspection_page
+from gatework.train.run import Run, runs_of
+
+__all__ = ["inspect"]
+
+MEASURED = ("horizon", "flow", "retention", "saturation", "units", "peaks", "ablation")
+
+
+def inspect(path: Path, out: Path | None, figures: bool) -> None:
+    """Measure trained models and write what was found as one page.
+
+    Args:
+        path: a run folder, or a folder of runs.
+        out: the page's file; None for `inspection.html` in the folder.
+        figures: whether to write every measurement beside the page.
+    """
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    runs = runs_of(path)
+    page = path / "inspection.html" if out is None else out
+    if page.is_dir() or not page.absolute().parent.is_dir():
+        raise InputError(
+            f"--out {page}", "a file in a folder that exists", "make the folder or name another"
+        )
+    torch.set_num_threads(runs[0].config.threads)
+    with Interrupt():
+        found = [_inspect(run, console) for run in runs]
+    write_atomically(page, inspection_page(found).encode())
+    for one in found:
+        tracked = ", ".join(f"{n} {u.held_out:.2f}" for n, u in one.tracking.items())
+        console.print(f"\n{one.name:<8} {one.bits:.3f} bits per byte, held out")
+        console.print(f"         units that follow, r held out: {tracked or 'none'}")
+    console.print(f"\npage     {page}")
+    if figures:
+        console.print(f"figures  {_write_figures(found, page.with_suffix(''))}/")
+
+
+def _inspect(run: Run, console: Console) -> Inspection:
+    return inspect_run(run, lambda what: console.print(f"{run.path.name:<8} {what}"))
+
+
+def _write_figures(found: list[Inspection], folder: Path) -> Path:
+    """Every measurement of every model as data, and those that can be drawn as SVG and PNG."""
+    for one in found:
+        place = folder / one.name
+        place.mkdir(parents=True, exist_ok=True)
+        for name in MEASURED:
+            measurement = getattr(one, name)
+            if measurement is None:
+                continue
+            measurement.save(place / f"{name}.safetensors")
+            if name in ("horizon", "flow", "retention", "saturation"):
+                measurement.plot().save(place / f"{name}.svg")
+                measurement.plot().save(place / f"{name}.png")
+    return folder

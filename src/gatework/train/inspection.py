@@ -1,0 +1,205 @@
+"""Everything the lens can tell of a trained model, measured on its held-out text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatework.data import Corpus, InputError, load_corpus
+from gatework.lens import (
+    Ablation,
+    FoundUnits,
+    GradientFlow,
+    MemoryHorizon,
+    Passage,
+    Peaks,
+    Retention,
+    RetentionMeter,
+    Saturation,
+    SaturationMeter,
+    TrackingUnit,
+    UnitMeter,
+    ablate,
+    carry_state,
+    find_peaks,
+    gradient_flow,
+    label_text,
+    measure,
+)
+from gatework.lens.properties import TEXT_PROPERTIES, Property, inside_quotes
+from gatework.train.comparison import check_held_out, horizon_of, passage_of, stretches
+from gatework.train.evaluate import bits_per_byte
+from gatework.train.model import LanguageModel
+from gatework.train.run import Record, Run
+
+__all__ = ["Inspection", "inspect_run"]
+
+MOST_BYTES = 1 << 18
+"""Held-out bytes read for saturation, retention and units; their first, where there are more."""
+WINDOW, MOST_STREAMS = 256, 32
+ABLATION_BYTES = 16_384
+"""Held-out bytes on which the cost with each gate held is measured."""
+FLOW_STEPS, FLOW_SEQUENCES = 100, 32
+"""Steps back and sequences over which the gradient is followed."""
+SHOWN_UNITS, LEAST_TRACKED = 4, 0.3
+"""How many units are shown with passages; the held-out |r| that is worth showing."""
+
+Told = Callable[[str], None]
+"""Told what is being measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """One trained model, measured.
+
+    Attributes:
+        name: of the run.
+        run: where the model comes from.
+        corpus: its text.
+        records: its learning curve.
+        bits: cost of a held-out byte, in bits.
+        passage: gates and states along a passage.
+        horizon: how far back inputs are felt.
+        flow: how the gradient of the last step's scores goes back.
+        retention: how long states keep what is stored.
+        saturation: how often gates are all but open or closed.
+        units: how well units track properties of the text.
+        tracking: of each property, the unit that tracks it best, where one does.
+        peaks: passages on which those units are most active.
+        ablation: cost with each gate held open or closed, in bits; None for a cell without gates.
+    """
+
+    name: str
+    run: Run
+    corpus: Corpus
+    records: tuple[Record, ...]
+    bits: float
+    passage: Passage
+    horizon: MemoryHorizon
+    flow: GradientFlow
+    retention: Retention
+    saturation: Saturation
+    units: FoundUnits
+    tracking: Mapping[str, TrackingUnit]
+    peaks: Peaks | None
+    ablation: Ablation | None
+
+
+def inspect_run(run: Run, told: Told = lambda what: None) -> Inspection:
+    """Measure the model of a run on its held-out text.
+
+    Args:
+        run: a finished run, whose text is still there.
+        told: told what is being measured.
+
+    Raises:
+        InputError: the text is gone or has changed, or too little of it is held out.
+    """
+    corpus = load_corpus(run.config.files)
+    if corpus.sha256 != run.manifest.corpus_sha256:
+        raise InputError(
+            f"the text has changed since the run began: {corpus.name}",
+            f"{run.manifest.corpus}, sha256 {run.manifest.corpus_sha256[:12]}…",
+            "restore the text, or train a new run",
+        )
+    check_held_out(corpus)
+    _check_windows(corpus)
+    model = run.load_model().eval()
+    told("gates, retention, units")
+    saturation, retention, units = _read_through(model, corpus)
+    tracking = _tracking(units)
+    told("passages")
+    peaks = _peaks(model, corpus, list(tracking.values()))
+    told("memory horizon")
+    horizon = horizon_of(model, corpus)
+    told("gradient flow")
+    flow = gradient_flow(model, _flow_batches(corpus))
+    told("gates held")
+    valid = corpus.valid[:MOST_BYTES]
+    ablation = (
+        ablate(model, lambda changed: bits_per_byte(changed, valid, ABLATION_BYTES))  # type: ignore[arg-type]
+        if saturation.gates
+        else None
+    )
+    return Inspection(
+        name=run.path.resolve().name,
+        run=run,
+        corpus=corpus,
+        records=tuple(r for r in run.records() if r.split == "valid"),
+        bits=bits_per_byte(model, valid),
+        passage=passage_of(model, corpus, run.config.cell),
+        horizon=horizon,
+        flow=flow,
+        retention=retention,
+        saturation=saturation,
+        units=units,
+        tracking=tracking,
+        peaks=peaks,
+        ablation=ablation,
+    )
+
+
+def _check_windows(corpus: Corpus) -> None:
+    if len(corpus.valid) < 2 * WINDOW:
+        raise InputError(
+            f"{len(corpus.valid):,} held-out bytes",
+            f"at least {2 * WINDOW:,}, to choose units on one half and judge them on the other",
+            f"train on a text of {20 * WINDOW:,} bytes or more",
+        )
+
+
+def _read_through(model: LanguageModel, corpus: Corpus) -> tuple[Saturation, Retention, FoundUnits]:
+    """The measurements that one reading of the text gives."""
+    carried = carry_state()
+    found = measure(
+        model,
+        _labelled(corpus),
+        SaturationMeter(),
+        RetentionMeter(),
+        UnitMeter(),
+        run=lambda model, batch: carried(model, batch[0]),
+    )
+    saturation, retention, units = found
+    return saturation, retention, units
+
+
+def _labelled(corpus: Corpus) -> Iterator[tuple[Tensor, dict[str, NDArray[np.float32]]]]:
+    text = bytes(corpus.valid[:MOST_BYTES].tolist())
+    streams = max(1, min(MOST_STREAMS, len(text) // (8 * WINDOW)))
+    return label_text(text, _properties(corpus), streams=streams, window=WINDOW)
+
+
+def _properties(corpus: Corpus) -> Mapping[str, Property]:
+    """What to look for: strings of source code, or quotations of prose."""
+    if ".py" in corpus.name or "Python" in corpus.name:
+        return TEXT_PROPERTIES
+    others = {n: p for n, p in TEXT_PROPERTIES.items() if n != "inside a string"}
+    return {"inside quotes": inside_quotes, **others}
+
+
+def _tracking(units: FoundUnits) -> dict[str, TrackingUnit]:
+    """Of each property the unit that tracks it best, if it does on the held-out half too."""
+    best = {name: units.best(name, 1)[0] for name in units.properties}
+    return {n: u for n, u in best.items() if abs(u.held_out) >= LEAST_TRACKED}
+
+
+def _peaks(model: LanguageModel, corpus: Corpus, units: list[TrackingUnit]) -> Peaks | None:
+    if not units:
+        return None
+    carried = carry_state()
+
+    def run(model: Any, batch: Any) -> Any:
+        return carried(model, batch)
+
+    batches = (inputs for inputs, _ in _labelled(corpus))
+    return find_peaks(model, batches, units[:SHOWN_UNITS], count=5, before=48, after=12, run=run)
+
+
+def _flow_batches(corpus: Corpus) -> Iterator[Tensor]:
+    batch = next(stretches(corpus, FLOW_STEPS))  # [T, ≤128]
+    return iter([batch[:, :: max(1, batch.shape[1] // FLOW_SEQUENCES)]])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import gatework as gw
-from gatework.lens import hold, measure, saturation, watch
+from gatework.lens import RetentionMeter, hold, measure, saturation, watch
 from gatework.lens.saturation import SaturationMeter
 
 T, B, I, H = 6, 3, 4, 5
@@ -312,3 +312,14 @@ def test_copies_of_a_held_layer_are_free():
     with hold(layer, {"h": 0.0}):
         other = copy.deepcopy(layer)
     torch.testing.assert_close(other(x)[0], expected)
+
+
+def test_meters_that_read_together_find_what_each_finds_alone():
+    layer = gw.nn.LSTM(3, 4, num_layers=2)
+    batches = [torch.randn(20, 2, 3) for _ in range(3)]
+    found, retention = measure(layer, batches, SaturationMeter(), RetentionMeter([1, 5]))
+    alone = gw.lens.retention(layer, batches, lags=[1, 5])
+    assert list(retention.mean) == list(alone.mean)
+    for name, mean in alone.mean.items():
+        np.testing.assert_array_equal(retention.mean[name], mean)
+    assert list(found.mean) == list(saturation(layer, batches).mean)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from gatework.cli.interrupt import Interrupt
 from gatework.data import InputError
-from gatework.train.checkpoint import write_atomically
+from gatework.files import write_atomically
 from gatework.train.inspection import Inspection, inspect_run
 from gatework.train.inspection_page import inspection_page
 from gatework.train.run import Run, runs_of

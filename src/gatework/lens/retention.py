@@ -177,6 +177,8 @@ def _shares(reading: Reading) -> Iterator[tuple[str, Tensor]]:
     A step that begins an episode keeps nothing; backward in time that is the step before.
     """
     for name, kept in reading.values().items():
+        if f".{PREFIX}" not in name:  # what another meter asked for
+            continue
         state = name.replace(f".{PREFIX}", ".")
         if reading.begins is not None:
             begins = reading.begins.bool()

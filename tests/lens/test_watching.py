@@ -171,6 +171,16 @@ def test_a_unit_that_is_held_at_its_own_value_changes_nothing():
     torch.testing.assert_close(held[:, 0], y[:, 0])
 
 
+def test_units_of_several_values_are_held_together():
+    layer, x = gw.nn.LSTM(I, H), torch.randn(T, B, I)
+    for pin in ({"c": {1: 0.3}, "f": {1: 0.0, 2: 1.0}}, {"f": {1: 0.0, 2: 1.0}, "c": {1: 0.3}}):
+        trace = layer.trace(x, pin=pin)
+        assert (trace["c"][..., 1] == 0.3).all()
+        torch.testing.assert_close(trace["h"], trace["o"] * trace["c"].tanh())
+        kept = trace["c"][1:, :, 2] - (trace["i"] * trace["g"])[1:, :, 2]
+        torch.testing.assert_close(kept, trace["c"][:-1, :, 2])
+
+
 def test_gradients_flow_around_held_units():
     layer, x = gw.nn.GRU(I, H), torch.randn(T, B, I, requires_grad=True)
     y, _ = layer(x, pin={"h": {2: 0.5}})

@@ -166,11 +166,10 @@ class Cell:
     def changing(self, changes: Mapping[str, Callable[[Expr], Expr]]) -> Cell:
         """The cell with named values replaced by functions of themselves, as a cell of its own.
 
-        What a value is computed from is changed before it, so that every change is felt by all
-        values above it.
+        Every value that is computed from a changed one is computed from what it is changed to.
 
         Raises:
-            ValueError: If the cell has no value of that name, or it is no value of this step.
+            ValueError: If the cell has no value of that name, or the step does not compute it.
 
         Example:
             >>> from gatework import cells
@@ -178,16 +177,15 @@ class Cell:
             False
         """
         check_known("value", changes, self.names, f"cell {self.name!r}")
-        order = {v: k for k, v in enumerate(postorder(self.named_values()))}
         cell = self
-        for name in sorted(changes, key=lambda n: order[self.names[n]]):
+        for name, change in changes.items():
             value = cell.names[name]
             if not value.args:
                 raise ValueError(
                     f"{name!r} of cell {self.name!r} is {value}, which the step does not compute, "
                     "so it cannot be changed; change the value that it is a copy of"
                 )
-            cell = cell.substituted({value: changes[name](value)}, self.name)
+            cell = cell.substituted({value: change(value)}, self.name)
         return cell
 
     def deterministic(self) -> Cell:

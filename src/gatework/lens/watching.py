@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
-from gatework.nn import LayerTrace, Recurrent
+from gatework.nn import LayerTrace, Recurrent, RecurrentCell
 
 __all__ = ["Reading", "hold", "in_eval_mode", "place_name", "recurrent_layers", "watch"]
 
@@ -90,16 +90,21 @@ def recurrent_layers(model: nn.Module) -> dict[str, Recurrent]:
     found = {name: m for name, m in model.named_modules() if isinstance(m, Recurrent)}
     if found:
         return found
-    theirs = [name for name, m in model.named_modules() if isinstance(m, nn.RNNBase)]
-    raise ValueError(
-        f"{type(model).__name__} has no recurrent layer of Gatework"
-        + (
-            f", but {theirs[0] or 'it'} is one of torch; "
-            "make it Gatework's first: model = gatework.accelerate(model)"
-            if theirs
-            else "; expected a module that holds a gatework.nn.Recurrent, LSTM, GRU or RNN"
+    raise ValueError(f"{type(model).__name__} has no recurrent layer of Gatework; {_hint(model)}")
+
+
+def _hint(model: nn.Module) -> str:
+    """What may be meant by one whose model has no layer to be watched."""
+    steps = [name for name, m in model.named_modules() if isinstance(m, RecurrentCell)]
+    if steps:
+        return (
+            f"{steps[0] or 'it'!r} makes single steps, which are not watched; run whole sequences "
+            "with a layer of the same cell and weights"
         )
-    )
+    theirs = [name for name, m in model.named_modules() if isinstance(m, nn.RNNBase)]
+    if theirs:
+        return f"{theirs[0] or 'it'!r} is one of torch: model = gatework.accelerate(model)"
+    return "expected a module that holds a gatework.nn.Recurrent, LSTM, GRU or RNN"
 
 
 def check_batches(batches: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 import gatework as gw
 from gatework import cells, rewriting
 from gatework.lang.definition import WeightDrop
-from gatework.lang.expressions import const
+from gatework.lang.expressions import Symbol, const, postorder
 from gatework.lang.printing import equations
 
 NOISY = {
@@ -71,6 +71,22 @@ def test_a_sum_inside_a_larger_one_is_normalised_with_that():
     names = [p.name for p in found.parameters if p.name.endswith("_bias")]
     assert sorted(names) == ["norm_a_bias", "norm_n_a_bias"]
     assert not [p for p in found.parameters if p.name.startswith("bias")]
+
+
+@pytest.mark.parametrize("name", [n for n in cells.catalogue() if not n.startswith("layer_norm_")])
+def test_every_norm_has_a_gain_and_a_bias_of_its_own(name):
+    found = rewriting.layer_norm(getattr(cells, name))
+    names = [p.name for p in found.parameters]
+    assert len(set(names)) == len(names)
+    assert {n.name for n in postorder(found.next_states) if isinstance(n, Symbol)} >= {
+        n for n in names if n.startswith("norm_")
+    }
+    assert not [p for p in found.parameters if p.name.startswith("bias_")]
+
+
+def test_sums_are_named_after_the_gates_that_they_go_into():
+    names = [p.name for p in rewriting.layer_norm(cells.atr).parameters]
+    assert {"norm_p_weight", "norm_i_weight", "norm_f_weight"} < set(names)
 
 
 def test_a_normalised_cell_is_refused():

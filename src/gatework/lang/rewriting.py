@@ -320,16 +320,30 @@ def _place(block: tuple[str, str], gates: list[str], stacks: list[str]) -> tuple
 
 
 def _names_of_sums(cell: Cell, sums: Iterable[Expr]) -> dict[Expr, str]:
-    """`norm_<gate>`; with what it reads behind it, where a gate has several sums."""
-    gates: dict[Expr, str] = {}
-    reads: dict[Expr, str] = {}
-    for value in sums:
-        maps = _maps(value)
-        gates[value] = "norm_" + "_".join(dict.fromkeys(m.matrix.gate for m in maps))
-        rows = (m.args[0].name if isinstance(m.args[0], Symbol) else m.matrix.group for m in maps)
-        reads[value] = "".join(dict.fromkeys(rows))
+    """`norm_<gate>`, by the gate that a sum goes into, else by those that are mapped in it.
+
+    Where several have that name, what they read stands behind it; where that is the same, a number.
+    """
+    into = {v: n.removesuffix(".pre") for n, v in cell.names.items() if n.endswith(".pre")}
+    gates = {v: into.get(v) or "_".join(_distinct(m.matrix.gate for m in _maps(v))) for v in sums}
     several = Counter(gates.values())
-    return {v: g + reads[v] if several[g] > 1 else g for v, g in gates.items()}
+    names: dict[Expr, str] = {}
+    for value, gate in gates.items():
+        rows = _distinct(_row_name(m) for m in _maps(value)) if several[gate] > 1 else []
+        name = f"norm_{gate}{''.join(rows)}"
+        taken = sum(other.rstrip("0123456789") == name for other in names.values())
+        names[value] = f"{name}{taken + 1}" if taken else name
+    return names
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _row_name(mapped: Product) -> str:
+    """What a map reads: a row of the step by its name, anything else by the group of its maps."""
+    (row,) = mapped.args
+    return row.name if isinstance(row, Symbol) else mapped.matrix.group
 
 
 # ---- rewriting ---------------------------------------------------------------------------------

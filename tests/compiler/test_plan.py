@@ -1,14 +1,28 @@
 """The order of the work: stages, what leaves the loop, what is kept; and how it is explained."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import gatework as gw
+from gatework import rewriting
+from gatework.backends.cpu.backend import Cpu
+from gatework.backends.reference import Reference
 from gatework.compiler.derivative import derive
 from gatework.compiler.plan import plan
 from gatework.compiler.program import program
 from gatework.compiler.recurrence import of_cell
-from gatework.lang.expressions import Product, Symbol, postorder
+from gatework.lang.expressions import (
+    Matrix,
+    Product,
+    Symbol,
+    postorder,
+    product,
+    substitute,
+    symbol,
+)
+from plan_calls import assert_same, random_call
 
 CELLS = gw.cells.catalogue()
 every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=list(CELLS))
@@ -82,6 +96,31 @@ def test_a_stage_reads_only_what_earlier_stages_completed(cell):
             done = inside
         for root in (*p.next_states, *p.written.values()):
             assert not root.args or root in done
+
+
+def test_the_maps_of_a_masked_input_leave_the_loop():
+    made = program(rewriting.input_dropout(CELLS["gru"], 0.2))
+    assert {n.matrix.group for n in in_loop(made.forward) if isinstance(n, Product)} == {"hh"}
+    assert "d_x" in made.backward.deferred
+
+
+@pytest.mark.parametrize("lengths", [None, (4, 1, 0)])
+def test_a_row_that_is_the_same_at_every_step_is_mapped_in_the_loop(lengths):
+    """Its rows are [B], not [T, B]: a pass over all rows cannot read them whole."""
+    rnn, mask = CELLS["rnn"], symbol("mask", "constant", "input")
+    map_of_input = Matrix("ih", "h", "hidden", "input")
+    maps = product(map_of_input, mask) + product(map_of_input, rnn.input * mask)
+    new = maps * rnn.states[0]
+    recurrence = replace(
+        of_cell(rnn), next_states=(new,), outputs={"h": new}, constants=(mask,), labels={}
+    )
+    made = plan(recurrence)
+    assert [v.args[0] for v in made.hoisted.values()] == [rnn.input * mask]
+    lengths = None if lengths is None else torch.tensor(lengths)
+    call = random_call(
+        made, (4, 3), {"1": 1, "input": 3, "hidden": 5}, torch.float64, lengths=lengths
+    )
+    assert_same(Cpu().run(made, call), Reference().run(made, call), 1e-10)
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -322,4 +322,5 @@ def test_a_sum_over_units_takes_numbers_out_and_leaves_out_what_is_centred():
     assert reduce("sum", centred) is const(0)
     assert reduce("sum", x * x + 2 * (centred / number)) is reduce("sum", x * x)
     assert reduce("sum", x * centred).args == (x * centred,)  # no number: it stays
+    assert reduce("sum", x + x * centred).args == (x + x * centred,)
     assert reduce("sum", number / x).args == (number / x,)

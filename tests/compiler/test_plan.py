@@ -19,7 +19,6 @@ from gatework.lang.expressions import (
     Symbol,
     postorder,
     product,
-    substitute,
     symbol,
 )
 from plan_calls import assert_same, random_call

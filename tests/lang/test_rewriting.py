@@ -179,6 +179,19 @@ def test_weight_drop_names_the_recurrent_blocks():
     assert {drop.parameter, other.parameter} == {"weight_hh", "weight_rh"}
 
 
+def test_what_is_drawn_is_explained_and_makes_another_cell():
+    for rewrite in NOISY.values():
+        assert not gw.equivalent(rewrite(cells.gru), cells.gru)
+        assert gw.equivalent(rewrite(cells.gru), rewrite(cells.gru))
+    noisy = rewriting.weight_drop(rewriting.zoneout(cells.gru, 0.1), 0.5)
+    assert gw.explain(noisy).plan[:3] == (
+        "drawn in training mode",
+        "  noise0: 1 with probability 0.1, else 0, for each unit of each step and sequence",
+        "  weight_hh of r, z, n: elements dropped with probability 0.5, for each call",
+    )
+    assert "for each unit of each sequence" in gw.explain(NOISY["input_dropout"](cells.gru)).plan[1]
+
+
 def test_a_rewritten_cell_can_be_pinned():
     noisy = rewriting.zoneout(rewriting.recurrent_dropout(cells.gru, 0.5), 0.1)
     plain = rewriting.zoneout(cells.rnn, 0.1)

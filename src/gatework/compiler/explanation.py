@@ -146,6 +146,7 @@ def _plans(made: Program) -> list[str]:
     unnamed = [(n, v) for n, v in kept.items() if v not in named and v not in made.cell.states]
     known = {**named, **{v: n for n, v in unnamed}}
     return [
+        *_drawn(made.cell),
         "forward",
         *(f"  {line}" for line in describe(made.forward)),
         f"  kept for the backward pass: {', '.join(kept)}",
@@ -156,6 +157,23 @@ def _plans(made: Program) -> list[str]:
         "backward",
         *(f"  {line}" for line in describe(made.backward)),
     ]
+
+
+def _drawn(cell: Cell) -> list[str]:
+    """What is drawn in training mode before a call."""
+    often = {"sequence": "step and sequence", "constant": "sequence"}
+    rows = (
+        f"  {n.symbol.name}: 1 with probability {n.probability:g}, else 0, for each unit of each "
+        f"{often[n.symbol.role]}"
+        for n in cell.noises
+    )
+    weights = (
+        f"  {d.parameter} of {', '.join(d.blocks)}: elements dropped with probability "
+        f"{d.probability:g}, for each call"
+        for d in cell.weight_drops
+    )
+    lines = [*rows, *weights]
+    return ["drawn in training mode", *lines] if lines else []
 
 
 def describe(plan: Plan) -> list[str]:

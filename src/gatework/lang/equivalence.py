@@ -71,9 +71,16 @@ def equivalent(a: Cell, b: Cell) -> bool:
     """
     if [s.size for s in (a.input, *a.states)] != [s.size for s in (b.input, *b.states)]:
         return False
+    if _weight_drops(a) != _weight_drops(b):
+        return False
     forms = _Forms()
     pairs = list(zip(forms.of(a), forms.of(b), strict=True))
     return any(True for _ in _match_all(pairs, {}))
+
+
+def _weight_drops(cell: Cell) -> list[tuple[float, int]]:
+    """How many blocks of weights are dropped out with which probability."""
+    return sorted((d.probability, len(d.blocks)) for d in cell.weight_drops)
 
 
 # ---- normal form -------------------------------------------------------------------------------

@@ -42,3 +42,12 @@ def test_the_same_results_and_gradients(case):
     assert_same(found, expected, TOLERANCE)
     gw.restore(after)
     assert [type(m) for m in after.modules()] == [type(m) for m in before.modules()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_doctor_accuses_none(case):
+    pytest.importorskip(case.package)
+    before, after, call = others.made(case)
+    for model in (before, after):
+        report = gw.doctor(model, (), call=lambda m, _: call(m))
+        assert report.ok, report

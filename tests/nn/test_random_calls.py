@@ -28,6 +28,7 @@ def make_layer(choose):
         choose.choice([2, 5]),
         num_layers=choose.choice([1, 2]),
         bidirectional=choose.random() < 0.3,
+        learned_state=choose.random() < 0.3,
         batch_first=choose.random() < 0.3,
         dtype=choose.choice([torch.float32, torch.float64]),
         **dict.fromkeys(cell.size_names(), 1),
@@ -46,12 +47,22 @@ def make_tensor(choose, shape, dtype):
     if dtype.is_floating_point:
         tensor.normal_()
         if choose.random() < 0.05:
-            tensor.fill_(choose.choice([float("nan"), float("inf"), 1e30]))
+            tensor.fill_(choose.choice([float("nan"), float("inf"), torch.finfo(dtype).max]))
         if choose.random() < 0.2 and tensor.dim() > 1:
             tensor = tensor.transpose(0, 1).contiguous().transpose(0, 1)
         if choose.random() < 0.1:
             tensor.requires_grad_()
     return tensor
+
+
+def make_resets(choose, shape):
+    """Mostly booleans of the right shape; sometimes of another dtype or shape, or a list."""
+    if choose.random() < 0.1:
+        shape = choose.choice([shape[::-1], shape[:1], [*shape, 1], []])
+    resets = torch.rand(shape) < 0.3
+    if choose.random() < 0.1:
+        return choose.choice([resets.float(), resets.long(), resets.tolist(), resets.numpy()])
+    return resets.T.contiguous().T if resets.dim() == 2 else resets
 
 
 def make_arguments(choose, layer):
@@ -71,7 +82,11 @@ def make_arguments(choose, layer):
         options["pin"] = {
             name: choose.choice([0, 1.0, torch.zeros(layer.hidden_size, dtype=dtype)])
         }
-    for key in ("lengths", "pin"):
+    if choose.random() < 0.3:
+        options["resets"] = make_resets(choose, outer)
+    if choose.random() < 0.2:
+        options["reset_to"] = states if len(states) > 1 else states[0]
+    for key in ("lengths", "pin", "resets", "reset_to"):
         if choose.random() < 0.03:
             options[key] = choose.choice(ODD)
     return choose.choice(ODD) if choose.random() < 0.03 else x, hx, options

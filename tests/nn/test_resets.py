@@ -221,6 +221,95 @@ def test_compiled_and_exported_layers_take_resets(learned):
     assert_same(flat(exported(other, resets=flags)), flat(layer(other, resets=flags)), 0)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"zoneout": 0.1},
+        {"layer_norm": True},
+        {"recurrent_dropout": 0.3},
+        {"weight_drop": 0.3},
+        {"input_dropout": 0.2},
+        {"single_bias": True},
+    ],
+)
+def test_a_rewritten_cell_is_reset_as_well(option):
+    layer = gw.nn.LSTM(3, 4, 2, bidirectional=True, learned_state=True, **option)
+    layer.double().eval()
+    torch.nn.init.normal_(layer.initial_c_l0)
+    x, resets = normal(5, 3, 3), torch.zeros(5, 3, dtype=torch.bool)
+    resets[2] = True
+    expected = torch.cat([layer(x[:2])[0], layer(x[2:])[0]])
+    torch.testing.assert_close(layer(x, resets=resets)[0], expected)
+    layer.train()(x, resets=resets)[0].sum().backward()
+    assert all((p.grad != 0).any() for p in layer.parameters())
+
+
+# ---- torch.func and other precisions -----------------------------------------------------------
+
+
+def test_batches_of_calls_by_vmap():
+    layer = layer_of("lstm", num_layers=2, bidirectional=True, learned_state=True)
+    x, resets = normal(4, 5, 3, 3), torch.rand(4, 5, 3) < 0.4
+    found = torch.func.vmap(lambda x, r: layer(x, resets=r))(x, resets)
+    each = [flat(layer(x[k], resets=resets[k])) for k in range(4)]
+    assert_same(flat(found), {n: torch.stack([e[n] for e in each]) for n in each[0]}, 1e-12)
+    found = torch.func.vmap(lambda x: layer(x, resets=BEGINS)[0])(x)
+    torch.testing.assert_close(found, torch.stack([layer(part, resets=BEGINS)[0] for part in x]))
+
+
+def test_gradients_of_each_sequence_by_vmap():
+    layer = layer_of("gru", learned_state=True)
+    x, parameters = normal(5, 3, 3), dict(layer.named_parameters())
+
+    def loss(parameters, x, resets):
+        call = (x,), {"resets": resets}
+        return torch.func.functional_call(layer, parameters, *call)[0].square().sum()
+
+    found = torch.func.vmap(torch.func.grad(loss), (None, 1, 1))(parameters, x, BEGINS)
+    for b in range(3):
+        one = torch.autograd.grad(loss(parameters, x[:, b], BEGINS[:, b]), [*parameters.values()])
+        expected = dict(zip(parameters, one, strict=True))
+        assert_same({n: g[b] for n, g in found.items()}, expected, 1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_derivatives_in_a_direction():
+    layer = layer_of("lstm", learned_state=True)
+    x, direction, step = normal(5, 3, 3), normal(5, 3, 3), 1e-6
+
+    def output(x):
+        return layer(x, resets=BEGINS)[0]
+
+    found = torch.func.jvp(output, (x,), (direction,))[1]
+    ahead, behind = output(x + step * direction), output(x - step * direction)
+    torch.testing.assert_close(found, (ahead - behind) / (2 * step), atol=1e-6, rtol=0)
+
+
+def test_half_precision_and_autocast():
+    layer = layer_of("lstm", dtype=torch.float32, learned_state=True)
+    x = torch.randn(5, 3, 3)
+    expected = layer(x, resets=BEGINS)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        y, state = layer(x, resets=BEGINS)
+        again, _ = layer(x, state, resets=BEGINS, reset_to=layer.initial_state(3))
+    torch.testing.assert_close(y.float(), expected, atol=0.05, rtol=0)
+    y.sum().backward()
+    assert layer.initial_c_l0.grad.dtype == torch.float32
+    y, state = layer.bfloat16()(x.bfloat16(), resets=BEGINS)
+    torch.testing.assert_close(y.float(), expected, atol=0.1, rtol=0)
+    assert torch.equal(layer(x.bfloat16(), state, resets=BEGINS)[0][3:, 0], y[3:, 0])
+    assert again.shape == y.shape
+
+
+def test_an_accelerated_layer_takes_resets():
+    theirs = torch.nn.LSTM(3, 4)
+    x, hx = torch.randn(5, 3, 3), (torch.randn(1, 3, 4), torch.randn(1, 3, 4))
+    ours = gw.nn.LSTM(3, 4)
+    ours.load_state_dict(theirs.state_dict())
+    found = gw.accelerate(theirs)(x, hx, resets=BEGINS)
+    assert_same(flat(found), flat(ours(x, hx, resets=BEGINS)), 1e-6)
+
+
 # ---- wrong calls -------------------------------------------------------------------------------
 
 

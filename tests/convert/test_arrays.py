@@ -61,8 +61,7 @@ def test_the_order_is_that_of_the_blocks():
 
 def test_torchs_own_arrays():
     theirs = randomised(torch.nn.LSTM(3, 5, num_layers=2, dtype=torch.float64))
-    arrays = [tuple(p.detach().numpy() for p in row) for row in theirs.all_weights]
-    ours = from_arrays(gw.cells.lstm, arrays, order="ifgo", gate_axis=0)
+    ours = from_arrays(gw.cells.lstm, theirs.all_weights, order="ifgo", gate_axis=0)
     x = torch.randn(4, 2, 3, dtype=torch.float64)
     assert_same(flat(ours(x)), flat(theirs(x)), 1e-12)
 
@@ -120,6 +119,19 @@ def test_cells_with_more_parameters_are_refused():
         from_arrays(gw.cells.peephole_lstm, arrays(), order="ifgo", gate_axis=1)
     with pytest.raises(ValueError, match="it has weight_hr"):
         to_arrays(gw.nn.LSTM(3, 5, proj_size=2), order="ifgo", gate_axis=1)
+
+
+def test_what_is_no_layer_and_no_cell_says_so():
+    with pytest.raises(TypeError, match=r"a layer of gatework\.nn, got LSTM; gatework\.accelerate"):
+        to_arrays(torch.nn.LSTM(3, 5), order="ifgo", gate_axis=0)
+    with pytest.raises(TypeError, match=r"such as gatework\.cells\.lstm; got str"):
+        from_arrays("lstm", arrays(), order="ifgo", gate_axis=1)
+    with pytest.raises(TypeError, match="a string such as 'ifgo', got NoneType"):
+        from_arrays(gw.cells.lstm, arrays(), order=None, gate_axis=1)
+    with pytest.raises(ValueError, match="input and state, got only input"):
+        from_arrays(gw.cells.lstm, (arrays()[0], None), order="ifgo", gate_axis=1)
+    [weights] = to_arrays(gw.accelerate(torch.nn.LSTM(3, 5)), order="ifgo", gate_axis=0)
+    assert weights.input.shape == (20, 3)
 
 
 # ---- an example --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, parametrize, prune
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import gatework as gw
@@ -485,6 +485,51 @@ def test_torch_compile_sees_one_operator():
     with torch._dynamo.config.patch(allow_rnn=True):
         compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
         assert_same(flat(compiled(x)), flat(model(x)), TOLERANCE)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, about its own doing
+def test_torch_compile_breaks_the_graph_as_at_torchs_layers():
+    model, tokens = randomised(Tagger()), torch.randint(20, (4, 7))
+    untouched = copy.deepcopy(model)
+    gw.accelerate(model)
+
+    def step(m, tokens):
+        loss = m(tokens).square().mean()
+        loss.backward()
+        return loss
+
+    compiled = torch.compile(step, backend="aot_eager")
+    for steps in (7, 5, 6):  # the second has free steps
+        piece = tokens[:, :steps]
+        assert_same(flat(compiled(model, piece)), flat(step(untouched, piece)), TOLERANCE)
+        grads = [{n: p.grad for n, p in m.named_parameters()} for m in (model, untouched)]
+        assert_same(*grads, TOLERANCE)
+
+
+def test_fx_takes_an_accelerated_layer_as_one_node():
+    model = gw.accelerate(nn.Sequential(nn.LSTM(3, 5)))
+    x = torch.randn(6, 4, 3)
+    assert_same(flat(torch.fx.symbolic_trace(model)(x)), flat(model(x)), 0)
+
+
+def test_gradients_of_every_sample():
+    layer = gw.accelerate(randomised(nn.LSTM(3, 5)))
+    weights, x = dict(layer.named_parameters()), torch.randn(6, 4, 3)
+
+    def loss(weights, sample):
+        return torch.func.functional_call(layer, weights, sample.unsqueeze(1))[0].square().sum()
+
+    found = torch.func.vmap(torch.func.grad(loss), (None, 1))(weights, x)
+    one = torch.func.grad(loss)(weights, x[:, 2])
+    assert_same({n: g[2] for n, g in found.items()}, one, TOLERANCE)
+
+
+def test_pruning_acts(runs):
+    layer = gw.accelerate(randomised(nn.GRU(3, 5)))
+    prune.l1_unstructured(layer, "weight_hh_l0", 0.5)
+    found = everything(layer, sample(layer))
+    assert runs["ours"] == 1
+    assert_same(found, everything(gw.restore(layer), sample(layer)), TOLERANCE)
 
 
 def test_export_has_free_steps_and_batch():

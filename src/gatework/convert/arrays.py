@@ -69,6 +69,7 @@ def from_arrays(
             where the weights come from. The layer is tried on it.
 
     Raises:
+        TypeError: If the cell is no cell or the order no text.
         ValueError: If the order is not that of the cell's gates, the shapes do not fit, or the
             example comes out differently; it says which order would fit.
 
@@ -101,6 +102,7 @@ def to_arrays(
         biases: 2, or 1 for the sum of both.
 
     Raises:
+        TypeError: If it is no layer of ours.
         ValueError: If the cell has other parameters than these arrays hold, or if its biases do not
             simply add up, as in the GRU whose reset gate stands after the product.
 
@@ -110,6 +112,7 @@ def to_arrays(
         >>> w.input.shape, w.bias.shape, w.recurrent_bias.shape
         ((3, 15), (15,), (15,))
     """
+    check_layer("to_arrays", layer)
     gates = _checked_order(layer.cell, order)
     _check_axis(gate_axis)
     if biases not in (1, 2):
@@ -126,6 +129,15 @@ def to_arrays(
             sides[2:] = [sides[3] if sides[2] is None else sides[2] + sides[3], None]
         found.append(Weights(*(_turned(s, gate_axis) for s in sides)))
     return found
+
+
+def check_layer(function: str, layer: object) -> None:
+    """Raise unless it is a layer of ours."""
+    if not isinstance(layer, Recurrent):
+        raise TypeError(
+            f"{function} expects a layer of gatework.nn, got {type(layer).__name__}; "
+            "gatework.accelerate makes one of torch's"
+        )
 
 
 # ---- the gates ---------------------------------------------------------------------------------
@@ -178,6 +190,10 @@ def biases_add_up(cell: Cell) -> bool:
 
 def _checked_order(cell: Cell, order: str | Sequence[str]) -> list[str]:
     """The order in the cell's own names of its gates."""
+    if not isinstance(cell, Cell):
+        raise TypeError(f"expected a cell, such as gatework.cells.lstm; got {type(cell).__name__}")
+    if not isinstance(order, Sequence):
+        raise TypeError(f"order should be a string such as 'ifgo', got {type(order).__name__}")
     gates = gates_of(cell)
     named = [_own_name(letter, gates) for letter in order]
     if sorted(named) != sorted(gates):
@@ -237,7 +253,9 @@ def _divided(weights: Weights, gates: Sequence[str], gate_axis: int) -> Blocks:
     _check_axis(gate_axis)
     found: Blocks = {}
     given = {name: array for name, array in weights._asdict().items() if array is not None}
-    tensors = {name: torch.tensor(np.asarray(array)) for name, array in given.items()}
+    if "input" not in given or "recurrent" not in given:
+        raise ValueError(f"expected arrays for input and state, got only {', '.join(given)}")
+    tensors = {name: _tensor(array) for name, array in given.items()}
     dims = {"input": 2, "recurrent": 2, "bias": 1, "recurrent_bias": 1}
     for name, tensor in tensors.items():
         if tensor.dim() != dims[name] or not tensor.is_floating_point():
@@ -257,6 +275,11 @@ def _divided(weights: Weights, gates: Sequence[str], gate_axis: int) -> Blocks:
         parts = (tensor.T if tensor.dim() == 2 and gate_axis else tensor).chunk(len(gates))
         found[name] = dict(zip(gates, parts, strict=True))
     return found
+
+
+def _tensor(array: Any) -> Tensor:
+    """A copy of an array, or of a tensor."""
+    return torch.tensor(np.asarray(array.detach().cpu() if isinstance(array, Tensor) else array))
 
 
 def _hint(recurrent: Tensor, gates: int, gate_axis: int) -> str:
@@ -357,7 +380,7 @@ def _check_example(
     layer: Recurrent, rows: Sequence[Weights], order: Sequence[str], gate_axis: int, example: Any
 ) -> None:
     """Raise unless the layer gives the example's outputs; say what would."""
-    x, expected = (torch.as_tensor(np.asarray(e)) for e in example)
+    x, expected = (_tensor(e) for e in example)
     error = _error(layer, x, expected)
     if error <= LARGEST_ERROR:
         return

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gatework.cells import gru, gru_reset_before, lstm, rnn, rnn_relu
-from gatework.convert.arrays import Weights, from_arrays, to_arrays
+from gatework.convert.arrays import Weights, check_layer, from_arrays, to_arrays
 from gatework.lang.definition import Cell
 from gatework.nn.recurrent import Recurrent
 
@@ -74,6 +74,7 @@ def to_keras(layer: Recurrent) -> list[Any]:
         layer: A layer of the cells lstm, gru, gru_reset_before, rnn or rnn_relu.
 
     Raises:
+        TypeError: If it is no layer of ours.
         ModuleNotFoundError: If keras is not installed.
         ValueError: If Keras has no such cell.
 
@@ -83,6 +84,7 @@ def to_keras(layer: Recurrent) -> list[Any]:
         >>> [tuple(w.shape) for w in layer.weights]
         [(3, 20), (5, 20), (20,)]
     """
+    check_layer("to_keras", layer)
     import keras
 
     kinds: dict[str, tuple[type[Any], dict[str, Any]]] = {

@@ -20,6 +20,7 @@ from gatework.compiler.derivative import adjoint
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
 from gatework.nn.saved import saved_tensors
+from gatework.nn.undisturbed import undisturbed
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,20 +197,21 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        saved = saved_tensors(ctx)
-        tensors, kept = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
-        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
-            from gatework.nn.transforms import gradients_of
+        return None, None, *undisturbed(_gradients)(ctx, gradients)
 
-            found = gradients_of(ctx.job, ctx.lengths, tensors, kept, gradients)
-        else:
-            if torch._C._functorch.is_legacy_batchedtensor(gradients[0]):
-                raise RuntimeError(
-                    "a backward pass cannot run over many gradients with is_grads_batched=True "
-                    "(vectorize=True of torch.autograd.functional); use torch.func.jacrev or vmap"
-                )
-            wanted = ctx.needs_input_grad[2:]
-            found = run_backward(
-                ctx.job, tensors, ctx.lengths, kept, gradients, wanted, ctx.backend
-            )
-        return None, None, *found
+
+def _gradients(ctx: Any, gradients: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """The gradient of each tensor that needs one."""
+    saved = saved_tensors(ctx)
+    tensors, kept = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
+    if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        from gatework.nn.transforms import gradients_of
+
+        return gradients_of(ctx.job, ctx.lengths, tensors, kept, gradients)
+    if torch._C._functorch.is_legacy_batchedtensor(gradients[0]):
+        raise RuntimeError(
+            "a backward pass cannot run over many gradients with is_grads_batched=True "
+            "(vectorize=True of torch.autograd.functional); use torch.func.jacrev or vmap"
+        )
+    wanted = ctx.needs_input_grad[2:]
+    return run_backward(ctx.job, tensors, ctx.lengths, kept, gradients, wanted, ctx.backend)

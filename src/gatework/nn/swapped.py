@@ -23,6 +23,7 @@ from gatework.nn.differentiable import Job
 from gatework.nn.layers import GRU, LSTM, RNN
 from gatework.nn.recurrent import Recurrent
 from gatework.nn.steps import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from gatework.nn.undisturbed import undisturbed
 
 # ---- the classes -------------------------------------------------------------------------------
 
@@ -47,7 +48,9 @@ class Accelerated:
         """As torch's, with the further arguments of ours."""
         if not options and torch_runs(self, input):
             return self.torch_class.forward(self, input, hx)
-        return super().forward(input, hx, **options)  # type: ignore[misc]
+        if torch.compiler.is_compiling():
+            return super().forward(input, hx, **options)  # type: ignore[misc]
+        return undisturbed(self.our_class.forward)(self, input, hx, **options)
 
     def extra_repr(self) -> str:
         """Torch's, and that the module is accelerated."""
@@ -102,14 +105,15 @@ _ROWS: tuple[tuple[type, type, type, int], ...] = (
 
 
 def _combined(kind: type, ours: type, theirs: type, fewest_steps: int) -> type[Accelerated]:
-    # Named as torch's, since other code looks for "LSTM" in the names of classes.
+    # Named as torch's, in its module: other code looks there, such as torch.fx for its leaves.
     attributes = {
         "our_class": ours,
         "torch_class": theirs,
         "original_class": theirs,
         "fewest_steps": fewest_steps,
+        "__module__": theirs.__module__,
     }
-    return type(theirs.__name__, (kind, ours, theirs), {**attributes, "__module__": __name__})
+    return type(theirs.__name__, (kind, ours, theirs), attributes)
 
 
 _COMBINED: dict[type, type[Accelerated]] = {row[2]: _combined(*row) for row in _ROWS}

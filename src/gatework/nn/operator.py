@@ -39,30 +39,41 @@ def register(job: Job) -> str:
     key = f"{cell.name} {hashlib.sha256(repr(described).encode()).hexdigest()[:16]}"
     _JOBS.setdefault(key, job)
     for to, resetting in job.resetting.items():
-        _JOBS.setdefault(resetting_key(key, to), resetting)
+        _JOBS.setdefault(_resetting_key(key, to), resetting)
     return key
 
 
-def resetting_key(key: str, to: str | None) -> str:
+def _resetting_key(key: str, to: str | None) -> str:
     """The key of a job with resets to "zero" or to a "state", from that of the plain one."""
     return f"{key} resets to {to}" if to else key
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def variant_key(key: str, held: tuple[Any, ...], traced: tuple[str, ...]) -> str:
-    """The key of a registered job with values held and traced, registered as well."""
+def _variant_key(key: str, held: tuple[Any, ...], traced: tuple[str, ...]) -> str:
     job = _JOBS[key]
     cell = pinned_cell(job.program.cell, Held(*held))
     return register(replace(job, program=program(cell, traced)))
 
 
+def call_key(key: str, held: Held | None, traced: tuple[str, ...], to: str | None) -> str:
+    """The key of a call, from that of its layer: with values held and traced, with resets."""
+    if held is not None:
+        key = _variant_key(key, tuple(held), traced)
+    return _resetting_key(key, to)
+
+
 def run_registered(
-    key: str, count: int, tensors: Sequence[Tensor], lengths: Tensor | None
-) -> list[Tensor]:
-    """The outputs and the final states of a registered job, `count` in all."""
+    key: str,
+    outputs: Sequence[str],
+    states: int,
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+    """The named outputs and the final states of a registered job."""
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    results: list[Tensor] = forward(key, list(tensors), lengths, keep)
-    return results[:count]
+    results = forward(key, list(tensors), lengths, keep)
+    n = len(outputs)
+    return dict(zip(outputs, results, strict=False)), tuple(results[n : n + states])
 
 
 @torch.library.custom_op("gatework::forward", mutates_args=())

@@ -21,10 +21,10 @@ from gatework.lang.definition import Cell, check_known
 from gatework.nn import checks, init
 from gatework.nn.differentiable import Job, run
 from gatework.nn.noise import draw_noise, drop_weights
-from gatework.nn.operator import register, resetting_key, run_registered, variant_key
+from gatework.nn.operator import call_key, register, run_registered
 from gatework.nn.options import LayerOptions, Rewriting, described, rewritten
 from gatework.nn.packing import Padded, axes, lengths_of
-from gatework.nn.pinning import Held, Pin, held_values, pinned_cell
+from gatework.nn.pinning import Pin, held_values, pinned_cell
 from gatework.nn.precision import rounded_to, widened
 from gatework.nn.resets import Resets, States
 from gatework.nn.streaming import Stream
@@ -492,31 +492,28 @@ class Recurrent(nn.Module):
         if self.held:
             pin = {**self.held.get(place[:2], {}), **(pin or {})}
         job, suffix = self._jobs[place], self._suffixes(layer)[direction]
-        cell, held = job.program.cell, Held()
+        cell, held = job.program.cell, None
         parameters = [getattr(self, p.name + suffix) for p in cell.parameters]
         if cell.weight_drops:
             parameters = drop_weights(cell, parameters, job.sizes)
-        if pin:
-            held, values = held_values(cell, pin, job.sizes, self._first_weight(x))
+        if pin or traced:
+            held, values = held_values(cell, pin or {}, job.sizes, self._first_weight(x))
             parameters += values
         if parameters and parameters[0].dtype != x.dtype:
             parameters = [widened(p) for p in parameters]
         noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
         ends = [reset.ends[direction]] if reset else []
         tensors = (x, *states, *parameters, *noises, *ends)
-        names = tuple(dict.fromkeys((cell.states[0].name, *traced)))
+        to = reset.to if reset else None
         if torch.compiler.is_compiling():
-            key = self._keys[place]
-            if pin or traced:
-                key = variant_key(key, tuple(held), traced)
-            key = resetting_key(key, reset.to if reset else None)
-            found = run_registered(key, len(names) + len(states), tensors, lengths)
-            outputs, final = dict(zip(names, found, strict=False)), tuple(found[len(names) :])
+            key = call_key(self._keys[place], held, traced, to)
+            names = tuple(dict.fromkeys((cell.states[0].name, *traced)))
+            outputs, final = run_registered(key, names, len(states), tensors, lengths)
         else:
-            if pin or traced:
+            if held is not None:
                 job = replace(job, program=program(pinned_cell(cell, held), traced))
-            outputs, final = self._run(job.resetting[reset.to] if reset else job, tensors, lengths)
-        output, final = outputs[names[0]], final[: len(cell.states)]
+            outputs, final = self._run(job.resetting[to] if to else job, tensors, lengths)
+        output, final = outputs[cell.states[0].name], final[: len(cell.states)]
         return output, final, {n: outputs[n] for n in traced}
 
     def extra_repr(self) -> str:

@@ -33,8 +33,9 @@ def run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -
     if torch._C._are_functorch_transforms_active():
         return run_transformed(job, tensors, lengths)
     if x.is_meta or type(x) not in PLAIN:
-        count = len(job.program.outputs) + len(job.program.recurrence.states)
-        return run_registered(register(job), count, tensors, lengths)
+        names, states = job.program.outputs, len(job.program.recurrence.states)
+        outputs, final = run_registered(register(job), names, states, tensors, lengths)
+        return [*outputs.values(), *final]
     backend = select(job.program.forward, job.call(tensors, lengths))
     if backend.recorded:
         return _results(job, backend, tensors, lengths)

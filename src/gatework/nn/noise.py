@@ -14,7 +14,8 @@ def draw_noise(noise: Noise, x: Tensor, sizes: Mapping[str, int]) -> Tensor:
     """A random row of zeros and ones for each step, or for each sequence, of an input [T, B, I]."""
     units = sizes[noise.symbol.size]
     shape = (x.shape[1], units) if noise.symbol.role == "constant" else (*x.shape[:2], units)
-    return torch.bernoulli(x.new_full(shape, noise.probability))
+    drawn = torch.rand(shape, dtype=x.dtype, device=x.device) < noise.probability
+    return drawn.to(x.dtype)
 
 
 def drop_weights(

@@ -2,11 +2,15 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 import gatework as gw
+from numerics import assert_same, flat
 
 CELLS = ["lstm", "gru", "gru_reset_before", "layer_norm_lstm"]
 
@@ -79,6 +83,126 @@ def test_the_operators_pass_torchs_own_checks():
         (key, tensors, None, True),
         test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
     )
+
+
+@pytest.fixture
+def call():
+    """A layer with lengths, resets, a state and a pinned gate; and what it is called with."""
+    layer = gw.nn.LSTM(3, 5, num_layers=2, bidirectional=True)
+
+    def run(x, state, lengths, resets, held, gate):
+        y, (h, c) = layer(x, state, lengths=lengths, resets=resets, pin={"f": held, "i": gate})
+        return y, h, c
+
+    return run
+
+
+def arguments(steps, batch, held=0.5):
+    lengths = torch.randint(0, steps + 1, (batch,))
+    state = tuple(torch.randn(2, 4, batch, 5))
+    resets = torch.rand(steps, batch) < 0.3
+    return torch.randn(steps, batch, 3), state, lengths, resets, held, torch.rand(5)
+
+
+def test_everything_that_a_call_takes_is_one_graph_for_all_shapes_and_pins(call):
+    counter = CompileCounter()
+    compiled = torch.compile(call, fullgraph=True, backend=counter, dynamic=True)
+    for steps, batch, held in ((4, 3, 0.5), (9, 2, 0.25), (30, 7, 1.5)):
+        given = arguments(steps, batch, held)
+        assert_same(flat(compiled(*given)), flat(call(*given)), 1e-5)
+    assert counter.frame_count == 1
+
+
+def test_a_changed_shape_is_compiled_once_more_and_then_free(call):
+    counter = CompileCounter()
+    compiled = torch.compile(call, fullgraph=True, backend=counter)
+    for steps, batch in ((4, 3), (9, 2), (30, 7), (5, 4)):
+        compiled(*arguments(steps, batch))
+    assert counter.frame_count == 2
+
+
+def test_the_graph_of_a_call_with_everything_does_not_grow_with_time(call):
+    graphs = []
+
+    def keep(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    for steps in (3, 300):
+        torch._dynamo.reset()
+        torch.compile(call, fullgraph=True, backend=keep)(*arguments(steps, 2))
+    assert [len(operators(g)) for g in graphs] == [4, 4]
+    assert len(graphs[0].graph.nodes) == len(graphs[1].graph.nodes)
+
+
+@pytest.mark.slow
+def test_traces_in_a_graph_and_their_gradients():
+    layer = gw.nn.GRU(3, 5, num_layers=2)
+
+    def value(x, gate):
+        trace = layer.trace(x, pin={"z": gate})
+        return trace["r"].sum() + trace.layer(0)["n.pre"].square().sum() + trace.output.sum()
+
+    sources = torch.randn(4, 2, 3, requires_grad=True), torch.rand(5, requires_grad=True)
+    wanted = [*sources, *layer.parameters()]
+    compiled = torch.compile(value, fullgraph=True, backend="aot_eager")
+    pairs = [torch.autograd.grad(f(*sources), wanted) for f in (compiled, value)]
+    assert_same(flat(pairs[0]), flat(pairs[1]), 1e-6)
+
+
+def test_lengths_that_do_not_fit_are_refused_by_the_operator():
+    layer = gw.nn.GRU(3, 5)
+    compiled = torch.compile(
+        lambda x, n: layer(x, lengths=n)[0], fullgraph=True, backend="aot_eager"
+    )
+    with pytest.raises(ValueError, match="lengths should be between 0 and the 4 steps"):
+        compiled(torch.randn(4, 2, 3), torch.tensor([4, 5]))
+
+
+def test_half_precision_and_autocast_in_a_graph():
+    layer, x = gw.nn.GRU(3, 5), torch.randn(4, 2, 3)
+
+    def under_autocast(x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return layer(x)
+
+    for function, given in ((under_autocast, x), (copy.deepcopy(layer).bfloat16(), x.bfloat16())):
+        compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+        assert_same(flat(compiled(given)), flat(function(given)), 0)
+
+
+class Summary(torch.nn.Module):
+    """The last state of an LSTM over sequences of unequal lengths, its forget gate held."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = gw.nn.LSTM(3, 5, num_layers=2, bidirectional=True).eval()
+
+    def forward(self, x, lengths):
+        return self.lstm(x, lengths=lengths, pin={"f": 0.5})[1][0]
+
+
+RUN_EXPORTED = """
+import sys, torch, gatework.nn
+program, given, result = sys.argv[1:]
+torch.save(torch.export.load(program).module()(*torch.load(given)), result)
+"""
+
+
+@pytest.mark.slow
+def test_an_exported_program_runs_in_another_process(tmp_path):
+    model, free = Summary(), torch.export.Dim.DYNAMIC
+    exported = torch.export.export(
+        model,
+        (torch.randn(4, 2, 3), torch.tensor([4, 1])),
+        dynamic_shapes=({0: free, 1: free}, {0: free}),
+    )
+    program, given, result = (str(tmp_path / n) for n in ("model.pt2", "given.pt", "result.pt"))
+    torch.export.save(exported, program)
+    arguments = torch.randn(7, 3, 3), torch.tensor([7, 0, 2])
+    torch.save(arguments, given)
+    subprocess.run([sys.executable, "-c", RUN_EXPORTED, program, given, result], check=True)
+    torch.testing.assert_close(torch.load(result), model(*arguments))
 
 
 def test_a_key_follows_from_the_equations_alone():

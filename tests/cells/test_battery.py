@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import itertools
+import json
 import pickle
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from gatework.compiler.program import program
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply
 from gatework.lang.printing import equations
+from gatework.lang.writing import cell_as_data, cell_of_data
 from gatework.nn.options import rewritten
 from numerics import assert_same, flat, problem, randomised
 
@@ -362,6 +364,17 @@ def test_a_cell_pickles_to_an_equal_cell(cell):
     assert equations(other) == equations(cell)
     assert other.parameters == cell.parameters
     assert gw.equivalent(other, cell)
+
+
+@every_cell
+def test_a_cell_written_as_data_is_the_same_cell(cell):
+    data = json.loads(json.dumps(cell_as_data(cell, cell.names)))
+    other = cell_of_data(data)
+    assert other.next_states == cell.next_states
+    assert other.names == cell.names
+    assert [n.symbol for n in other.noises] == [n.symbol for n in cell.noises]
+    shapes = [(p.name, p.blocks, p.rows, p.cols) for p in cell.parameters]
+    assert [(p.name, p.blocks, p.rows, p.cols) for p in other.parameters] == shapes
 
 
 @every_cell

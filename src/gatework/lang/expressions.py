@@ -11,7 +11,6 @@ and `product` are the only ways to build an inner node; they simplify as they bu
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -565,19 +564,3 @@ def substitute(roots: Iterable[Expr], replacements: Mapping[Expr, Expr]) -> tupl
         if node not in done:
             done[node] = node.rebuilt(tuple(done[a] for a in node.args)) if node.args else node
     return tuple(done[r] for r in roots)
-
-
-def fingerprint(roots: Iterable[Expr]) -> str:
-    """A digest of expressions that is the same in every process, and for no others.
-
-    >>> x = symbol("x", "sequence", "input")
-    >>> fingerprint([x + 1]) == fingerprint([x + 1]) != fingerprint([x + 2])
-    True
-    """
-    roots = tuple(roots)
-    digests: dict[Expr, str] = {}
-    for node in postorder(roots):
-        own = tuple(f for f in node.fields if not isinstance(f, Expr | tuple))
-        parts = (type(node).__name__, own, node.size, [digests[a] for a in node.args])
-        digests[node] = hashlib.sha256(repr(parts).encode()).hexdigest()
-    return hashlib.sha256("".join(digests[r] for r in roots).encode()).hexdigest()

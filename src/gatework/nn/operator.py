@@ -1,13 +1,13 @@
 """A program as operators of torch, for torch.compile and torch.export: each sees one node.
 
-A graph holds tensors, numbers and strings but no program. So a job is registered under a key made
-from its equations, and the operators are given the key; the same job has the same key in every
-process.
+A graph holds tensors, numbers and strings but no program. So the operators are given a key, which
+is the job as text: an exported program holds all that it runs, and needs no layer to be made where
+it is loaded.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gatework.compiler.program import program
-from gatework.lang.expressions import fingerprint
+from gatework.lang.writing import cell_as_data, cell_of_data
 from gatework.nn.checks import check_length_values
 from gatework.nn.differentiable import Job, run_backward, run_keeping, run_plainly
 from gatework.nn.pinning import Held, pinned_cell
@@ -27,39 +27,45 @@ _JOBS: dict[str, Job] = {}
 
 def register(job: Job) -> str:
     """Register a job and return the key under which the operators find it."""
-    cell, traced = job.program.cell, job.program.traced
-    named = [cell.names[n] for n in traced]
-    described = (
-        fingerprint((cell.input, *cell.states, *cell.next_states, *named)),
-        [(n.symbol.name, n.symbol.role, n.probability) for n in cell.noises],
-        cell.parameters,
-        sorted(job.sizes.items()),
-        job.reverse,
-    )
-    key = f"{cell.name} {hashlib.sha256(repr(described).encode()).hexdigest()[:16]}"
-    _JOBS.setdefault(key, job)
-    for to, resetting in job.resetting.items():
-        _JOBS.setdefault(_resetting_key(key, to), resetting)
+    plans = job.program
+    data = {
+        "cell": cell_as_data(plans.cell, plans.traced),
+        "traced": plans.traced,
+        "resets": plans.resets,
+        "sizes": dict(job.sizes),
+        "reverse": job.reverse,
+    }
+    key = json.dumps(data, separators=(",", ":"), sort_keys=True)
+    _JOBS[key] = job
     return key
 
 
-def _resetting_key(key: str, to: str | None) -> str:
-    """The key of a job with resets to "zero" or to a "state", from that of the plain one."""
-    return f"{key} resets to {to}" if to else key
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _variant_key(key: str, held: tuple[Any, ...], traced: tuple[str, ...]) -> str:
-    job = _JOBS[key]
-    cell = pinned_cell(job.program.cell, Held(*held))
-    return register(replace(job, program=program(cell, traced)))
+def _job(key: str) -> Job:
+    """The job of a key, made from its text where it was not registered in this process."""
+    if key not in _JOBS:
+        data = json.loads(key)
+        plans = program(cell_of_data(data["cell"]), tuple(data["traced"]), data["resets"])
+        _JOBS[key] = Job(plans, data["sizes"], data["reverse"])
+    return _JOBS[key]
 
 
 def call_key(key: str, held: Held | None, traced: tuple[str, ...], to: str | None) -> str:
     """The key of a call, from that of its layer: with values held and traced, with resets."""
+    if held is None and to is None:
+        return key
+    found: str = _variant_key(key, None if held is None else tuple(held), traced, to)
+    return found
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _variant_key(
+    key: str, held: tuple[Any, ...] | None, traced: tuple[str, ...], to: str | None
+) -> str:
+    job = _job(key)
     if held is not None:
-        key = _variant_key(key, tuple(held), traced)
-    return _resetting_key(key, to)
+        cell = pinned_cell(job.program.cell, Held(*held))
+        job = replace(job, program=program(cell, traced))
+    return register(job.resetting[to] if to else job)
 
 
 def run_registered(
@@ -83,13 +89,13 @@ def forward(
     """The output, the final states, and with `keep` what the backward pass needs."""
     if lengths is not None:
         check_length_values(lengths, tensors[0].shape[0])
-    results, kept = (run_keeping if keep else run_plainly)(_JOBS[key], tensors, lengths)[:2]
+    results, kept = (run_keeping if keep else run_plainly)(_job(key), tensors, lengths)[:2]
     return _unshared([*results, *kept], tensors)
 
 
 @forward.register_fake
 def _(key: str, tensors: Sequence[Tensor], lengths: Tensor | None, keep: bool) -> list[Tensor]:
-    job = _JOBS[key]
+    job = _job(key)
     x = tensors[0]
     program = job.program
     outputs = {**program.keeping.written, **program.keeping.deferred}
@@ -112,7 +118,7 @@ def backward(
 ) -> list[Tensor]:
     """The gradient of every tensor of a job, in their order."""
     wanted = [True] * len(tensors)
-    found = run_backward(_JOBS[key], tensors, lengths, kept, gradients, wanted)
+    found = run_backward(_job(key), tensors, lengths, kept, gradients, wanted)
     pairs = zip(found, tensors, strict=True)
     results = [torch.zeros_like(t) if g is None else g for g, t in pairs]
     return _unshared(results, [*tensors, *kept, *gradients])
@@ -131,7 +137,7 @@ def _(
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     key, tensors, lengths, _ = inputs
-    program = _JOBS[key].program
+    program = _job(key).program
     n_results = len(program.outputs) + len(program.recurrence.states)
     ctx.key, ctx.lengths, ctx.n_results, ctx.n_tensors = key, lengths, n_results, len(tensors)
     ctx.save_for_backward(*tensors, *output[n_results:])

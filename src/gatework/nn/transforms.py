@@ -28,6 +28,7 @@ from gatework.compiler.recurrence import Recurrence
 from gatework.lang.definition import Parameter, block_of
 from gatework.nn.checks import check_length_values
 from gatework.nn.differentiable import Job, run_backward, run_keeping
+from gatework.nn.saved import saved_tensors
 
 SEQUENCE, ROW, PARAMETER, GROUPED = "sequence", "row", "parameter", "grouped"
 FOLDED = {SEQUENCE: 1, ROW: 0, GROUPED: 0}  # the dimension that vmap's is folded into
@@ -86,7 +87,7 @@ class _Results(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         roles = _Roles(ctx.job)
-        tensors, outputs = _split(ctx.saved_tensors, roles.n_tensors)
+        tensors, outputs = _split(saved_tensors(ctx), roles.n_tensors)
         results, kept = _split(outputs, roles.n_results)
         of_results = [
             torch.zeros_like(r) if g is None else g
@@ -148,7 +149,7 @@ class _Gradients(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         roles = _Roles(ctx.job)
-        tensors, rest = _split(ctx.saved_tensors, roles.n_tensors)
+        tensors, rest = _split(saved_tensors(ctx), roles.n_tensors)
         kept, of_results = _split(rest, len(roles.kept))
         free, noises = _split(tensors, roles.n_wanted)
 

@@ -1,0 +1,132 @@
+"""A cell's equations as JSON text, and back: so a saved graph holds what it runs.
+
+Every expression is one row, after the rows of its arguments, which it names by their numbers:
+
+    ["const", 0.5, size]  ["count", size]  ["symbol", name, role, size]
+    ["apply", function, [arguments]]  ["reduce", function, argument]
+    ["product", [group, gate, rows, cols], argument, transposed]
+
+What is read back is built by the same functions as a traced cell, so it is checked and simplified
+as one: the text can hold equations and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gatework.lang.definition import Cell, Noise, Parameter
+from gatework.lang.expressions import (
+    Apply,
+    Const,
+    Count,
+    Expr,
+    Matrix,
+    Product,
+    Reduce,
+    Symbol,
+    apply,
+    const,
+    count,
+    postorder,
+    product,
+    reduce,
+    symbol,
+)
+from gatework.lang.functions import FUNCTIONS
+
+
+def cell_as_data(cell: Cell, names: Iterable[str] = ()) -> dict[str, Any]:
+    """The equations of a cell as lists, strings and numbers; of its names only those given.
+
+    Example:
+        >>> from gatework import cells, equivalent
+        >>> equivalent(cell_of_data(cell_as_data(cells.gru)), cells.gru)
+        True
+    """
+    named = {n: cell.names[n] for n in names}
+    noises = tuple(n.symbol for n in cell.noises)
+    roots = (cell.input, *cell.states, *noises, *cell.next_states, *named.values())
+    number = {node: k for k, node in enumerate(postorder(roots))}
+    return {
+        "name": cell.name,
+        "nodes": [_row(node, [number[a] for a in node.args]) for node in number],
+        "input": number[cell.input],
+        "states": [number[s] for s in cell.states],
+        "next": [number[v] for v in cell.next_states],
+        "names": {n: number[v] for n, v in named.items()},
+        "parameters": [[p.name, p.blocks, p.rows, p.cols] for p in cell.parameters],
+        "noises": [[number[n.symbol], n.probability] for n in cell.noises],
+    }
+
+
+def cell_of_data(data: dict[str, Any]) -> Cell:
+    """The cell that `cell_as_data` wrote.
+
+    Raises:
+        ValueError: If the data hold something else.
+    """
+    try:
+        nodes = _nodes(data["nodes"])
+        symbols = [nodes[k] for k in (data["input"], *data["states"])]
+        noises = [(nodes[k], float(probability)) for k, probability in data["noises"]]
+        if not all(isinstance(s, Symbol) for s in (*symbols, *(n for n, _ in noises))):
+            raise ValueError("an input, a state or a noise is no symbol")
+        return Cell(
+            name=str(data["name"]),
+            doc="",
+            input=symbols[0],
+            states=tuple(symbols[1:]),
+            next_states=tuple(nodes[k] for k in data["next"]),
+            names={str(n): nodes[k] for n, k in data["names"].items()},
+            parameters=tuple(
+                Parameter(name, tuple(blocks), tuple(rows), cols)
+                for name, blocks, rows, cols in data["parameters"]
+            ),
+            noises=tuple(Noise(s, p) for s, p in noises),
+        )
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"these are not the equations of a cell: {error!r}") from error
+
+
+def _row(node: Expr, args: Sequence[int]) -> list[Any]:
+    if isinstance(node, Const):
+        return ["const", node.value, node.size]
+    if isinstance(node, Count):
+        return ["count", node.of]
+    if isinstance(node, Symbol):
+        return ["symbol", node.name, node.role, node.size]
+    if isinstance(node, Apply):
+        return ["apply", node.function, list(args)]
+    if isinstance(node, Reduce):
+        return ["reduce", node.function, args[0]]
+    assert isinstance(node, Product)
+    m = node.matrix
+    return ["product", [m.group, m.gate, m.rows, m.cols], args[0], node.transposed]
+
+
+def _nodes(rows: Iterable[Sequence[Any]]) -> list[Expr]:
+    nodes: list[Expr] = []
+    for kind, *fields in rows:
+        nodes.append(_node(kind, fields, nodes))
+    return nodes
+
+
+def _node(kind: str, fields: Sequence[Any], before: Sequence[Expr]) -> Expr:
+    if kind == "const":
+        return const(float(fields[0]), str(fields[1]))
+    if kind == "count":
+        return count(str(fields[0]))
+    if kind == "symbol":
+        name, role, size = map(str, fields)
+        return symbol(name, role, size)
+    if kind == "apply":
+        if fields[0] not in FUNCTIONS:
+            raise ValueError(f"there is no function {fields[0]!r}")
+        return apply(str(fields[0]), *(before[k] for k in fields[1]))
+    if kind == "reduce":
+        return reduce(str(fields[0]), before[fields[1]])
+    if kind == "product":
+        matrix, row, transposed = fields
+        return product(Matrix(*map(str, matrix)), before[row], bool(transposed))
+    raise ValueError(f"there is no kind of expression {kind!r}")

@@ -1,0 +1,96 @@
+"""torch's own kernels as a backend, forced on the CPU: on CUDA they are chosen by themselves."""
+
+import pytest
+import torch
+
+import gatework as gw
+from gatework.backends import select
+from gatework.nn.differentiable import Job
+from numerics import assert_same, flat, gradients, problem, randomised
+
+LAYERS = {
+    "rnn": lambda **a: gw.nn.RNN(3, 4, **a),
+    "rnn_relu": lambda **a: gw.nn.RNN(3, 4, nonlinearity="relu", **a),
+    "lstm": lambda **a: gw.nn.LSTM(3, 4, **a),
+    "projected_lstm": lambda **a: gw.nn.LSTM(3, 4, proj_size=2, **a),
+    "gru": lambda **a: gw.nn.GRU(3, 4, **a),
+}
+RUNS = [None, (5, 2, 1), (0, 5, 0), (0, 0, 0)]
+
+
+def results(layer, x, state, lengths):
+    outputs = flat(layer(x, state, lengths=lengths))
+    sources = {"x": x, **flat(state, "state"), **dict(layer.named_parameters())}
+    return {**outputs, **gradients(outputs, sources)}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("lengths", RUNS)
+def test_results_and_gradients_are_the_references(name, bias, lengths):
+    made = {"num_layers": 2, "bidirectional": True, "bias": bias, "dtype": torch.float64}
+    layer = randomised(LAYERS[name](**made)).eval()
+    x = torch.randn(5, 3, 3, dtype=torch.float64)
+    if lengths:
+        for b, length in enumerate(lengths):
+            x[length:, b] = torch.nan
+    x.requires_grad_()
+    states = tuple(
+        torch.randn(4, 3, n, dtype=torch.float64, requires_grad=True) for n in layer._state_sizes()
+    )
+    state = states if len(states) > 1 else states[0]
+    with gw.use_backend("reference"):
+        expected = results(layer, x, state, lengths)
+    with gw.use_backend("torch"):
+        assert_same(results(layer, x, state, lengths), expected, 1e-9)
+
+
+def test_a_cell_of_ones_own_with_the_same_equations_is_known():
+    @gw.cell
+    def mine(x, h):
+        return gw.tanh(gw.linear("h", x, h))
+
+    layer, x = gw.nn.Recurrent(mine, 3, 4), torch.randn(5, 2, 3)
+    with gw.use_backend("torch"):
+        found = layer(x)
+    assert_same(flat(found), flat(layer(x)), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda x: gw.nn.Recurrent(gw.cells.mgu, 3, 4)(x), "its RNN, LSTM and GRU only"),
+        (lambda x: gw.nn.GRU(3, 4).trace(x), "no gates"),
+        (lambda x: gw.nn.GRU(3, 4)(x, pin={"z": 0.5}), "its RNN, LSTM and GRU only"),
+        (lambda x: gw.nn.GRU(3, 4)(x[:, :0]), "at least one sequence"),
+        (lambda x: gw.nn.GRU(3, 4)(x, resets=torch.ones(5, 2).bool()), "its RNN, LSTM"),
+        (lambda x: torch.vmap(gw.nn.GRU(3, 4))(x), "no gates"),
+    ],
+)
+def test_what_it_cannot_run_is_said(call, reason):
+    with gw.use_backend("torch"), pytest.raises(RuntimeError, match=reason):
+        call(torch.randn(5, 2, 3))
+
+
+def test_off_the_cpu_the_known_cells_are_torchs_and_the_others_the_references():
+    for name, cell in gw.cells.catalogue().items():
+        random = problem(cell)
+        job: Job = random.job
+        tensors = [t.detach().to("meta") for t in random.tensors]  # as good as CUDA's, to choose
+        chosen = select(job.program.forward, job.call(tensors, None)).name
+        assert chosen == ("torch" if name in LAYERS or name == "irnn" else "reference"), name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "peephole_lstm"])
+@pytest.mark.parametrize("lengths", RUNS)
+def test_results_and_gradients_on_a_gpu(name, lengths):
+    layer = randomised(gw.nn.Recurrent(gw.cells.catalogue()[name], 3, 4, bidirectional=True))
+    x, wanted = torch.randn(5, 3, 3), list(layer.parameters())
+    y, _ = layer(x, lengths=lengths)
+    expected = torch.autograd.grad(y.square().sum(), wanted)
+    on_gpu, _ = layer.cuda()(x.cuda(), lengths=lengths)
+    torch.testing.assert_close(on_gpu.cpu(), y, rtol=1e-3, atol=1e-4)
+    found = torch.autograd.grad(on_gpu.square().sum(), list(layer.parameters()))
+    for f, e in zip(found, expected, strict=True):
+        torch.testing.assert_close(f.cpu(), e, rtol=1e-2, atol=1e-3)

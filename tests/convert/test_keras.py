@@ -143,6 +143,19 @@ def test_what_does_not_fit_says_so():
         from_keras([built(keras.layers.LSTM(5)), built(keras.layers.LSTM(5))])
     with pytest.raises(ValueError, match="Keras has no layer of cell 'mgu'"):
         to_keras(gw.nn.Recurrent(gw.cells.mgu, 3, 5))
+    for rewritten in (gw.nn.LSTM(3, 5, zoneout=0.1), gw.nn.LSTM(3, 5, layer_norm=True)):
+        with pytest.raises(ValueError, match="cell 'lstm' was rewritten"):
+            to_keras(rewritten)
+
+
+@pytest.mark.parametrize("make", [gw.nn.LSTM, gw.nn.GRU, gw.nn.RNN])
+def test_what_only_acts_in_training_mode_and_a_single_bias_do_not_hinder(make):
+    options = {"recurrent_dropout": 0.2, "weight_drop": 0.3, "single_bias": True}
+    layer = make(3, 5, batch_first=True, **options).eval()
+    (theirs,) = to_keras(layer)
+    x = torch.randn(2, 4, 3)
+    found = torch.as_tensor(theirs(x.numpy()))
+    torch.testing.assert_close(found.detach().cpu(), layer(x)[0], rtol=1e-5, atol=1e-5)
 
 
 def test_dropout_is_not_carried_over_and_said_so():

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from gatework import cells
 from gatework.cells import gru, gru_reset_before, lstm, rnn, rnn_relu
 from gatework.convert.arrays import Weights, check_layer, from_arrays, to_arrays
 from gatework.lang.definition import Cell
+from gatework.lang.equivalence import equivalent
+from gatework.lang.rewriting import single_bias
 from gatework.nn.recurrent import Recurrent
 
 ORDERS = {"LSTMCell": "ifco", "GRUCell": "zrh", "SimpleRNNCell": "h"}
@@ -97,6 +100,11 @@ def to_keras(layer: Recurrent) -> list[Any]:
     if layer.cell.name not in kinds:
         known = ", ".join(kinds)
         raise ValueError(f"Keras has no layer of cell {layer.cell.name!r}; it has {known}")
+    if not _computes(layer.eval_cell, getattr(cells, layer.cell.name)):
+        raise ValueError(
+            f"cell {layer.cell.name!r} was rewritten, by layer norm, zoneout or pinning: "
+            "Keras has no layer that computes the same in eval mode"
+        )
     make, arguments = kinds[layer.cell.name]
     double = layer.cell.name == "gru"
     order = ORDERS[f"{make.__name__}Cell"]
@@ -121,6 +129,13 @@ def _arrays(layer: Any) -> list[Any]:
     from keras import ops
 
     return [ops.convert_to_numpy(w) for w in layer.cell.weights]
+
+
+def _computes(cell: Cell, known: Cell) -> bool:
+    """Whether a cell has the equations of a known one, with two biases, one or none."""
+    return any(
+        equivalent(single_bias(cell), single_bias(one)) for one in (known, known.without_bias())
+    )
 
 
 def _of_keras(weights: Weights, double: bool) -> list[Any]:

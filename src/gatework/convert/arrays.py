@@ -113,6 +113,8 @@ def to_arrays(
         ((3, 15), (15,), (15,))
     """
     check_layer("to_arrays", layer)
+    if layer.learned_state:
+        raise ValueError("the layer's learned initial state is no part of these arrays")
     gates = _checked_order(layer.cell, order)
     _check_axis(gate_axis)
     if biases not in (1, 2):

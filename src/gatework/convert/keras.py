@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from gatework import cells
 from gatework.cells import gru, gru_reset_before, lstm, rnn, rnn_relu
 from gatework.convert.arrays import Weights, check_layer, from_arrays, to_arrays
 from gatework.lang.definition import Cell
@@ -90,23 +89,22 @@ def to_keras(layer: Recurrent) -> list[Any]:
     check_layer("to_keras", layer)
     import keras
 
-    kinds: dict[str, tuple[type[Any], dict[str, Any]]] = {
-        "lstm": (keras.layers.LSTM, {}),
-        "gru": (keras.layers.GRU, {"reset_after": True}),
-        "gru_reset_before": (keras.layers.GRU, {"reset_after": False}),
-        "rnn": (keras.layers.SimpleRNN, {}),
-        "rnn_relu": (keras.layers.SimpleRNN, {"activation": "relu"}),
+    kinds: dict[Cell, tuple[type[Any], dict[str, Any]]] = {
+        lstm: (keras.layers.LSTM, {}),
+        gru: (keras.layers.GRU, {"reset_after": True}),
+        gru_reset_before: (keras.layers.GRU, {"reset_after": False}),
+        rnn: (keras.layers.SimpleRNN, {}),
+        rnn_relu: (keras.layers.SimpleRNN, {"activation": "relu"}),
     }
-    if layer.cell.name not in kinds:
-        known = ", ".join(kinds)
-        raise ValueError(f"Keras has no layer of cell {layer.cell.name!r}; it has {known}")
-    if not _computes(layer.eval_cell, getattr(cells, layer.cell.name)):
+    cell = next((c for c in kinds if _computes(layer.eval_cell, c)), None)
+    if cell is None:
+        known = ", ".join(c.name for c in kinds)
         raise ValueError(
-            f"cell {layer.cell.name!r} was rewritten, by layer norm, zoneout or pinning: "
-            "Keras has no layer that computes the same in eval mode"
+            f"Keras has no layer that computes what this {layer.cell.name!r} does in eval mode; "
+            f"it has {known}"
         )
-    make, arguments = kinds[layer.cell.name]
-    double = layer.cell.name == "gru"
+    make, arguments = kinds[cell]
+    double = cell is gru
     order = ORDERS[f"{make.__name__}Cell"]
     arrays = to_arrays(layer, order=order, gate_axis=1, biases=2 if double else 1)
     dtype = str(arrays[0].input.dtype)

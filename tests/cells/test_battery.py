@@ -435,7 +435,6 @@ def test_gradients_of_each_sequence_alone(cell):
 
 
 @every_cell
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_forward_mode_is_reverse_modes(cell):
     layer = layer_of(cell).eval()
     x, v, w = normal(4, 2, 3), normal(4, 2, 3), normal(4, 2, layer.output_size)
@@ -466,7 +465,6 @@ def test_an_ensemble_gives_what_its_members_give(cell):
 
 @every_cell
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_hessians_agree_in_every_order(cell):
     layer = layer_of(cell).eval()
     x = normal(2, 1, 3)

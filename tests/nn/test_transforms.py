@@ -19,10 +19,7 @@ from torch.func import (
 import gatework as gw
 from numerics import assert_same, flat, randomised
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
-    pytest.mark.usefixtures("float64"),
-]
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def lstm(**arguments):

@@ -275,6 +275,11 @@ def _by_reference(
         found: tuple[Tensor, ...] = pull(tuple(rows[n_tensors:]))
         return found
 
+    if groups == 1:
+        found = of_group(lengths, *tensors, *gradients)
+        return tuple(
+            f[None] if r is GROUPED else f for f, r in zip(found, roles.gradients, strict=True)
+        )
     given = [*roles.tensors, *roles.results]
     places = [FOLDED.get(r) for r in given]
     rows = [

@@ -79,7 +79,9 @@ class GradientFlow(Measurement):
         """What the growth rate amounts to over so many steps.
 
         Vanishing where the gradient falls to less than 1/`factor` within `steps`, exploding where
-        it grows to more than `factor` times. A state that no gradient reaches is vanishing.
+        it grows to more than `factor` times. A state that the gradient reaches at one step alone,
+        or at none, is vanishing. So is the reverse direction of a layer under a loss that looks at
+        the last step, which that direction makes first: give a loss that looks at the first.
         """
         growth = self.growth(state)
         if np.isnan(growth):

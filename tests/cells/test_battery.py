@@ -235,6 +235,17 @@ def test_with_resets_every_episode_is_run_alone(cell, begin, lengths):
     assert_same(gradients_of(found, sources), gradients_of(expected, sources), 1e-9)
 
 
+@every_cell
+def test_a_stream_with_resets_is_the_whole_sequence(cell):
+    layer = layer_of(cell, num_layers=2, learned_state=True).eval()
+    x, resets = normal(5, 3, 3), torch.tensor(BEGINS).bool()
+    expected, stream, rows = layer(x, resets=resets), layer.stream(3), []
+    for x_t, begins in zip(x, resets, strict=True):
+        stream.reset(begins)
+        rows.append(stream.step(x_t).clone())
+    assert_same(flat((torch.stack(rows), stream.state)), flat(expected), 1e-11)
+
+
 # ---- looking inside ----------------------------------------------------------------------------
 
 

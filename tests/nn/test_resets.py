@@ -109,6 +109,20 @@ def test_it_does_not_matter_where_a_sequence_is_cut(cut):
     assert_same(flat((torch.cat(outputs), state)), flat(expected), 1e-12)
 
 
+def test_it_is_what_agents_write_as_a_loop():
+    """Huang et al. 2022, CleanRL, ppo_atari_lstm.py: done masks the state before each step."""
+    theirs, ours = torch.nn.LSTM(3, 4), gw.nn.LSTM(3, 4)
+    ours.load_state_dict(theirs.state_dict())
+    x, done, state = torch.randn(5, 3, 3), BEGINS.float(), (torch.randn(1, 3, 4),) * 2
+    expected, kept = [], state
+    for x_t, d in zip(x, done, strict=True):
+        kept = tuple((1.0 - d).view(1, -1, 1) * s for s in kept)
+        y_t, kept = theirs(x_t.unsqueeze(0), kept)
+        expected.append(y_t)
+    found = ours(x, state, resets=done.bool())
+    assert_same(flat(found), flat((torch.cat(expected), kept)), 1e-6)
+
+
 def test_a_given_value_to_return_to():
     layer = layer_of("lstm", num_layers=2, bidirectional=True, learned_state=True)
     x, hx, other = normal(5, 3, 3), state_of(layer), state_of(layer)
@@ -308,6 +322,15 @@ def test_an_accelerated_layer_takes_resets():
     ours.load_state_dict(theirs.state_dict())
     found = gw.accelerate(theirs)(x, hx, resets=BEGINS)
     assert_same(flat(found), flat(ours(x, hx, resets=BEGINS)), 1e-6)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_layers_without_memory_give_the_right_shapes(given):
+    layer = layer_of("lstm", num_layers=2, bidirectional=True).to("meta")
+    x, reset_to = torch.empty(5, 3, 3, dtype=torch.float64, device="meta"), layer.initial_state(3)
+    y, state = layer(x, resets=BEGINS.to("meta"), reset_to=reset_to if given else None)
+    assert y.shape == (5, 3, 8)
+    assert [s.shape for s in state] == [(4, 3, 4)] * 2
 
 
 # ---- wrong calls -------------------------------------------------------------------------------

@@ -98,11 +98,10 @@ def save(state: Any, path: str | PathLike[str]) -> None:
         ValueError: If two tensors would get the same name.
 
     Example:
-        >>> import tempfile, torch, gatework as gw
+        >>> import torch, gatework as gw
         >>> y, state = gw.nn.LSTM(4, 8)(torch.randn(5, 3, 4))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     gw.nn.state.save(state, f"{folder}/state.safetensors")
-        ...     h, c = gw.nn.state.load(f"{folder}/state.safetensors")
+        >>> gw.nn.state.save(state, "state.safetensors")
+        >>> h, c = gw.nn.state.load("state.safetensors")
         >>> torch.equal(c, state[1])
         True
     """

@@ -273,6 +273,11 @@ def test_shared_modules_stay_shared():
     assert model.again is model.above["gru"]
     assert list(gw.acceleration(model).changed) == ["below", "above.gru", "step"]
     assert not gw.acceleration(model).left
+    assert repr(gw.acceleration(model)).splitlines()[2:] == [
+        "  changed above.gru: GRU(8, 5, batch_first=True, accelerated), from 3 steps on",
+        "  changed step: LSTMCell(5, 6, accelerated), by torch's code, which is faster for single "
+        "steps",
+    ]
     agree(model, gw.restore(copy.deepcopy(model)), torch.randn(4, 7, 3))
 
 
@@ -424,7 +429,7 @@ def test_what_cannot_be_changed_is_left_and_said_so():
         "patched": "its forward has been replaced",
         "named": "its attribute 'cell' is in the way; Gatework uses that name",
     }
-    assert str(report).splitlines()[1] == "  changed fine: RNN(3, 4, accelerated)"
+    assert str(report).splitlines()[1] == "  changed fine: RNN(3, 4, accelerated), from 6 steps on"
 
 
 def test_modules_that_torchscript_compiled_are_left():

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from torch import jit, nn
 
-from gatework.nn.swapped import added, is_recurrent, is_swapped, swap, unswap
+from gatework.nn.swapped import added, is_recurrent, is_swapped, proviso, swap, unswap
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -38,9 +38,9 @@ class Acceleration:
     left: Mapping[str, str]
 
     def __repr__(self) -> str:
-        n, m = len(self.changed), len(self.left)
-        lines = [f"{n} recurrent module(s) on Gatework, {m} left as before"]
-        lines += [f"  changed {_shown(name)}: {module}" for name, module in self.changed.items()]
+        counts = f"{len(self.changed)} recurrent module(s) on Gatework, {len(self.left)}"
+        lines = [f"{counts} left as before"]
+        lines += [f"  changed {_shown(n)}: {m}{proviso(m)}" for n, m in self.changed.items()]
         lines += [f"  left {_shown(name)}: {reason}" for name, reason in self.left.items()]
         return "\n".join(lines)
 

@@ -181,6 +181,14 @@ def is_swapped(module: nn.Module) -> bool:
     return isinstance(module, Accelerated)
 
 
+def proviso(module: nn.Module) -> str:
+    """When torch's own code runs a swapped module all the same, for a report."""
+    if isinstance(module, AcceleratedCell):
+        return ", by torch's code, which is faster for single steps"
+    least = module.fewest_steps if isinstance(module, Accelerated) else 1
+    return f", from {least} steps on" if least > 1 else ""
+
+
 def swap(module: nn.Module) -> None:
     """Give a module of torch.nn our class, in place."""
     vars(module).update(added(module))

@@ -27,7 +27,7 @@ class RNN(Recurrent):
     """The vanilla recurrent network, as torch.nn.RNN: h' = tanh(W x + b + U h + b').
 
     Everything is stored, nothing is selected, so over a long sequence the beginning is forgotten.
-    The arguments are those of torch.nn.RNN; see `Recurrent` for what they mean.
+    The arguments are those of torch.nn.RNN, and the options of `Recurrent`, which explains both.
 
     Example:
         >>> import torch, gatework as gw
@@ -74,8 +74,8 @@ class RNN(Recurrent):
 class LSTM(Recurrent):
     """Long Short-Term Memory, as torch.nn.LSTM: a memory cell and three gates.
 
-    The arguments are those of torch.nn.LSTM; see `Recurrent` for what they mean. With `proj_size`
-    the output and the hidden state have that size.
+    The arguments are those of torch.nn.LSTM, and the options of `Recurrent`, which explains both. With
+    `proj_size` the output and the hidden state have that size.
 
     Example:
         >>> import torch, gatework as gw
@@ -129,8 +129,8 @@ class LSTM(Recurrent):
 class GRU(Recurrent):
     """Gated Recurrent Unit, as torch.nn.GRU: a reset gate and an update gate.
 
-    The arguments are those of torch.nn.GRU; see `Recurrent` for what they mean. The reset gate
-    stands after the product; for the other variant, use `Recurrent(gw.cells.gru_reset_before, …)`.
+    The arguments are those of torch.nn.GRU, and the options of `Recurrent`, which explains both. The
+    reset gate stands after the product; the other variant is the cell `gw.cells.gru_reset_before`.
 
     Example:
         >>> import torch, gatework as gw

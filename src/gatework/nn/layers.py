@@ -74,8 +74,8 @@ class RNN(Recurrent):
 class LSTM(Recurrent):
     """Long Short-Term Memory, as torch.nn.LSTM: a memory cell and three gates.
 
-    The arguments are those of torch.nn.LSTM, and the options of `Recurrent`, which explains both. With
-    `proj_size` the output and the hidden state have that size.
+    The arguments are those of torch.nn.LSTM, and the options of `Recurrent`, which explains both.
+    With `proj_size` the output and the hidden state have that size.
 
     Example:
         >>> import torch, gatework as gw
@@ -129,8 +129,8 @@ class LSTM(Recurrent):
 class GRU(Recurrent):
     """Gated Recurrent Unit, as torch.nn.GRU: a reset gate and an update gate.
 
-    The arguments are those of torch.nn.GRU, and the options of `Recurrent`, which explains both. The
-    reset gate stands after the product; the other variant is the cell `gw.cells.gru_reset_before`.
+    The arguments are those of torch.nn.GRU, and the options of `Recurrent`, which explains both.
+    The reset gate stands after the product; the other variant is `gw.cells.gru_reset_before`.
 
     Example:
         >>> import torch, gatework as gw

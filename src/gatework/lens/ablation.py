@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from gatework.lens.measurement import Measurement, axes
 from gatework.lens.measuring import Progress, activations, state_values
@@ -83,13 +83,22 @@ def ablate(
     changes = held_gates(model) if changes is None else changes
     found = []
     with in_eval_mode(model):
-        baseline = float(metric(model))
+        baseline = _number(metric(model))
         for done, pins in enumerate(changes.values(), 1):
             with hold(model, pins):
-                found.append(float(metric(model)))
+                found.append(_number(metric(model)))
             if progress is not None:
                 progress(done)
     return Ablation(tuple(changes), baseline, np.array(found, np.float64))
+
+
+def _number(value: Any) -> float:
+    """What a metric gave, as a number."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value.detach().item()
+    if isinstance(value, int | float | np.number):
+        return float(value)
+    raise TypeError(f"the metric gave a {type(value).__name__}; expected one number")
 
 
 def held_gates(model: nn.Module) -> dict[str, dict[str, float]]:

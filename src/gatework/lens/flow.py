@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gatework.backends import Call
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
-from gatework.lang.definition import Cell, Noise
+from gatework.lang.definition import Cell, Noise, check_known
 from gatework.lang.expressions import Expr, symbol
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, last_step, state_values
@@ -61,6 +61,7 @@ class GradientFlow(Measurement):
 
     def mean(self, state: str) -> NDArray[np.float64]:
         """The mean norm over the sequences, by steps back, [T]."""
+        check_known("state", [state], self.norms, "the measurement")
         return np.asarray(self.norms[state].mean(0))
 
     def growth(self, state: str) -> float:
@@ -138,6 +139,8 @@ def gradient_flow(
         for batch in batches:
             ran = _differentiated(model, batch, loss)
             for one in ran:
+                if not one.steps:
+                    continue
                 for state, rows in one.norms().items():
                     norms.setdefault(f"{one.place}.{state}", []).append(rows)
                 found = radii.setdefault(one.place, [])
@@ -145,8 +148,8 @@ def gradient_flow(
             steps += ran[0].steps
             if progress is not None:
                 progress(steps)
-    if not norms:
-        raise ValueError("batches is empty; expected at least one")
+    if not steps:
+        raise ValueError("batches is empty, or has no steps; expected at least one")
     lengths = {rows.shape[1] for parts in norms.values() for rows in parts}
     if len(lengths) > 1:
         raise ValueError(

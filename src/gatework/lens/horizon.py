@@ -71,6 +71,8 @@ class MemoryHorizon(Measurement):
             >>> MemoryHorizon.of_runs(parts).runs.tolist()
             [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2]
         """
+        if not horizons:
+            raise ValueError("there is no horizon to join; expected at least one")
         names = set.intersection(*(set(h.states) for h in horizons))
         return cls(
             influence=np.concatenate([h.influence for h in horizons]),
@@ -163,8 +165,8 @@ def memory_horizon(
         max_lag: K, in time steps.
         probes: random vectors per sequence; a backward pass for each and each state.
         seed: of the random vectors.
-        rows: picks from what the model returns the rows [B, n] that are looked back from; the last
-            step of the output when not given.
+        rows: picks from what the model returns the rows [B, n], or [B], that are looked back from;
+            the last step of the output when not given.
         run: how the model is run on a batch; without a state of the batch before.
         progress: told after each batch how many steps have been read so far.
 
@@ -195,14 +197,16 @@ def memory_horizon(
             looked = look(model, batch, rows, run or _call)
             given = looked.time_first(looked.source)
             _check_steps(given, max_lag)
+            if not given.shape[1]:
+                continue
             squares = {n: looked.squares(n, probes, generator) for n in looked.targets}  # [T, B]
             by_lag = {n: s.flip(0)[: max_lag + 1] for n, s in squares.items()}  # [K+1, B]
             parts.append({n: s.sqrt().T.numpy() for n, s in by_lag.items()})
             steps += given.shape[0] * given.shape[1]
             if progress is not None:
                 progress(steps)
-    if not parts:
-        raise ValueError("batches is empty; expected at least one tensor [T, B, I]")
+    if not steps:
+        raise ValueError("batches is empty, or has no steps; expected at least one [T, B, I]")
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return MemoryHorizon(joined.pop(""), joined)
 
@@ -223,7 +227,8 @@ class _Looked:
 
     def squares(self, name: str, probes: int, generator: torch.Generator) -> Tensor:
         """Estimate ‖∂ rows / ∂ x_t‖² for each time and sequence, float64 [T, B]."""
-        rows = self.targets[name].flatten(1)
+        batch = self.time_first(self.source).shape[1]
+        rows = self.targets[name].reshape(batch, -1)
         total = torch.zeros(self.time_first(self.source).shape[:2], dtype=torch.float64)
         wanted = probes if rows.requires_grad else 0
         vectors = _signs(wanted, len(rows), rows.shape[1], generator)

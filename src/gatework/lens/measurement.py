@@ -91,7 +91,10 @@ class Measurement:
             "keys": keys,
             "fields": plain,
         }
-        save_file(arrays, path, {HEADER: json.dumps(about)})
+        try:
+            save_file(arrays, path, {HEADER: json.dumps(about)})
+        except SafetensorError as error:
+            raise OSError(f"{str(path)!r} cannot be written ({error})") from None
 
     def plot(self) -> Any:
         """Draw the measurement: a `gatework.lens.plots.Plot`, which can be saved as SVG or PNG.
@@ -138,7 +141,9 @@ def load(path: str | Path) -> Measurement:
             about = json.loads((file.metadata() or {})[HEADER])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return _restored(about, arrays)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} is no measurement ({error}); "
             "expected a file that `save` of a measurement wrote"

@@ -35,8 +35,8 @@ class Meter(Protocol):
     def wanted(self, cell: Cell) -> Mapping[str, Expr]:
         """The values of a cell that it must see at every step, by name."""
 
-    def add(self, reading: Reading, batch: Any) -> None:
-        """Take in one call of a recurrent layer."""
+    def add(self, reading: Reading, batch: Any, number: int) -> None:
+        """Take in one call of a recurrent layer, in the batch of this number, from 0."""
 
     def result(self) -> Measurement:
         """The measurement.
@@ -87,7 +87,7 @@ def measure(
     run = run or _call
     steps = 0
     with in_eval_mode(model), torch.no_grad(), watch(model, wanted) as readings:
-        for batch in batches:
+        for number, batch in enumerate(batches):
             run(model, batch)
             if not readings:
                 raise ValueError(
@@ -97,7 +97,7 @@ def measure(
             steps += sum(_steps(reading) for reading in readings[:1])
             for reading in readings:
                 for meter in meters:
-                    meter.add(reading, batch)
+                    meter.add(reading, batch, number)
             readings.clear()
             if progress is not None:
                 progress(steps)

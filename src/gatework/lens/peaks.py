@@ -119,12 +119,16 @@ class PeakMeter:
                 f"{len(units)} units, count = {count}, before = {before}, after = {after}; "
                 "expected at least one unit and one passage, and no negative number of steps"
             )
+        for unit in units:
+            if isinstance(unit, str) or len(unit) < 2 or not isinstance(unit[1], int):
+                raise TypeError(
+                    f"a unit is given as {unit!r}; expected a pair of a value's full name and a "
+                    'number, such as ("l0.c", 5)'
+                )
         self.units = [(str(unit[0]), int(unit[1])) for unit in units]
         self.count, self.before, self.after = count, before, after
         self._best: list[list[Place]] = [[] for _ in self.units]
         self._numbers = numbers()
-        self._last_batch: Any = None
-        self._batch = -1
         self._seen: set[str] = set()
 
     def wanted(self, cell: Cell) -> dict[str, Expr]:
@@ -135,10 +139,8 @@ class PeakMeter:
             if value.args and any(full.endswith(f".{name}") for full, _ in self.units)
         }
 
-    def add(self, reading: Reading, batch: Any) -> None:
+    def add(self, reading: Reading, batch: Any, number: int) -> None:
         """Look through one call."""
-        if batch is not self._last_batch:
-            self._last_batch, self._batch = batch, self._batch + 1
         values = reading.values()
         self._seen |= values.keys()
         symbols = _symbols(batch)
@@ -148,10 +150,15 @@ class PeakMeter:
                     raise ValueError(
                         f"{name} has {values[name].shape[2]} units, numbered from 0; got {unit}"
                     )
-                self._look(best, values[name][:, :, unit], reading.inside, symbols)
+                self._look(best, values[name][:, :, unit], reading.inside, symbols, number)
 
     def _look(
-        self, best: list[Place], rows: Tensor, inside: Tensor | None, symbols: Tensor | None
+        self,
+        best: list[Place],
+        rows: Tensor,
+        inside: Tensor | None,
+        symbols: Tensor | None,
+        batch: int,
     ) -> None:
         """Take the best place of each sequence, rows [T, B]."""
         sizes = rows.abs() if inside is None else rows.abs().where(inside, torch.tensor(-1.0))
@@ -159,7 +166,7 @@ class PeakMeter:
         for b, (size, t) in enumerate(zip(highest[0].tolist(), highest[1].tolist(), strict=True)):
             if size < 0 or (len(best) == self.count and size <= best[0][0]):
                 continue
-            where = self._batch, b, t
+            where = batch, b, t
             around = self._passage(rows[:, b].double().numpy(), t, np.nan)
             given = np.full(len(rows), -1) if symbols is None else symbols[:, b].numpy()
             place = (

@@ -160,7 +160,9 @@ def label_text(
         >>> inputs.shape, labels["inside a string"].shape
         (torch.Size([10, 2]), (10, 2))
     """
-    given = bytes(text.tolist()) if isinstance(text, Tensor) else text
+    if streams < 1 or window < 1:
+        raise ValueError(f"streams = {streams} and window = {window}; expected at least 1 of each")
+    given = _bytes_of(text)
     stretch = len(given) // streams // window * window
     if not stretch:
         raise ValueError(
@@ -175,6 +177,15 @@ def label_text(
             torch.from_numpy(_windows(values, streams, stretch, place)).long(),
             {name: _windows(label, streams, stretch, place) for name, label in labels.items()},
         )
+
+
+def _bytes_of(text: Any) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if isinstance(text, Tensor) and text.dtype == torch.uint8 and text.dim() == 1:
+        return text.cpu().numpy().tobytes()
+    came = f"{text.dtype} {list(text.shape)}" if isinstance(text, Tensor) else type(text).__name__
+    raise TypeError(f"the text is {came}; expected bytes (of a str: text.encode()), or uint8 [n]")
 
 
 def _windows(values: NDArray[Any], streams: int, stretch: int, place: slice) -> NDArray[Any]:

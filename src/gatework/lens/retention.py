@@ -61,6 +61,7 @@ class Retention(Measurement):
 
     def time_constant(self, state: str) -> NDArray[np.float64]:
         """τ of each unit of a state, in steps: 0 where nothing is kept, inf where all is."""
+        check_known("state", [state], self.mean, "the measurement")
         kept = np.clip(np.abs(self.mean[state]), 0.0, 1.0)
         with np.errstate(divide="ignore"):
             return np.asarray(-1.0 / np.log(kept)) + 0.0
@@ -206,16 +207,18 @@ class RetentionMeter:
     """
 
     def __init__(self, lags: Sequence[int] = LAGS) -> None:
+        if not isinstance(lags, Iterable) or any(lag != int(lag) or lag < 1 for lag in lags):
+            raise ValueError(f"lags = {lags}; expected whole numbers of steps, 1 or more: [1, 10]")
         self.lags = sorted({int(lag) for lag in lags})
-        if not self.lags or self.lags[0] < 1:
-            raise ValueError(f"lags = {list(lags)}; expected steps of 1 or more")
+        if not self.lags:
+            raise ValueError("lags is empty; expected at least one")
         self._sums: dict[str, _Sums] = {}
 
     def wanted(self, cell: Cell) -> dict[str, Expr]:
         """The share of each state that a step keeps."""
         return retention_values(cell)
 
-    def add(self, reading: Reading, batch: Any) -> None:
+    def add(self, reading: Reading, batch: Any, number: int) -> None:
         """Add up one call."""
         for state, kept in _shares(reading):
             inside = reading.inside

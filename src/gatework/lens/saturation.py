@@ -134,7 +134,7 @@ class SaturationMeter:
         """The values with bounds, and the states."""
         return {**activations(cell, "sigmoid"), **activations(cell, "tanh"), **state_values(cell)}
 
-    def add(self, reading: Reading, batch: Any) -> None:
+    def add(self, reading: Reading, batch: Any, number: int) -> None:
         """Count the steps of one call."""
         cell = reading.layer.cell
         for place, name, rows in rows_of(reading, activations(cell, "sigmoid")):

@@ -128,7 +128,7 @@ def find_units(
         model,
         batches,
         UnitMeter(values),
-        run=lambda model, batch: run_inputs(model, batch[0]),
+        run=lambda model, batch: run_inputs(model, _pair(batch)[0]),
         progress=progress,
     )
     return found  # type: ignore[no-any-return]
@@ -150,11 +150,9 @@ class UnitMeter:
     """
 
     def __init__(self, values: tuple[str, ...] | None = None) -> None:
-        self.values = values
+        self.values = (values,) if isinstance(values, str) else values
         self._halves: dict[str, _Halves] = {}
         self._properties: tuple[str, ...] = ()
-        self._last_batch: Any = None
-        self._batches = 0
 
     def wanted(self, cell: Cell) -> dict[str, Expr]:
         """The states, or the values asked for."""
@@ -163,12 +161,10 @@ class UnitMeter:
         check_known("value", self.values, cell.names, f"cell {cell.name!r}")
         return {name: cell.names[name] for name in self.values}
 
-    def add(self, reading: Reading, batch: Labelled) -> None:
+    def add(self, reading: Reading, batch: Labelled, number: int) -> None:
         """Take in the steps of one call."""
-        if batch is not self._last_batch:
-            self._last_batch, self._batches = batch, self._batches + 1
-        half = "held_out" if self._batches % 2 == 0 else "fitted"
-        labels = self._stacked(batch[1])  # [T, B, P]
+        half = "held_out" if number % 2 else "fitted"
+        labels = self._stacked(_pair(batch)[1])  # [T, B, P]
         for place, values in reading.places():
             for name in self.wanted(reading.layer.cell):
                 steps = values[name]  # [T, B, n]
@@ -218,6 +214,16 @@ class UnitMeter:
             probe={name: score for name, (score, _) in probes.items()},
             weights={name: weights for name, (_, weights) in probes.items()},
         )
+
+
+def _pair(batch: Any) -> Labelled:
+    """A batch, checked to be a pair of inputs and named labels."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2 or not isinstance(batch[1], Mapping):
+        raise TypeError(
+            f"a batch is a {type(batch).__name__}; expected a pair: what the model is called with, "
+            "and a mapping from names of properties to labels [T, B]"
+        )
+    return batch[0], batch[1]
 
 
 def _correlation(of: Scatter, count: int) -> NDArray[np.float64]:

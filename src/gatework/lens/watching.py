@@ -11,7 +11,7 @@ layer.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -127,9 +127,7 @@ def _check_module(model: Any) -> None:
 
 
 @contextmanager
-def watch(
-    model: nn.Module, names: tuple[str, ...] | Choose | None = None
-) -> Iterator[list[Reading]]:
+def watch(model: nn.Module, names: Sequence[str] | Choose | None = None) -> Iterator[list[Reading]]:
     """Trace every call of every recurrent layer of a model inside the `with` block.
 
     The model's results stay what they are. What is traced is part of autograd's graph.
@@ -165,8 +163,9 @@ def watch(
                 layer.__dict__["forward"] = forward
 
 
-def _chosen(names: tuple[str, ...] | None, layers: Mapping[str, Recurrent]) -> Choose:
+def _chosen(names: Sequence[str] | None, layers: Mapping[str, Recurrent]) -> Choose:
     """The choice of those of the names that a cell has."""
+    names = (names,) if isinstance(names, str) else names
     if names is not None:
         known = {n for layer in layers.values() for n in layer.cell.names}
         check_known("value", names, sorted(known), "the model")
@@ -266,6 +265,11 @@ def hold(model: nn.Module, pins: Mapping[str, Any]) -> Iterator[None]:
         0.0
     """
     layers = recurrent_layers(model)
+    if not isinstance(pins, Mapping):
+        raise TypeError(
+            f"pins is a {type(pins).__name__}; expected a mapping from names of values to what "
+            'they are held at, such as {"f": 1.0}'
+        )
     short = {name for layer in layers.values() for name in layer.cell.names}
     check_known("value", pins, [*value_names(model), *sorted(short)], "the model")
     held = _by_place(layers, pins)

@@ -323,8 +323,8 @@ class Recurrent(nn.Module):
         states = {s.name for s in self.cell.states}
         traced = tuple(n for n, v in self.cell.names.items() if v.args or n in states)
         if names is not None:
-            check_known("value", names, self.cell.names, f"cell {self.cell.name!r}")
-            traced = tuple(names)
+            traced = (names,) if isinstance(names, str) else tuple(names)
+            check_known("value", traced, self.cell.names, f"cell {self.cell.name!r}")
         output, state, layers = self._forward(input, hx, lengths, resets, reset_to, pin, traced)
         dims = (*axes(input, self.batch_first), "unit")
         sizes = {n: self.cell.names[n].size for n in traced}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,15 @@ from gatework.nn.streaming import Stream
 from gatework.nn.tracing import DirectionTrace, LayerTrace
 
 State = Tensor | tuple[Tensor, ...]
+
+
+class Asked(NamedTuple):
+    """What is asked of a call besides its results; see `Recurrent.forward` and `trace`."""
+
+    resets: Tensor | None = None
+    reset_to: State | None = None
+    pin: Mapping[str, Pin] | None = None
+    traced: tuple[str, ...] = ()
 
 
 class Recurrent(nn.Module):
@@ -289,7 +298,7 @@ class Recurrent(nn.Module):
             >>> bool((y[3:, 1] == 0).all())
             True
         """
-        output, state, _ = self._forward(input, hx, lengths, resets, reset_to, pin, ())
+        output, state, _ = self._forward(input, hx, lengths, Asked(resets, reset_to, pin))
         return output, state
 
     def trace(
@@ -325,7 +334,8 @@ class Recurrent(nn.Module):
         if names is not None:
             traced = (names,) if isinstance(names, str) else tuple(names)
             check_known("value", traced, self.cell.names, f"cell {self.cell.name!r}")
-        output, state, layers = self._forward(input, hx, lengths, resets, reset_to, pin, traced)
+        asked = Asked(resets, reset_to, pin, traced)
+        output, state, layers = self._forward(input, hx, lengths, asked)
         dims = (*axes(input, self.batch_first), "unit")
         sizes = {n: self.cell.names[n].size for n in traced}
         return LayerTrace(layers, output, state, dims, sizes, lengths_of(input, lengths))
@@ -394,29 +404,14 @@ class Recurrent(nn.Module):
         return replace(found, backend=tuple(reasons(*self._one_step(0, 1))))
 
     def _forward(
-        self,
-        input: Any,
-        hx: Any,
-        lengths: Any,
-        resets: Any,
-        reset_to: Any,
-        pin: Any,
-        traced: tuple[str, ...],
+        self, input: Any, hx: Any, lengths: Any, asked: Asked
     ) -> tuple[Any, State, list[list[DirectionTrace]]]:
         padded = Padded.of(type(self).__name__, input, lengths, self.batch_first)
         padded = self._in_arithmetic_dtype(padded)
         x = padded.sequence  # [T, B, I]
         checks.check_features(x, self.input_size)
         checks.check_steps(x)
-        states, reset = self._initial(hx, padded), None
-        if resets is not None or reset_to is not None:
-            checks.check_reset_to(resets, reset_to)
-            own = reset_to is None and not self.learned_state  # zero
-            initial = None if own else self._initial(reset_to, padded)
-            reset = Resets.of(padded.flags(resets), x.dtype, initial)
-            if hx is not None or reset_to is not None:  # else it is the initial value already
-                states = reset.begun(states, self.num_directions)
-            states = reset.carried(states)
+        states, reset = self._begin(hx, padded, asked)
         layers: list[list[DirectionTrace]] = []
         finals: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
@@ -424,7 +419,7 @@ class Recurrent(nn.Module):
                 x = nn.functional.dropout(x, self.dropout, self.training)
             k = layer * self.num_directions
             rows = [
-                self._direction(layer, d, x, states[k + d], padded.lengths, reset, pin, traced)
+                self._direction(layer, d, x, states[k + d], padded.lengths, reset, asked)
                 for d in range(self.num_directions)
             ]
             x = rows[0][0] if len(rows) == 1 else torch.cat([r[0] for r in rows], -1)
@@ -434,6 +429,19 @@ class Recurrent(nn.Module):
             finals += [r[1] for r in rows]
         state = tuple(padded.restored_state(_stacked(s)) for s in zip(*finals, strict=True))
         return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
+
+    def _begin(self, hx: Any, padded: Padded, asked: Asked) -> tuple[States, Resets | None]:
+        """The states before the first step, and the resets on the way."""
+        states = self._initial(hx, padded)
+        if asked.resets is None and asked.reset_to is None:
+            return states, None
+        checks.check_reset_to(asked.resets, asked.reset_to)
+        zero = asked.reset_to is None and not self.learned_state
+        initial = None if zero else self._initial(asked.reset_to, padded)
+        reset = Resets.of(padded.flags(asked.resets), padded.sequence.dtype, initial)
+        if hx is not None or asked.reset_to is not None:  # else it is the initial value already
+            states = reset.begun(states, self.num_directions)
+        return reset.carried(states), reset
 
     def _first_weight(self, x: Tensor) -> Tensor:
         """A weight, for its dtype and device; the input where a pinned cell has no parameters."""
@@ -484,11 +492,10 @@ class Recurrent(nn.Module):
         states: tuple[Tensor, ...],
         lengths: Tensor | None,
         reset: Resets | None,
-        pin: Mapping[str, Pin] | None,
-        traced: tuple[str, ...],
+        asked: Asked,
     ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
         """One layer in one direction: its output, its final states, its traced values."""
-        place = layer, direction, self.training
+        place, pin, traced = (layer, direction, self.training), asked.pin, asked.traced
         if self.held:
             pin = {**self.held.get(place[:2], {}), **(pin or {})}
         job, suffix = self._jobs[place], self._suffixes(layer)[direction]

@@ -9,7 +9,15 @@ from typing import TypeVar
 
 from torch import jit, nn
 
-from gatework.nn.swapped import added, is_recurrent, is_swapped, proviso, swap, unswap
+from gatework.nn.swapped import (
+    added_names,
+    is_recurrent,
+    is_swapped,
+    proviso,
+    swap,
+    torch_class_of,
+    unswap,
+)
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -160,7 +168,8 @@ def reason_to_leave(module: nn.Module) -> str | None:
             return f"its class {cls.__name__} has a {name} of its own"
         if name in vars(module):
             return f"its {name} has been replaced"
-    taken = [name for name in added(module) if hasattr(module, name)]
+    names = added_names(torch_class_of(module))
+    taken = [name for name in names if hasattr(module, name)]
     if taken:
         return f"its attribute {taken[0]!r} is in the way; Gatework uses that name"
     return None

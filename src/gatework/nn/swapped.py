@@ -21,8 +21,7 @@ from gatework.cells import rnn
 from gatework.compiler.program import program
 from gatework.nn.differentiable import Job
 from gatework.nn.layers import GRU, LSTM, RNN
-from gatework.nn.recurrent import Recurrent
-from gatework.nn.steps import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from gatework.nn.steps import GRUCell, LSTMCell, RNNCell
 from gatework.nn.undisturbed import undisturbed
 
 # ---- the classes -------------------------------------------------------------------------------
@@ -41,7 +40,7 @@ class Accelerated:
 
     torch_class: ClassVar[type[nn.Module]]
     original_class: ClassVar[type[nn.Module]]
-    our_class: ClassVar[type[Recurrent] | type[RecurrentCell]]
+    our_class: ClassVar[Any]
     fewest_steps: ClassVar[int]
 
     def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
@@ -191,13 +190,13 @@ def proviso(module: nn.Module) -> str:
 
 def swap(module: nn.Module) -> None:
     """Give a module of torch.nn our class, in place."""
-    vars(module).update(added(module))
+    vars(module).update(_added(module))
     module.__class__ = _over(module, accelerated_class)
 
 
 def unswap(module: nn.Module) -> None:
     """Give a swapped module its original class again, in place."""
-    for name in added(module):
+    for name in added_names(torch_class_of(module)):
         del vars(module)[name]
     module.__class__ = _over(module, lambda cls: cls.original_class)
 
@@ -212,8 +211,23 @@ def _over(module: nn.Module, change: Any) -> type[Any]:
     return type(cls.__name__, (change(cls.__base__),), own)
 
 
-def added(module: nn.Module) -> dict[str, Any]:
-    """The attributes that swapping adds to a module: its cell and what follows from it."""
+@cache
+def added_names(torch_class: Any) -> tuple[str, ...]:
+    """The attributes that swapping adds: what a layer of ours has and torch's has not."""
+    ours, theirs = (
+        _COMBINED[torch_class].our_class(1, 1, device="meta"),
+        torch_class(1, 1, device="meta"),
+    )
+    return tuple(name for name in vars(ours) if name not in vars(theirs))
+
+
+def torch_class_of(module: nn.Module) -> Any:
+    """Which of torch.nn's classes a module is, or is derived from."""
+    return next(cls for cls in _COMBINED if isinstance(module, cls))
+
+
+def _added(module: nn.Module) -> dict[str, Any]:
+    """What swapping adds to a module: its cell and what follows from it."""
     names = ["input_size", "hidden_size", "bias"]
     if isinstance(module, nn.RNNBase):
         names += ["num_layers", "batch_first", "dropout", "bidirectional"]
@@ -222,8 +236,7 @@ def added(module: nn.Module) -> dict[str, Any]:
     if isinstance(module, nn.LSTM):
         names += ["proj_size"]
     arguments = {name: getattr(module, name) for name in names}
-    torch_class = next(cls for cls in _COMBINED if isinstance(module, cls))
+    torch_class = torch_class_of(module)
     with warnings.catch_warnings(action="ignore"):  # heard when the module was made
         ours = _COMBINED[torch_class].our_class(**arguments, device="meta")
-        theirs = torch_class(**arguments, device="meta")
-    return {name: value for name, value in vars(ours).items() if name not in vars(theirs)}
+    return {name: vars(ours)[name] for name in added_names(torch_class)}

@@ -531,6 +531,27 @@ def test_a_port_that_loses_the_variant_of_the_gru(make):
     assert "gru_reset_before" in finding.mend
 
 
+def test_a_port_whose_update_gate_weighs_the_new_value():
+    """Chung et al. 2014: h' = (1 - z) h + z n."""
+
+    @gw.cell
+    def other_gru(x, h):
+        r = gw.sigmoid(gw.linear("r", x, h))
+        z = gw.sigmoid(gw.linear("z", x, h))
+        n = gw.tanh(gw.linear("n", x) + r * gw.linear("n", h))
+        return (1 - z) * h + z * n
+
+    original, ported, x = gw.nn.Recurrent(other_gru, I, H), nn.GRU(I, H), normal(T, B, I)
+    ported.load_state_dict(original.state_dict())
+    (finding,) = gw.doctor(ported, x, expected=original(x)[0].detach()).findings
+    assert "an update gate that weighs the new value" in finding.seen
+
+
+def test_a_held_gate_needs_no_weights():
+    pinned = {"call": lambda m, x: m(x, pin=dict.fromkeys(("i", "f", "g", "o"), 0.5))}
+    assert found(gw.nn.LSTM(I, H), normal(T, B, I), **pinned) == []
+
+
 @either
 def test_a_port_that_counts_the_bias_twice(make):
     original = nn.LSTM(I, H)

@@ -180,6 +180,30 @@ def test_half_precision_and_autocast_in_a_graph():
         assert_same(flat(compiled(given)), flat(function(given)), 0)
 
 
+def test_torchs_compiler_is_not_loaded_before_it_is_wanted():
+    code = "import sys, gatework.nn; sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["grad", "vmap", "jvp"])
+def test_a_transform_breaks_the_graph_and_stays_right(name):
+    layer, x = gw.nn.GRU(3, 5), torch.randn(4, 2, 3)
+
+    def transformed(x):
+        if name == "grad":
+            return torch.func.grad(lambda x: layer(x)[0].sum())(x)
+        if name == "vmap":
+            return torch.func.vmap(lambda x: layer(x)[0], 1)(x)
+        return torch.func.jvp(lambda x: layer(x)[0], (x,), (x,))[1]
+
+    expected = transformed(x)
+    assert torch.equal(torch.compile(transformed, backend="aot_eager")(x), expected)
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="inside a transform"):
+        torch.compile(transformed, backend="aot_eager", fullgraph=True)(x)
+
+
 class Summary(torch.nn.Module):
     """The last state of an LSTM over sequences of unequal lengths, its forget gate held."""
 

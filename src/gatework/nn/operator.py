@@ -57,7 +57,6 @@ def call_key(key: str, held: Held | None, traced: tuple[str, ...], to: str | Non
     return found
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _variant_key(
     key: str, held: tuple[Any, ...] | None, traced: tuple[str, ...], to: str | None
 ) -> str:
@@ -68,6 +67,10 @@ def _variant_key(
     return register(job.resetting[to] if to else job)
 
 
+# What torch.compiler.assume_constant_result does, which would load torch's compiler for it.
+_variant_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def run_registered(
     key: str,
     outputs: Sequence[str],
@@ -75,7 +78,16 @@ def run_registered(
     tensors: Sequence[Tensor],
     lengths: Tensor | None,
 ) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
-    """The named outputs and the final states of a registered job."""
+    """The named outputs and the final states of a registered job.
+
+    Raises:
+        RuntimeError: Under a transform of torch.func: the operators have no rules for them.
+    """
+    if torch._C._are_functorch_transforms_active():
+        raise RuntimeError(
+            "a recurrent layer inside a transform of torch.func cannot be compiled; leave the "
+            "transform uncompiled, with torch.compiler.disable"
+        )
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     results = forward(key, list(tensors), lengths, keep)
     n = len(outputs)

@@ -20,13 +20,18 @@ from gatework.backends import Backend, chosen, select
 from gatework.backends.reference import Reference
 from gatework.nn.differentiable import Job, run_numbers
 from gatework.nn.operator import register, run_registered
-from gatework.nn.transforms import run_transformed
+from gatework.nn.transforms import run_transformed, uncompiled
 
 PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
     """The outputs and the final states of a call that is not plain."""
+    results: Sequence[Tensor] = uncompiled(_run_specially)(job, tensors, lengths)
+    return results
+
+
+def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
     x = tensors[0]
     if forward_ad._current_level >= 0:
         return _by_reference(job, tensors, lengths)

@@ -15,8 +15,10 @@ Legend: T steps, B sequences, G groups of sequences, N what vmap adds, n units o
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -107,6 +109,20 @@ class _Results(torch.autograd.Function):
         )
 
 
+@cache
+def _disabled(function: Callable[..., Any]) -> Callable[..., Any]:
+    disabled: Callable[..., Any] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return disabled
+
+
+def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that torch.compile leaves alone, where a graph breaks and it looks for the next.
+
+    Asking torch for that loads its compiler, which takes a second: only where it is loaded already.
+    """
+    return _disabled(function) if "torch._dynamo" in sys.modules else function
+
+
 def gradients_of(
     job: Job,
     lengths: Tensor | None,
@@ -116,7 +132,7 @@ def gradients_of(
 ) -> list[Tensor | None]:
     """The gradient of each tensor, differentiable again; None for the noises."""
     roles = _Roles(job)
-    found = _gradients(job, lengths, 1, *tensors, *kept, *gradients)
+    found = uncompiled(_gradients)(job, lengths, 1, *tensors, *kept, *gradients)
     flat = [f[0] if r is GROUPED else f for f, r in zip(found, roles.gradients, strict=True)]
     return [*flat, *[None] * (roles.n_tensors - roles.n_wanted)]
 

@@ -172,14 +172,19 @@ def _can_merge(hoisted: Iterable[Expr]) -> bool:
 
 
 def _step_targets(
-    plan: Plan, roots: tuple[Expr, ...], aliases: Mapping[str, object]
+    plan: Plan, roots: tuple[Expr, ...], aliases: Mapping[str, tuple[str, bool]]
 ) -> list[tuple[Expr, Place]]:
     """Where a step stores its new states and what it writes."""
     states = plan.recurrence.states
-    new = [Place(f"state {s.name}", s.size, "new") for s in states]
+    kept_in = {state for state, _ in aliases.values()}
+    new = [
+        (root, Place(f"state {s.name}", s.size, "new"))
+        for root, s in zip(roots, states, strict=False)
+        if root is not s or s.name in kept_in  # else it stays where it is
+    ]
     written = dict(zip(plan.written, roots[len(states) :], strict=True))
     return [
-        *zip(roots, new, strict=False),
+        *new,
         *_sequences({n: v for n, v in written.items() if n not in aliases}),
     ]
 
@@ -207,7 +212,9 @@ def _storage(state: Symbol, step: Pass, aliases: Mapping[str, tuple[str, bool]])
     if state.name in {name for name, _ in aliases.values()}:
         return "trajectory"
     place = Place(f"state {state.name}", state.size, "new")
-    stored = next(k for k, s in enumerate(step.stages) if _stores(s, place))
+    stored = next((k for k, s in enumerate(step.stages) if _stores(s, place)), None)
+    if stored is None:
+        return "single"
     whole_rows = [k for k, s in enumerate(step.stages) if state in _operands(s)]
     units = [k for k, s in enumerate(step.stages) if state in _read(s)]
     safe = max(whole_rows, default=-1) < stored and max(units, default=-1) <= stored

@@ -145,10 +145,10 @@ def test_keys_alone_are_enough(page):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("studio.at") == 4
-    assert "at step 4" in forget.get_attribute("aria-valuetext")
+    wait_until(page, "document.activeElement.ariaValueText.includes('at step 4')")
     page.keyboard.press("Enter")
-    assert page.get_by_role("region", name="Unit ").is_visible()
     wait_until(page, "document.getElementById('live').innerText.includes('Step 4,')")
+    assert page.get_by_role("region", name="Unit ").is_visible()
     assert "lstm expects" in page.locator("#live").text_content()
     page.keyboard.press("End")
     assert page.evaluate("studio.at === studio.bytes.length - 1")

@@ -118,3 +118,4 @@ def _show_results(console: Console, run: Run, sample: str) -> None:
     console.print(f"run       {run.path}")
     console.print(f"report    {run.path / 'report.html'}")
     console.print(f"more      gatework sample {run.path} --prompt 'import '")
+    console.print(f"inside    gatework inspect {run.path}")

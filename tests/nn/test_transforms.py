@@ -76,6 +76,21 @@ def test_gradients_of_each_sample_under_a_second_vmap_over_an_ensemble():
             assert_same({n: g[k, b] for n, g in found.items()}, expected, 1e-9)
 
 
+def test_gradients_of_each_sequence_do_not_see_the_padding():
+    layer, lengths = randomised(gw.nn.LSTM(3, 4)), torch.tensor([4, 2, 0])
+    clean = torch.randn(4, 3, 3)
+    dirty = clean.clone()
+    for b, length in enumerate(lengths):
+        dirty[length:, b] = torch.nan
+
+    def loss(parameters, x, length):
+        return functional_call(layer, parameters, (x[:, None],), {"lengths": length[None]})[0].sum()
+
+    each = vmap(grad(loss), (None, 1, 0))
+    parameters = dict(layer.named_parameters())
+    assert_same(each(parameters, dirty, lengths), each(parameters, clean, lengths), 0)
+
+
 def test_a_penalty_on_gradients_of_each_sample_is_differentiable():
     layer = gw.nn.GRU(2, 3)
     parameters = {n: p.detach() for n, p in layer.named_parameters()}

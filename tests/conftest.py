@@ -6,6 +6,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from browser import browser  # noqa: F401 - one browser for the tests of every folder
+
 # The same examples in every run, so that a red test is red for everyone. To look for new ones:
 # HYPOTHESIS_PROFILE=explore pytest tests/…
 _COMMON = {

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from browser import browser, wait_until  # noqa: F401 - a fixture
+from browser import wait_until
 from gatework.studio.serving import serve
 
 pytestmark = pytest.mark.browser
@@ -48,7 +48,7 @@ def address(models):
 
 
 @pytest.fixture
-def page(browser, address):  # noqa: F811
+def page(browser, address):
     with browser.visit(address) as page:
         wait_until(page, "window.studio?.panels.every(p => p.base?.finished && p.expected)")
         yield page
@@ -178,7 +178,7 @@ def test_a_long_text_is_drawn_from_coarse_tiles(page):
 
 
 @pytest.mark.parametrize("width", [360, 800])
-def test_a_narrow_page_does_not_scroll_sideways(browser, address, width):  # noqa: F811
+def test_a_narrow_page_does_not_scroll_sideways(browser, address, width):
     with browser.visit(address, viewport={"width": width, "height": 700}) as page:
         wait_until(page, "window.studio?.panels.every(p => p.base?.finished)")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 
-from browser import browser  # noqa: F401 - a fixture
 from gatework.data import InputError, load_corpus
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
 from gatework.train.evaluate import bits_per_byte
@@ -108,7 +107,7 @@ def test_a_text_that_is_gone_or_too_short_is_told(folder, tmp_path):
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1200])
-def test_the_page_opens_from_disk(browser, html, tmp_path, scheme, width):  # noqa: F811
+def test_the_page_opens_from_disk(browser, html, tmp_path, scheme, width):
     path = tmp_path / "inspection.html"
     path.write_text(html, encoding="utf-8")
     settings = {"viewport": {"width": width, "height": 700}, "color_scheme": scheme}

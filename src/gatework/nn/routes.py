@@ -20,14 +20,15 @@ from gatework.backends import Backend, chosen, select
 from gatework.backends.reference import Reference
 from gatework.nn.differentiable import Job, run_numbers
 from gatework.nn.operator import register, run_registered
-from gatework.nn.transforms import run_transformed, uncompiled
+from gatework.nn.transforms import run_transformed
+from gatework.nn.undisturbed import undisturbed
 
 PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
     """The outputs and the final states of a call that is not plain."""
-    results: Sequence[Tensor] = uncompiled(_run_specially)(job, tensors, lengths)
+    results: Sequence[Tensor] = undisturbed(_run_specially)(job, tensors, lengths)
     return results
 
 

@@ -15,10 +15,8 @@ Legend: T steps, B sequences, G groups of sequences, N what vmap adds, n units o
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import torch
@@ -31,6 +29,7 @@ from gatework.lang.definition import Parameter, block_of
 from gatework.nn.checks import check_length_values
 from gatework.nn.differentiable import Job, run_backward, run_keeping
 from gatework.nn.saved import saved_tensors
+from gatework.nn.undisturbed import undisturbed
 
 SEQUENCE, ROW, PARAMETER, GROUPED = "sequence", "row", "parameter", "grouped"
 FOLDED = {SEQUENCE: 1, ROW: 0, GROUPED: 0}  # the dimension that vmap's is folded into
@@ -109,20 +108,6 @@ class _Results(torch.autograd.Function):
         )
 
 
-@cache
-def _disabled(function: Callable[..., Any]) -> Callable[..., Any]:
-    disabled: Callable[..., Any] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
-    return disabled
-
-
-def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that torch.compile leaves alone, where a graph breaks and it looks for the next.
-
-    Asking torch for that loads its compiler, which takes a second: only where it is loaded already.
-    """
-    return _disabled(function) if "torch._dynamo" in sys.modules else function
-
-
 def gradients_of(
     job: Job,
     lengths: Tensor | None,
@@ -132,7 +117,7 @@ def gradients_of(
 ) -> list[Tensor | None]:
     """The gradient of each tensor, differentiable again; None for the noises."""
     roles = _Roles(job)
-    found = uncompiled(_gradients)(job, lengths, 1, *tensors, *kept, *gradients)
+    found = undisturbed(_gradients)(job, lengths, 1, *tensors, *kept, *gradients)
     flat = [f[0] if r is GROUPED else f for f, r in zip(found, roles.gradients, strict=True)]
     return [*flat, *[None] * (roles.n_tensors - roles.n_wanted)]
 

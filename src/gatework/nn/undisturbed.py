@@ -15,6 +15,8 @@ def undisturbed(function: Callable[..., Any]) -> Callable[..., Any]:
 
     There it would compile one by one the functions that this one calls, down to those that hand
     addresses to native code.
+
+    Asking torch for that loads its compiler, which takes a second: only where it is loaded already.
     """
     return _disabled(function) if "torch._dynamo" in sys.modules else function
 

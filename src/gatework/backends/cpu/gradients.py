@@ -4,19 +4,24 @@
     summation     db[units] = Σ over rows of a sequence
 
 Both run over the rows in chunks: a chunk of `right` is packed into panels that stay in the second-
-level cache, a chunk of 64 units of `left` is packed beside it, and the tile adds their product to
-dW, whose rows are the tile's rows. Each thread owns some units, so nobody waits for anybody.
+level cache, `left` is read as it lies, and the tile adds their product to dW, whose rows are the
+tile's rows. Each thread owns some units, so nobody waits for anybody.
+
+Rows of `left` that lie whole pages apart would push each other out of the nearest cache, which
+finds lines by their place in a page: these are packed, too.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 from gatework.backends.cpu.blocks import Blocks
 from gatework.backends.cpu.ir import Builder
 from gatework.backends.cpu.layout import Layout
 from gatework.backends.cpu.routines import call_routine
-from gatework.backends.cpu.setting import FEATURES, TERMS, Setting
+from gatework.backends.cpu.setting import FEATURES, PAGE, TERMS, Setting
 from gatework.backends.cpu.team import Team
-from gatework.backends.cpu.values import Index, Value
+from gatework.backends.cpu.values import Value
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Contraction
 from gatework.lang.definition import block_of
@@ -24,7 +29,7 @@ from gatework.lang.expressions import Matrix
 
 
 def contraction_scratch(setting: Setting) -> int:
-    """Elements of scratch memory: panels of right, of left, and one block of results."""
+    """Elements of scratch memory: panels of right, a panel of left, one block of results."""
     width = setting.target.tile_vectors * setting.vector.lanes
     return TERMS * (FEATURES + width) + TERMS * width + width * width
 
@@ -36,29 +41,31 @@ def write_contractions(
     """The gradients of all matrices, those with a common right-hand sequence together.
 
     A matrix that is used twice has two contractions: the second adds to the first, and the same
-    threads do both.
+    thread does the same units in both.
     """
     together: dict[str, list[Contraction]] = {}
-    turns: dict[Matrix, int] = {}
-    turn = 0
     for c in plan.recurrence.contractions:
         if block_of(c.matrix)[0] not in skip:
             together.setdefault(c.right, []).append(c)
-            if c.matrix not in turns:
-                turns[c.matrix] = turn
-                turn += layout.setting.blocks(c.matrix.rows).count
-    writer = _Contractions(b, layout, args, team, scratch, turns)
+    writer = _Contractions(b, layout, args, team, scratch)
     for right, group in together.items():
         writer.write(right, group)
 
 
+@dataclass(frozen=True)
+class _Chunk:
+    """Some units of some rows of `left`: where they start, how far rows lie apart, how many."""
+
+    start: Value
+    ld: Value
+    rows: Value
+    units: Value
+    terms: Value
+
+
 class _Contractions:
-    def __init__(
-        self, b: Builder, layout: Layout, args: Value, team: Team, scratch: Value,
-        turns: dict[Matrix, int],
-    ) -> None:  # fmt: skip
+    def __init__(self, b: Builder, layout: Layout, args: Value, team: Team, scratch: Value) -> None:
         self.b, self.layout, self.args, self.team = b, layout, args, team
-        self.turns = turns  # whose turn a matrix's first block of units is
         self.begun: set[Matrix] = set()  # matrices that hold a first contraction already
         setting = layout.setting
         self.element, self.vector = setting.element, setting.vector
@@ -71,10 +78,6 @@ class _Contractions:
     def pointer(self, name: str) -> Value:
         """An argument as an address."""
         return self.layout.arguments.pointer(self.b, self.args, name)
-
-    def blocks(self, size: str) -> Blocks:
-        """The units of a size in blocks of the widest tile."""
-        return Blocks(self.layout.setting.sizes[size], self.vector, self.widest)
 
     def write(self, right: str, group: list[Contraction]) -> None:
         """Chunk by chunk of rows and of features, every contraction with this right side."""
@@ -99,64 +102,62 @@ class _Contractions:
     def one(
         self, c: Contraction, rows: Value, terms: Value, f: Value, features: Value, add: Value
     ) -> None:
-        """One contraction's blocks of units that fall to this thread, for a chunk."""
-        b, blocks = self.b, self.blocks(c.matrix.rows)
-        columns = self.layout.setting.sizes[c.matrix.cols]
+        """This thread's units of one contraction, for a chunk."""
+        b, sizes = self.b, self.layout.setting.sizes
+        units, columns = sizes[c.matrix.rows], sizes[c.matrix.cols]
         name, block = block_of(c.matrix)
         gradient = b.at(
             self.pointer(f"gradient {name}"), self.element,
             self.layout.offsets[name, block] * columns,
         )  # fmt: skip
         left = self.pointer(f"sequence {c.left}")
-        # blocks are dealt in turn, over all matrices: this is the first one of ours
-        ahead = b.op(f"urem i64 {self.turns[c.matrix]}, {self.team.size.text}", "i64")
-        first = b.sub(b.add(self.team.member, self.team.size), ahead)
-        first = b.op(f"urem i64 {b.index(first).text}, {self.team.size.text}", "i64")
-        with b.loop(blocks.count, start=first, step=self.team.size) as s:
-            unit = b.mul(s, blocks.width)
-            units = b.index(b.smaller(b.sub(blocks.columns, unit), blocks.width))
-            start = b.at(left, self.element, unit)
-            call_routine(
-                b, "gather", self.left_panel, start, b.index(blocks.columns), rows, terms, units
-            )
+        first, last = self.team.share(units)
+        with b.loop(last, start=first, step=self.width) as unit:
+            here = b.index(b.smaller(b.sub(last, unit), self.width))
+            chunk = _Chunk(b.at(left, self.element, unit), b.index(units), rows, here, terms)
+            if units * self.vector.size % PAGE == 0:
+                chunk = self.packed(chunk)
             to = b.at(gradient, self.element, b.add(b.mul(unit, columns), f))
-            self.products(to, columns, units, features, terms, add)
+            self.products(to, columns, chunk, features, add)
 
-    def products(
-        self, to: Value, columns: int, units: Value, features: Value, terms: Value, add: Value
-    ) -> None:
-        """The products of the packed units with every packed block of features."""
+    def packed(self, chunk: _Chunk) -> _Chunk:
+        """The same units side by side."""
+        b, lanes = self.b, self.vector.lanes
+        left = (chunk.start, chunk.ld, chunk.rows, chunk.terms, chunk.units)
+        call_routine(b, "gather", self.left_panel, *left)
+        vectors = b.div(b.add(chunk.units, lanes - 1), lanes)
+        pitch = b.index(b.mul(vectors, lanes))
+        return replace(chunk, start=self.left_panel, ld=pitch, rows=self.pointer("numbers"))
+
+    def products(self, to: Value, columns: int, chunk: _Chunk, features: Value, add: Value) -> None:
+        """The products of some units with every packed block of features."""
         b, lanes = self.b, self.vector.lanes
         blocks = Blocks(columns, self.vector, self.widest)
         widths = sorted({blocks.width // lanes, blocks.last})
-        pitch = b.index(b.mul(b.div(b.add(units, lanes - 1), lanes), lanes))
         with b.loop(features, step=self.width) as at:
-            panel = b.at(self.right_panels, self.element, b.mul(at, terms))
+            panel = b.at(self.right_panels, self.element, b.mul(at, chunk.terms))
             here = b.index(b.smaller(b.sub(features, at), self.width))
             target = b.at(to, self.element, at)
             vectors = b.index(b.div(b.add(here, lanes - 1), lanes))
             whole = b.compare("eq", b.mul(vectors, lanes), here)
             with b.when(whole):
-                self.contract(widths, vectors, target, columns, pitch, units, panel, terms, add)
+                self.contract(widths, vectors, target, b.index(columns), chunk, panel, add)
             with b.when(b.op(f"xor i1 {whole.text}, true", "i1")):
                 none = Value("false", "i1")
                 room = b.index(b.mul(vectors, lanes))
-                self.contract(widths, vectors, self.result, room, pitch, units, panel, terms, none)
+                self.contract(widths, vectors, self.result, room, chunk, panel, none)
                 call_routine(
-                    b, "put", target, b.index(columns), self.result, room, units, here, add
+                    b, "put", target, b.index(columns), self.result, room, chunk.units, here, add
                 )
 
     def contract(
-        self, widths: list[int], vectors: Value, to: Value, ld: Index, pitch: Value, units: Value,
-        panel: Value, terms: Value, add: Value,
+        self, widths: list[int], vectors: Value, to: Value, ld: Value, chunk: _Chunk,
+        panel: Value, add: Value,
     ) -> None:  # fmt: skip
         """The routine for this number of vectors, one of `widths`."""
-        b = self.b
-        for width in b.cases(vectors, widths):
-            call_routine(
-                b, f"contract_{width}", to, b.index(ld), self.left_panel, pitch, units, panel,
-                terms, add,
-            )  # fmt: skip
+        left = (chunk.start, chunk.ld, chunk.rows, chunk.units)
+        for width in self.b.cases(vectors, widths):
+            call_routine(self.b, f"contract_{width}", to, ld, *left, panel, chunk.terms, add)
 
 
 def write_summations(

@@ -24,7 +24,7 @@ from gatework.backends.cpu.layout import Layout, Panels, lay_out
 from gatework.backends.cpu.routines import call_routine
 from gatework.backends.cpu.setting import ROW_BLOCK, Setting
 from gatework.backends.cpu.stage import write_stage
-from gatework.backends.cpu.team import Team
+from gatework.backends.cpu.team import Team, share
 from gatework.backends.cpu.values import Index, Value
 from gatework.compiler.plan import Plan
 
@@ -83,12 +83,6 @@ class _Writer:
         """An argument as an address."""
         return self.layout.arguments.pointer(self.b, self.args, name)
 
-    def share(self, total: Index, part: Index, parts: Index) -> tuple[Index, Index]:
-        """Where a part of a total starts and ends."""
-        b = self.b
-        first, last = (b.div(b.mul(b.add(part, more), total), parts) for more in (0, 1))
-        return first, last
-
     def write(self, plan: Plan, skip: frozenset[str]) -> None:
         """Everything, in order; nobody goes on before all have written what the rest reads."""
         with self.b.when(self.b.compare("eq", self.number("packed"), 0)):
@@ -130,7 +124,7 @@ class _Writer:
     def all_rows(self, name: str) -> None:
         """A pass over all rows: a contiguous share for each thread."""
         b = self.b
-        first, last = self.share(self.number("row count"), self.team.member, self.team.size)
+        first, last = self.team.share(self.number("row count"))
         rows = b.at(self.pointer("all rows"), "i64", first)
         count = b.index(b.sub(last, first))
         zero, one = b.index(0), b.index(1)
@@ -149,7 +143,7 @@ class _Writer:
 
         parts = either(1, self.number("parts"))
         with b.loop(parts, start=either(0, team.member), step=either(1, team.size)) as p:
-            first, last = self.share(self.number("batch"), p, parts)
+            first, last = share(b, self.number("batch"), p, parts)
             rows = b.at(self.pointer("rows"), "i64", first)
             count = b.index(b.sub(last, first))
             self.steps(rows, count, either(team.member, 0), either(team.size, 1), shared)

@@ -4,7 +4,7 @@ They are compiled once per processor and precision. All addresses are in element
 row by row with a leading dimension ("ld": the distance of two rows); a list of rows is i64 [count].
 
     product_V       C[count, V·W] (+)= A[rows, K] · panel            (x Wᵀ, h Uᵀ, dG W)
-    contract_V      C[count, V·W] (+)= A[K, count]ᵀ · panel          (dGᵀ x)
+    contract_V      C[count, V·W] (+)= A[rows, count]ᵀ · panel       (dGᵀ x)
     dot             C[count, units] (+)= A[rows, K] · W[units, K]ᵀ, W as it lies
     spread          C[count, columns] (+)= A[rows, K] · W[K, columns], W as it lies
     gather          panel[count, ·] = columns of some rows, zeros behind the last column
@@ -25,7 +25,7 @@ from gatework.backends.cpu.values import Index, Value, Vector
 
 PARAMETERS = {
     "product": "ptr c, ptr a, i64 lda, ptr rows, i64 count, ptr panel, i64 k, i1 add",
-    "contract": "ptr c, i64 ldc, ptr a, i64 lda, i64 count, ptr panel, i64 k, i1 add",
+    "contract": "ptr c, i64 ldc, ptr a, i64 lda, ptr rows, i64 count, ptr panel, i64 k, i1 add",
     "dot": "ptr c, ptr a, i64 lda, ptr rows, i64 count, ptr w, i64 ldw, i64 units, i64 k, i1 add",
     "spread": "ptr c, ptr a, i64 lda, ptr rows, i64 count, ptr w, i64 ldw, i64 cols, i64 k, i1 add",
     "gather": "ptr panel, ptr from, i64 ld, ptr rows, i64 count, i64 columns",
@@ -80,10 +80,10 @@ def _write_products(stem: str, module: Module, vector: Vector, most: int, width:
             c, a, lda, rows, count, panel, k, add = arguments
             ldc: Index = width * vector.lanes
         else:
-            c, ldc, a, lda, count, panel, k, add = arguments
+            c, ldc, a, lda, rows, count, panel, k, add = arguments
         for r, at in _row_tiles(b, count, most):
             to = b.at(c, vector.element, b.mul(at, ldc))
-            index = b.at(rows, "i64", at) if stem == "product" else panel
+            index = b.at(rows, "i64", at) if stem == "product" else rows
             start = a if stem == "product" else b.at(a, vector.element, at)
             b.call_local(tiles[r - 1].name, to, ldc, start, lda, index, panel, k, add)
 

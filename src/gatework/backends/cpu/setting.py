@@ -11,6 +11,7 @@ from gatework.backends.cpu.target import Target
 from gatework.backends.cpu.values import Value, Vector
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+PAGE = 4096  # bytes
 ROW_BLOCK = 128  # rows whose products are kept in scratch memory at a time
 TERMS = 256  # rows of a chunk of a contraction
 FEATURES = 512  # columns of a contraction whose chunk stays in the second-level cache

@@ -10,7 +10,7 @@ import platform
 
 from gatework.backends.cpu.ir import Builder
 from gatework.backends.cpu.setting import Arguments
-from gatework.backends.cpu.values import Value
+from gatework.backends.cpu.values import Index, Value
 
 PATIENCE = 1_000  # looks at the barrier before the processor is offered to others
 
@@ -38,6 +38,10 @@ class Team:
             b.store(b.op(f"sext i32 {threads.text} to i64", "i64"), size, 8)
         return b.load(size, "i64", 8)
 
+    def share(self, total: Index) -> tuple[Value, Value]:
+        """Where this thread's part of a total starts and ends."""
+        return share(self.b, total, self.member, self.size)
+
     def barrier(self) -> None:
         """Wait until every thread has come here."""
         b = self.b
@@ -60,3 +64,9 @@ class Team:
         if platform.machine() in ("x86_64", "AMD64"):
             self.b.module.declare("llvm.x86.sse2.pause", "void", [])
             self.b.do("call void @llvm.x86.sse2.pause()")
+
+
+def share(b: Builder, total: Index, part: Index, parts: Index) -> tuple[Value, Value]:
+    """Where one of some nearly equal parts of a total starts and ends."""
+    first, last = (b.index(b.div(b.mul(b.add(part, more), total), parts)) for more in (0, 1))
+    return first, last

@@ -3,7 +3,7 @@
 Letters: R rows and V vectors of W lanes of the tile, K the length of the sums, P a panel: K rows
 of V vectors, one after the other. A is read number by number in one of two orders:
 "rows", a[index[r]·lda + k], where a row of the tile is any row in memory (x Wᵀ, h Uᵀ, dG W), or
-"columns", a[k·lda + r], where a row of the tile is a column in memory (dGᵀ x).
+"columns", a[index[k]·lda + r], where a row of the tile is a column of any rows (dGᵀ x).
 
 Few rows leave the multiply-adders waiting for each other; those tiles keep several sets of
 accumulators, set s taking every k ≡ s, and add them up at the end.
@@ -17,6 +17,7 @@ from gatework.backends.cpu.ir import Builder, Module
 from gatework.backends.cpu.values import Index, Value, Vector
 
 LATENT = 12  # independent multiply-adds that keep two units of latency 4 busy, with some margin
+TO_WRITE = "i32 1, i32 3, i32 1"  # of a prefetch: to be written, into the nearest cache, of data
 
 
 @dataclass(frozen=True)
@@ -44,47 +45,60 @@ class Tile:
         params = [("ptr", "c"), ("i64", "ldc"), ("ptr", "a"), ("i64", "lda"), ("ptr", "index"),
                   ("ptr", "panel"), ("i64", "k"), ("i1", "add")]  # fmt: skip
         with module.function(self.name, params) as (b, (c, ldc, a, lda, index, panel, k, add)):
-            sums = self._start(b, c, ldc, add)
-            rows = self._rows(b, a, lda, index)
+            with b.when(add):
+                self._fetch(b, c, ldc)
+            sums = self._start(b)
+            rows = self._rows(b, a, lda, index) if self.by_rows else []
             whole = b.mul(b.div(k, self.sets), self.sets)
             with b.loop(whole, step=self.sets) as i:
                 for s, accumulators in enumerate(sums):
-                    self._accumulate(b, accumulators, rows, lda, panel, b.add(i, s))
+                    at = b.add(i, s)
+                    numbers = self._numbers(b, a, lda, index, rows, at)
+                    self._accumulate(b, accumulators, numbers, panel, at)
             if self.sets > 1:
                 with b.loop(k, start=whole) as i:
-                    self._accumulate(b, sums[0], rows, lda, panel, i)
-            self._finish(b, sums, c, ldc)
+                    numbers = self._numbers(b, a, lda, index, rows, i)
+                    self._accumulate(b, sums[0], numbers, panel, i)
+            self._finish(b, sums, c, ldc, add)
 
-    def _start(self, b: Builder, c: Value, ldc: Value, add: Value) -> list[list[list[Value]]]:
-        """Accumulators [set][row][vector]; the first set starts from C where it is added to."""
+    def _fetch(self, b: Builder, c: Value, ldc: Value) -> None:
+        """Ask for C, which is added to at the end: it has arrived by then."""
+        b.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
+        for r, v in self._places():
+            b.do(f"call void @llvm.prefetch.p0(ptr {self._c(b, c, ldc, r, v).text}, {TO_WRITE})")
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Row and vector of every sum."""
+        return [(r, v) for r in range(self.rows) for v in range(self.vectors)]
+
+    def _start(self, b: Builder) -> list[list[list[Value]]]:
+        """Accumulators [set][row][vector], all zero."""
         sums = [
             [[b.slot(self.vector.type) for _ in range(self.vectors)] for _ in range(self.rows)]
             for _ in range(self.sets)
         ]
-        for row in (row for one in sums for row in one):
-            for slot in row:
-                b.store(self.vector.const(0), slot, align=64)
-        with b.when(add):
-            for r, row in enumerate(sums[0]):
-                for v, slot in enumerate(row):
-                    b.store(b.load(self._c(b, c, ldc, r, v), self.vector.type), slot, align=64)
+        for one in sums:
+            for r, v in self._places():
+                b.store(self.vector.const(0), one[r][v], align=64)
         return sums
 
     def _rows(self, b: Builder, a: Value, lda: Value, index: Value) -> list[Value]:
         """Where each row of A starts."""
-        if not self.by_rows:
-            return [b.at(a, self.vector.element, r) for r in range(self.rows)]
         at = [b.load(b.at(index, "i64", r), "i64", align=8) for r in range(self.rows)]
         return [b.at(a, self.vector.element, b.mul(i, lda)) for i in at]
 
+    def _numbers(
+        self, b: Builder, a: Value, lda: Value, index: Value, rows: list[Value], k: Index
+    ) -> list[Value]:
+        """Where the numbers of A for one k are, one for each row of the tile."""
+        element = self.vector.element
+        if self.by_rows:
+            return [b.at(row, element, k) for row in rows]
+        line = b.at(a, element, b.mul(b.load(b.at(index, "i64", k), "i64", align=8), lda))
+        return [b.at(line, element, r) for r in range(self.rows)]
+
     def _accumulate(
-        self,
-        b: Builder,
-        sums: list[list[Value]],
-        rows: list[Value],
-        lda: Value,
-        panel: Value,
-        k: Index,
+        self, b: Builder, sums: list[list[Value]], numbers: list[Value], panel: Value, k: Index
     ) -> None:
         element, width = self.vector.element, self.vectors * self.vector.lanes
         weights = b.at(panel, element, b.mul(k, width))
@@ -92,20 +106,30 @@ class Tile:
             b.load(b.at(weights, element, v * self.vector.lanes), self.vector.type)
             for v in range(self.vectors)
         ]
-        for row, start in zip(sums, rows, strict=True):
-            address = b.at(start, element, k if self.by_rows else b.mul(lda, k))
+        for row, address in zip(sums, numbers, strict=True):
             number = b.broadcast(b.load(address, element), self.vector)
             for slot, w in zip(row, loaded, strict=True):
                 old = b.load(slot, self.vector.type, align=64)
                 b.store(b.fma(number, w, old), slot, align=64)
 
-    def _finish(self, b: Builder, sums: list[list[list[Value]]], c: Value, ldc: Value) -> None:
-        for r in range(self.rows):
-            for v in range(self.vectors):
-                total = b.load(sums[0][r][v], self.vector.type, align=64)
-                for more in sums[1:]:
-                    total = b.fadd(total, b.load(more[r][v], self.vector.type, align=64))
-                b.store(total, self._c(b, c, ldc, r, v))
+    def _finish(
+        self, b: Builder, sums: list[list[list[Value]]], c: Value, ldc: Value, add: Value
+    ) -> None:
+        """Add the sets up, and C where it is added to."""
+        type_ = self.vector.type
+        first, *others = sums
+        for r, v in self._places():
+            for more in others:
+                total = b.fadd(b.load(first[r][v], type_, 64), b.load(more[r][v], type_, 64))
+                b.store(total, first[r][v], 64)
+        with b.when(add):
+            for r, v in self._places():
+                total = b.fadd(
+                    b.load(self._c(b, c, ldc, r, v), type_), b.load(first[r][v], type_, 64)
+                )
+                b.store(total, first[r][v], 64)
+        for r, v in self._places():
+            b.store(b.load(first[r][v], type_, 64), self._c(b, c, ldc, r, v))
 
     def _c(self, b: Builder, c: Value, ldc: Value, row: int, vector: int) -> Value:
         element = self.vector.element

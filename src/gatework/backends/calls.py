@@ -6,8 +6,8 @@ Legend: T steps, B sequences, n units of a row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,8 +15,7 @@ from torch import Tensor
 from gatework.compiler.plan import Plan
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """The tensors of one run of a plan. All have one dtype and one device.
 
     Attributes:
@@ -36,7 +35,7 @@ class Call:
     sequences: Mapping[str, Tensor]
     states: tuple[Tensor, ...]
     parameters: Mapping[str, Tensor]
-    constants: Mapping[str, Tensor] = field(default_factory=dict)
+    constants: Mapping[str, Tensor] = MappingProxyType({})
     lengths: Tensor | None = None
     reverse: bool = False
     skip: frozenset[str] = frozenset()
@@ -53,8 +52,7 @@ class Call:
         return (times[:, None] < self.lengths)[:, :, None]
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What a run of a plan gives.
 
     Attributes:

@@ -9,7 +9,6 @@ Legend: T steps, B sequences, n units of a row; a row is a tensor [..., n].
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -109,7 +108,7 @@ class _Stepper:
         """The output [B, n] for one input [B, I]."""
         row = x if isinstance(x, Tensor) else torch.as_tensor(x)
         sequences = dict.fromkeys(self.call.sequences, row[None])
-        call = replace(self.call, sequences=sequences, states=self.state)
+        call = self.call._replace(sequences=sequences, states=self.state)
         result = _Run(self.plan, call).result()
         self.state = result.states
         (output,) = result.outputs.values()

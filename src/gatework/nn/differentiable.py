@@ -82,9 +82,20 @@ class Job:
         }
 
     def backward_call(
-        self, forward: Call, kept: Sequence[Tensor], gradients: Sequence[Tensor]
+        self,
+        forward: Call,
+        kept: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        wanted: Sequence[bool],
     ) -> Call:
-        """The tensors by their names, for the backward plan of a forward call."""
+        """The tensors by their names, for the backward plan of a forward call.
+
+        Args:
+            forward: The forward call.
+            kept: What it kept.
+            gradients: Those of its outputs and final states.
+            wanted: Whether the gradient of each tensor, in the flat order, is wanted.
+        """
         outputs = self.program.outputs
         sequences = {
             **forward.sequences,
@@ -92,12 +103,23 @@ class Job:
             **{adjoint(f"out_{n}"): g for n, g in zip(outputs, gradients, strict=False)},
         }
         read = self.program.backward.recurrence.sequences
-        return replace(
-            forward,
+        return forward._replace(
             sequences={s.name: sequences[s.name] for s in read},
             states=tuple(gradients[len(outputs) :]),
             reverse=not self.reverse,
+            skip=self._skip(tuple(wanted)),
         )
+
+    def _skip(self, wanted: tuple[bool, ...]) -> frozenset[str]:
+        """The gradients that need not be computed; the loop needs those of the states itself."""
+        if wanted not in self._skips:
+            names = (n for n, w in zip(self.gradient_names, wanted, strict=True) if not w)
+            self._skips[wanted] = frozenset(names) - {*self.state_names}
+        return self._skips[wanted]
+
+    @cached_property
+    def _skips(self) -> dict[tuple[bool, ...], frozenset[str]]:
+        return {}
 
 
 def run(
@@ -174,15 +196,12 @@ def run_backward(
 
     The backend is the one that ran forward, unless it has to be chosen here.
     """
-    program = job.program
-    names = job.gradient_names
-    unwanted = {n for n, w in zip(names, wanted, strict=True) if not w}
-    skip = frozenset(unwanted - {*job.state_names})  # the loop needs the states' gradients itself
-    call = replace(job.backward_call(job.call(tensors, lengths), kept, gradients), skip=skip)
-    result = (backend or select(program.backward, call)).run(program.backward, call)
-    states = dict(zip(job.state_names, result.states, strict=True))
-    found = {**result.outputs, **states, **result.gradients}
-    return [found.get(n) if w else None for n, w in zip(names, wanted, strict=True)]
+    plan = job.program.backward
+    call = job.backward_call(job.call(tensors, lengths), kept, gradients, wanted)
+    result = (backend or select(plan, call)).run(plan, call)
+    states = zip(job.state_names, result.states, strict=True)
+    found = {**result.outputs, **result.gradients, **dict(states)}
+    return [found.get(n) if w else None for n, w in zip(job.gradient_names, wanted, strict=True)]
 
 
 class _Differentiable(torch.autograd.Function):

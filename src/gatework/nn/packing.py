@@ -5,8 +5,7 @@ Legend: T steps, B sequences, n features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +15,7 @@ from gatework.nn import checks
 from gatework.nn.precision import widened
 
 
-@dataclass(frozen=True)
-class Padded:
+class Padded(NamedTuple):
     """Sequences as [T, B, n], with what is needed to give results in the form they came in.
 
     Attributes:
@@ -81,7 +79,7 @@ class Padded:
 
     def widened(self, dtype: torch.dtype) -> Padded:
         """The sequences in float32, their results to be rounded to a dtype of half precision."""
-        return replace(self, sequence=widened(self.sequence), dtype=dtype)
+        return self._replace(sequence=widened(self.sequence), dtype=dtype)
 
     def _rounded(self, result: Tensor) -> Tensor:
         return result if self.dtype is None else result.to(self.dtype)

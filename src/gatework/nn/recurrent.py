@@ -39,7 +39,7 @@ class Asked(NamedTuple):
     resets: Tensor | None = None
     reset_to: State | None = None
     pin: Mapping[str, Pin] | None = None
-    traced: tuple[str, ...] = ()
+    traced: tuple[str, ...] | None = None
 
 
 class Recurrent(nn.Module):
@@ -145,7 +145,8 @@ class Recurrent(nn.Module):
         self._prepare()
 
     def _prepare(self) -> None:
-        """The jobs of a plain call, by (layer, direction, training), and their keys."""
+        """What follows from the arguments: jobs by (layer, direction, training), their keys, the
+        names of the parameters by (layer, direction), the units of the states."""
         self._jobs = {
             (layer, direction, training): Job(
                 program(self.cell if training else self.eval_cell),
@@ -157,10 +158,17 @@ class Recurrent(nn.Module):
             for training in (False, True)
         }
         self._keys = {place: register(job) for place, job in self._jobs.items()}
+        self._names = {
+            (layer, direction): [p.name + suffix for p in self.cell.parameters]
+            for layer in range(self.num_layers)
+            for direction, suffix in enumerate(self._suffixes(layer))
+        }
+        self._units = self._state_sizes()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: not the jobs, which follow from it, nor what is held."""
-        kept = {n: v for n, v in self.__dict__.items() if n not in ("_jobs", "_keys")}
+        """What is copied and pickled: not what follows from it, nor what is held."""
+        derived = ("_jobs", "_keys", "_names", "_units")
+        kept = {n: v for n, v in self.__dict__.items() if n not in derived}
         return {**kept, "held": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -423,9 +431,10 @@ class Recurrent(nn.Module):
                 for d in range(self.num_directions)
             ]
             x = rows[0][0] if len(rows) == 1 else torch.cat([r[0] for r in rows], -1)
-            layers.append(
-                [DirectionTrace({n: padded.restored(v) for n, v in r[2].items()}) for r in rows]
-            )
+            if asked.traced is not None:
+                layers.append(
+                    [DirectionTrace({n: padded.restored(v) for n, v in r[2].items()}) for r in rows]
+                )
             finals += [r[1] for r in rows]
         state = tuple(padded.restored_state(_stacked(s)) for s in zip(*finals, strict=True))
         return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
@@ -445,8 +454,8 @@ class Recurrent(nn.Module):
 
     def _first_weight(self, x: Tensor) -> Tensor:
         """A weight, for its dtype and device; the input where a pinned cell has no parameters."""
-        names = self.cell.parameters[:1]
-        weight: Tensor = getattr(self, f"{names[0].name}_l0") if names else x
+        names = self._names[0, 0]
+        weight: Tensor = getattr(self, names[0]) if names else x
         return weight
 
     def _in_arithmetic_dtype(self, padded: Padded) -> Padded:
@@ -466,7 +475,7 @@ class Recurrent(nn.Module):
         if hx is None:
             return self._own_initial(x)
         names = [s.name for s in self.cell.states]
-        shapes = [(places, x.shape[1], n) for n in self._state_sizes()]
+        shapes = [(places, x.shape[1], n) for n in self._units]
         states = checks.check_state(hx, names)
         checks.check_state_dims(states, padded.batched)
         states = tuple(padded.state(s) for s in states)
@@ -477,7 +486,7 @@ class Recurrent(nn.Module):
         """The states before the first step [B, n], for an input [T, B, I]: zero or learned."""
         batch = like.shape[1]
         if not self.learned_state:
-            zeros = tuple(like.new_zeros((batch, n)) for n in self._state_sizes())
+            zeros = tuple([like.new_zeros((batch, n)) for n in self._units])
             return [zeros] * (self.num_layers * self.num_directions)
         values = self.initial_parameters.values()
         learned = [(v if v.dtype == like.dtype else widened(v)).expand(batch, -1) for v in values]
@@ -495,12 +504,12 @@ class Recurrent(nn.Module):
         asked: Asked,
     ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
         """One layer in one direction: its output, its final states, its traced values."""
-        place, pin, traced = (layer, direction, self.training), asked.pin, asked.traced
+        place, pin, traced = (layer, direction, self.training), asked.pin, asked.traced or ()
         if self.held:
             pin = {**self.held.get(place[:2], {}), **(pin or {})}
-        job, suffix = self._jobs[place], self._suffixes(layer)[direction]
+        job = self._jobs[place]
         cell, held = job.program.cell, None
-        parameters = [getattr(self, p.name + suffix) for p in cell.parameters]
+        parameters = [getattr(self, name) for name in self._names[place[:2]]]
         if cell.weight_drops:
             parameters = drop_weights(cell, parameters, job.sizes)
         if pin or traced:

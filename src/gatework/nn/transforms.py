@@ -16,7 +16,6 @@ Legend: T steps, B sequences, G groups of sequences, N what vmap adds, n units o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -196,8 +195,8 @@ def _grouped(
     The loop over time is run once for all groups, then each group's sequences are summed up.
     """
     plan = job.program.backward
-    call = job.backward_call(job.call(tensors, lengths), kept, gradients)
-    call = replace(call, skip=frozenset(job.parameter_names))
+    wanted = [n not in job.parameter_names for n in job.gradient_names]
+    call = job.backward_call(job.call(tensors, lengths), kept, gradients, wanted)
     result = select(plan, call).run(plan, call)
     sequences = {**_masked(call), **result.outputs}
     shapes = {p: p.shape(job.sizes) for p in job.program.cell.parameters}

@@ -21,9 +21,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, x.nbytes)
 
 
 @pytest.mark.parametrize("shape", [(3, 0, 5), (2, 3), (5, 2**20)])
-def test_rows_of_any_size(shape):
-    found = memory.rows(shape, torch.float32)
+@pytest.mark.parametrize("filled", [False, True])
+def test_memory_of_any_size(shape, filled):
+    found = memory.maker(shape, torch.float32, filled)()
     assert (found.shape, found.dtype, found.is_contiguous()) == (shape, torch.float32, True)
+    assert not filled or not found.any()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts page faults as Linux does")

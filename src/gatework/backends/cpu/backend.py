@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -34,7 +33,7 @@ class Cpu:
         """A backend for the host's processor, or for another that it can stand in for."""
         self._processor = processor
         self._kernels: WeakKeyDictionary[Plan, dict[Key, Compiled]] = WeakKeyDictionary()
-        self._prepared: WeakKeyDictionary[Plan, OrderedDict[Key, Invocation]] = WeakKeyDictionary()
+        self._prepared: WeakKeyDictionary[Plan, dict[Key, Invocation]] = WeakKeyDictionary()
         self._lock = threading.RLock()
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
@@ -50,8 +49,7 @@ class Cpu:
 
     def run(self, plan: Plan, call: Call) -> Result:
         """Run a plan on tensors."""
-        with torch.no_grad():
-            return self.invocation(plan, call, torch.get_num_threads()).run(call)
+        return self.invocation(plan, call, torch.get_num_threads()).run(call)
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
         """Prepare to run a forward plan step by step, on one thread."""
@@ -66,13 +64,15 @@ class Cpu:
             call.shape, tuple(call.sizes.items()), dtype, threads, call.lengths is None,
             call.reverse, call.skip, lasting,
         )  # fmt: skip
+        found = self._prepared.get(plan, {}).get(key)
+        if found is not None:
+            return found
         with self._lock:
-            prepared = self._prepared.setdefault(plan, OrderedDict())
+            prepared = self._prepared.setdefault(plan, {})
             if key not in prepared:
+                if len(prepared) >= SHAPES_KEPT:
+                    prepared.pop(next(iter(prepared)))
                 prepared[key] = self._prepare(plan, call, threads, lasting)
-                if len(prepared) > SHAPES_KEPT:
-                    prepared.popitem(last=False)
-            prepared.move_to_end(key)
             return prepared[key]
 
     def _prepare(self, plan: Plan, call: Call, threads: int, lasting: bool) -> Invocation:

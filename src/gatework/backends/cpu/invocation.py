@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gatework.backends.calls import Call, Result
 from gatework.backends.cpu.compiled import Compiled
-from gatework.backends.cpu.memory import rows, zeros
-from gatework.backends.cpu.preparation import Preparation
+from gatework.backends.cpu.memory import Maker, maker
+from gatework.backends.cpu.preparation import Preparation, numbers
 from gatework.backends.cpu.schedule import Schedule
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 from gatework.compiler.plan import Plan
@@ -27,12 +27,47 @@ from gatework.lang.definition import block_of
 from gatework.lang.expressions import Matrix, Symbol
 
 
-@dataclass(frozen=True)
-class Memory:
-    """A tensor that a kernel writes: its argument, if it has one, and its shape."""
+class Read(NamedTuple):
+    """A tensor that a kernel reads: its name, its argument, if it has one, and its shape."""
 
+    name: str
     argument: int | None
-    shape: tuple[int, ...]
+    shape: torch.Size
+
+
+class State(NamedTuple):
+    """A state: the slots it is kept in, and where it is found at the end.
+
+    Attributes:
+        name: Its name.
+        argument: The argument that points to its slots.
+        make: Makes these, [slots, B, n], or [B, n] where there is one.
+        final: The argument that points to the final state; None where that is the one slot.
+        make_final: Makes the final state, [B, n].
+    """
+
+    name: str
+    argument: int
+    make: Maker
+    final: int | None
+    make_final: Maker
+
+
+class Written(NamedTuple):
+    """A tensor that a kernel writes: its name, its argument, if it has one, and what makes it."""
+
+    name: str
+    argument: int | None
+    make: Maker
+
+
+class View(NamedTuple):
+    """A sequence that is a part of a state's slots: T of them, from the first on."""
+
+    name: str
+    argument: int | None
+    state: str
+    first: int
 
 
 class Invocation:
@@ -41,10 +76,13 @@ class Invocation:
     Attributes:
         kernel: The machine code.
         schedule: How the call is divided among threads.
-        inputs: What is read besides states, by field of the call.
-        states: The name, the way it is kept and the memory of each state.
-        outputs: The written sequences.
-        gradients: The gradients of parameters, and whether each is written as a whole.
+        dtype: The dtype of all tensors.
+        sequences: What is read at each step; so are `constants` and `parameters`.
+        initial: The initial states.
+        states: The states.
+        outputs: The written sequences with memory of their own.
+        views: Those that are a part of a state's slots.
+        gradients: The gradients of parameters.
         workspace: Memory that only the kernel sees: arguments and offsets in elements.
         elements: The length of the workspace.
         template: The block of arguments, as far as the shape decides it.
@@ -58,75 +96,78 @@ class Invocation:
         self.steps, self.batch = schedule.shape
         self.reverse = schedule.reverse
         self.index = self.layout.arguments.names
-        self.inputs = self._plan_inputs(plan)
-        self.make = zeros if schedule.setting.ragged else rows
-        self.states = self._plan_states()
-        self.outputs = self._plan_outputs(plan, skip)
-        self.gradients = self._plan_gradients(plan, skip)
+        self.ragged = schedule.setting.ragged
         self.element = 4 if schedule.setting.element == "float" else 8
+        self.dtype = torch.float32 if self.element == 4 else torch.float64
+        self.natural = numbers(max(self.steps * self.batch, *self.sizes.values()))
+        recurrence, sizes, rows = plan.recurrence, self.sizes, (self.steps, self.batch)
+        self.sequences = self._reads(
+            "sequence", {s.name: (*rows, sizes[s.size]) for s in recurrence.sequences}
+        )
+        self.constants = self._reads(
+            "constant", {s.name: (self.batch, sizes[s.size]) for s in recurrence.constants}
+        )
+        self.parameters = self._reads(
+            "parameter", {p.name: p.shape(sizes) for p in recurrence.parameters}
+        )
+        units = {n: sizes[size] for n, size in self.layout.state_sizes.items()}
+        self.initial = self._reads("initial", {n: (self.batch, units[n]) for n in units})
+        self.state_names = tuple(units)
+        self.states = self._plan_states(units)
+        self.outputs, self.views = self._plan_outputs(plan, skip)
+        self.gradients = self._plan_gradients(plan, skip)
         self.workspace, self.elements = self._plan_workspace()
         self.template = self._plan_header()
-        self.constants = self._plan_constants()
+        self.rows = self._plan_constants()
 
     # ---- once a shape --------------------------------------------------------------------------
 
-    def _plan_inputs(self, plan: Plan) -> list[tuple[str, list[tuple[str, Memory]]]]:
-        """What is read besides states: the field of the call, then names and memory."""
-        recurrence, sizes = plan.recurrence, self.sizes
-        sequences = {s.name: (self.steps, self.batch, sizes[s.size]) for s in recurrence.sequences}
-        constants = {s.name: (self.batch, sizes[s.size]) for s in recurrence.constants}
-        parameters = {p.name: p.shape(sizes) for p in recurrence.parameters}
-        fields: dict[str, Mapping[str, tuple[int, ...]]] = {
-            "sequence": sequences,
-            "constant": constants,
-            "parameter": parameters,
-        }
+    def _reads(self, role: str, shapes: Mapping[str, tuple[int, ...]]) -> list[Read]:
+        """What is read in one role, by name."""
         return [
-            (
-                f"{role}s",
-                [(n, Memory(self.index.get(f"{role} {n}"), s)) for n, s in shapes.items()],
-            )
-            for role, shapes in fields.items()
+            Read(n, self.index.get(f"{role} {n}"), torch.Size(shape)) for n, shape in shapes.items()
         ]
 
-    def _plan_states(self) -> list[tuple[str, str, Memory]]:
-        slots = {"single": 1, "double": 2, "trajectory": self.steps + 1}
+    def _plan_states(self, units: Mapping[str, int]) -> list[State]:
+        slots = {"single": (), "double": (2,), "trajectory": (self.steps + 1,)}
         found = []
-        for name, kind in self.layout.states.items():
-            shape = (slots[kind], self.batch, self.sizes[self.layout.state_sizes[name]])
-            found.append((name, kind, Memory(self.index.get(f"state {name}"), shape)))
+        for name, storage in self.layout.states.items():
+            row = (self.batch, units[name])
+            make = maker((*slots[storage], *row), self.dtype)
+            final = self.index.get(f"final {name}")
+            state = State(name, self.index[f"state {name}"], make, final, maker(row, self.dtype))
+            found.append(state)
         return found
 
-    def _plan_outputs(self, plan: Plan, skip: frozenset[str]) -> list[tuple[str, Memory]]:
+    def _plan_outputs(self, plan: Plan, skip: frozenset[str]) -> tuple[list[Written], list[View]]:
         late = {n: v for n, v in plan.deferred.items() if n not in skip}
-        return [
-            (
-                name,
-                Memory(
-                    self.index.get(f"sequence {name}"),
-                    (self.steps, self.batch, self.sizes[value.size]),
-                ),
-            )
-            for name, value in {**plan.written, **late}.items()
-        ]
+        outputs, views = [], []
+        for name, value in {**plan.written, **late}.items():
+            argument = self.index.get(f"sequence {name}")
+            if name in self.layout.aliases:
+                state, new = self.layout.aliases[name]
+                views.append(View(name, argument, state, int(new != self.reverse)))
+            else:
+                shape = (self.steps, self.batch, self.sizes[value.size])
+                make = maker(shape, self.dtype, filled=self.ragged)
+                outputs.append(Written(name, argument, make))
+        return outputs, views
 
-    def _plan_gradients(self, plan: Plan, skip: frozenset[str]) -> list[tuple[str, Memory, bool]]:
-        """Name, memory, and whether it is written as a whole."""
+    def _plan_gradients(self, plan: Plan, skip: frozenset[str]) -> list[Written]:
+        """Not filled where the kernel writes the whole of it."""
         recurrence = plan.recurrence
         parts: list[Matrix | Symbol] = [c.matrix for c in recurrence.contractions]
         parts += [s.parameter for s in recurrence.summations]
         covered: dict[str, set[str]] = {}
         for name, block in map(block_of, parts):
             covered.setdefault(name, set()).add(block)
-        return [
-            (
-                p.name,
-                Memory(self.index.get(f"gradient {p.name}"), p.shape(self.sizes)),
-                covered[p.name] == set(p.blocks),
-            )
-            for p in recurrence.parameters
-            if p.name in covered and p.name not in skip
-        ]
+        found = []
+        for p in recurrence.parameters:
+            if p.name in covered and p.name not in skip:
+                filled = covered[p.name] != set(p.blocks)
+                make = maker(p.shape(self.sizes), self.dtype, filled)
+                found.append(Written(p.name, self.index.get(f"gradient {p.name}"), make))
+        return found
 
     def _plan_workspace(self) -> tuple[list[tuple[int, int]], int]:
         """Memory that only the kernel sees: arguments with offsets in elements, and the total."""
@@ -155,6 +196,10 @@ class Invocation:
             "shared": int(self.schedule.shared),
             "parts": self.schedule.threads,
             "scratch size": self.kernel.scratch,
+            "numbers": self.natural.data_ptr(),
+            "rows": self.natural.data_ptr(),
+            "all rows": self.natural.data_ptr(),
+            "row count": self.steps * self.batch,
         }
         template = array("q", bytes(8 * self.layout.arguments.count))
         for name, value in values.items():
@@ -163,10 +208,9 @@ class Invocation:
 
     def _plan_constants(self) -> list[Tensor]:
         """Rows of constants: they live as long as the addresses in the template."""
-        dtype = torch.float32 if self.element == 4 else torch.float64
         rows = []
         for argument, number in self.layout.numbers().items():
-            row = torch.full((self.sizes[number.size],), number.value, dtype=dtype)
+            row = torch.full((self.sizes[number.size],), number.value, dtype=self.dtype)
             self.template[self.index[argument]] = row.data_ptr()
             rows.append(row)
         return rows
@@ -176,7 +220,7 @@ class Invocation:
     def run(self, call: Call) -> Result:
         """Lay everything out, run, and name what came out."""
         prepared = Preparation(self, call)
-        if prepared.count:
+        if self.batch:
             prepared.shared_workspace()
             prepared.start()
-        return Result(prepared.outputs, prepared.final(), prepared.gradients)
+        return prepared.result()

@@ -1,8 +1,10 @@
 """A plan as one function of machine code that every thread runs.
 
+    begin               each thread some rows of the states
     pack the weights    each thread some blocks of units
     before the loop     each thread some of all rows
     the loop            each thread sequences of its own, or units of its own (then with barriers)
+    end                 each thread some rows of the states
     after the loop      each thread some of all rows
     gradients           each thread some units of the parameters' gradients
 
@@ -85,6 +87,7 @@ class _Writer:
 
     def write(self, plan: Plan, skip: frozenset[str]) -> None:
         """Everything, in order; nobody goes on before all have written what the rest reads."""
+        self.begin()
         with self.b.when(self.b.compare("eq", self.number("packed"), 0)):
             for panels in self.layout.panels():
                 self.pack(panels)
@@ -94,10 +97,78 @@ class _Writer:
             self.team.barrier()
         self.loop()
         self.team.barrier()
+        self.end()
         self.all_rows("after")
         b, layout, args, team = self.b, self.layout, self.args, self.team
         write_contractions(b, layout, args, team, self.scratch, plan, skip)
         write_summations(b, layout, args, team, plan, skip)
+
+    # ---- states --------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The initial states into the slots that the first step reads.
+
+        Those without an address are there already.
+        """
+        b, (first, last) = self.b, self.team.share(self.number("batch"))
+        for name, storage in self.layout.states.items():
+            initial = self.pointer(f"initial {name}")
+            with b.when(b.op(f"icmp ne ptr {initial.text}, null", "i1")):
+                for slot in self.first_slots(storage):
+                    self.copy(name, initial, 0, self.pointer(f"state {name}"), slot, first, last)
+
+    def first_slots(self, storage: str) -> list[Index]:
+        """Where a state is read first; a sequence may end before others in either of two slots."""
+        if storage == "trajectory":
+            return [self.b.select(self.backwards(), self.number("steps"), self.b.index(0))]
+        return [0, 1] if storage == "double" and self.setting.ragged else [0]
+
+    def end(self) -> None:
+        """The final states into memory of their own; those in one slot are there already."""
+        b, (first, last) = self.b, self.team.share(self.number("batch"))
+        steps = self.number("steps")
+        for name, storage in self.layout.states.items():
+            if storage == "single":
+                continue
+            final, state = self.pointer(f"final {name}"), self.pointer(f"state {name}")
+            with b.when(b.op(f"icmp ne ptr {final.text}, null", "i1")):
+                if storage == "trajectory":
+                    slot = b.select(self.backwards(), b.index(0), steps)
+                    self.copy(name, state, slot, final, 0, first, last)
+                elif not self.setting.ragged:
+                    self.copy(name, state, self.parity(steps), final, 0, first, last)
+                else:
+                    with b.loop(last, start=first) as row:
+                        slot = self.parity(self.steps_of(row))
+                        self.copy(name, state, slot, final, 0, row, b.index(b.add(row, 1)))
+
+    def steps_of(self, row: Value) -> Value:
+        """How many steps a sequence has changed its slots in: backwards, all that the call has."""
+        b = self.b
+        own = b.load(b.at(self.pointer("lengths"), "i64", row), "i64", 8)
+        return b.select(self.backwards(), self.number("steps"), own)
+
+    def parity(self, steps: Value) -> Value:
+        """The slot of two that is the new one after so many steps."""
+        return self.b.binary("and", steps, self.b.index(1))
+
+    def backwards(self) -> Value:
+        """Whether the last step is run first."""
+        return self.b.compare("ne", self.number("reverse"), 0)
+
+    def copy(
+        self, state: str, source: Value, from_slot: Index, target: Value, to_slot: Index,
+        first: Value, last: Value,
+    ) -> None:  # fmt: skip
+        """Some rows of a slot of a state into another."""
+        b, n = self.b, self.setting.sizes[self.layout.state_sizes[state]]
+        starts = [
+            b.at(base, self.element, b.mul(b.add(b.mul(self.number("batch"), slot), first), n))
+            for base, slot in ((target, to_slot), (source, from_slot))
+        ]
+        to, start = starts
+        ld, rows, no = b.index(n), b.index(b.sub(last, first)), Value("false", "i1")
+        call_routine(b, "put", to, ld, start, ld, rows, ld, no)
 
     # ---- weights -------------------------------------------------------------------------------
 

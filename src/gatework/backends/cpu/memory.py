@@ -10,9 +10,11 @@ What is larger than a few pages of 2 MB is asked for in such pages, where the sy
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 import threading
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -23,21 +25,26 @@ LARGE_PAGE = 2**21
 WORTH_LARGE_PAGES = 4 * LARGE_PAGE
 HUGEPAGE_ADVICE = 14  # MADV_HUGEPAGE of Linux
 
+Maker = Callable[[], Tensor]
+
 _kept = threading.local()  # each Python thread's workspace
 
 
-def rows(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Rows for results, not filled."""
+def maker(shape: tuple[int, ...], dtype: torch.dtype, filled: bool = False) -> Maker:
+    """What makes tensors of a shape: not filled, or with zeros."""
     _keep_freed_blocks()
+    if filled:
+        return partial(torch.zeros, shape, dtype=dtype)
+    if math.prod(shape) * dtype.itemsize < WORTH_LARGE_PAGES:
+        # a tensor like another is made in half the time of one from a shape and a dtype
+        return partial(torch.empty_like, torch.empty((), dtype=dtype).expand(shape))
+    return partial(_in_large_pages, shape, dtype)
+
+
+def _in_large_pages(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     found = torch.empty(shape, dtype=dtype)
-    if found.nbytes >= WORTH_LARGE_PAGES:
-        _use_large_pages(found)
+    _use_large_pages(found)
     return found
-
-
-def zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Rows for results where the kernel leaves something out."""
-    return torch.zeros(shape, dtype=dtype)
 
 
 def workspace(elements: int, dtype: torch.dtype) -> Tensor:

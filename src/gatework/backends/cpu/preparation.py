@@ -6,149 +6,130 @@ Legend: T steps, B sequences, N rows that are run, n units of a row.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from gatework.backends.calls import Call
+from gatework.backends.calls import Call, Result
 from gatework.backends.cpu import threads
-from gatework.backends.cpu.memory import rows, workspace, zeros
+from gatework.backends.cpu.memory import workspace
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 
 if TYPE_CHECKING:
-    from gatework.backends.cpu.invocation import Invocation
+    from gatework.backends.cpu.invocation import Invocation, Read, Written
 
-_numbers = torch.arange(4096)
 _lock = threading.Lock()
+_natural = torch.arange(4096)
 
 
 def numbers(count: int) -> Tensor:
     """At least `count` of 0, 1, 2, …: rows in their natural order."""
-    global _numbers
+    global _natural
     with _lock:
-        if _numbers.numel() < count:
-            _numbers = torch.arange(2 * count)
-        return _numbers
+        if _natural.numel() < count:
+            _natural = torch.arange(2 * count)
+        return _natural
 
 
 class Preparation:
     """The tensors of one call, and the block that the kernel is given.
 
     Attributes:
-        count: How many rows are run.
-        states: Each state, [B, n] or [slots, B, n].
+        block: The block of arguments.
+        states: The slots of each state, [slots, B, n], or [B, n] where there is one.
+        finals: The final states, [B, n].
         outputs: The written sequences.
         gradients: The gradients of parameters.
     """
 
     def __init__(self, invocation: Invocation, call: Call) -> None:
-        self.invocation, self.call = invocation, call
-        self.dtype = call.states[0].dtype
+        self.invocation = invocation
         self.block = invocation.template[:]  # a copy
         self.alive: list[Tensor] = []  # what the kernel reads, until it is done
-        self.lengths = call.lengths
-        self.count = self._rows()
-        self._inputs()
-        self.states = self._states()
+        if call.lengths is not None:
+            self._lengths(call.lengths)
+        self._read(invocation.sequences, call.sequences)
+        self._read(invocation.parameters, call.parameters)
+        if invocation.constants:
+            self._read(invocation.constants, call.constants)
+        self.states, self.finals = self._states(call.states)
         self.outputs = self._outputs()
-        self.gradients = self._gradients()
+        self.gradients = self._written(invocation.gradients)
+        if not self.block[HEADER["row count"]]:
+            for gradient in self.gradients.values():
+                gradient.zero_()
 
-    def bind(self, argument: int | None, tensor: Tensor) -> Tensor:
-        """Give the kernel a tensor, if it has an argument for it."""
-        if argument is not None:
-            self.block[argument] = tensor.data_ptr()
-            self.alive.append(tensor)
-        return tensor
-
-    def _rows(self) -> int:
-        """The order of the sequences and the rows that are run; returns how many these are."""
+    def _lengths(self, lengths: Tensor) -> None:
+        """The order of the sequences, and the rows that are run."""
         inv = self.invocation
-        count = inv.steps * inv.batch
-        natural = numbers(max(count, *inv.sizes.values()))
-        order = all_rows = natural
-        if self.lengths is not None:
-            if self.lengths.shape != (inv.batch,):
+        if lengths.shape != (inv.batch,):
+            raise ValueError(f"lengths should have shape [{inv.batch}], got {list(lengths.shape)}")
+        lengths = lengths.to(torch.int64).contiguous()
+        order, all_rows = inv.schedule.rows(lengths)
+        given = {"lengths": lengths, "rows": order, "all rows": all_rows}
+        for name, tensor in given.items():
+            self.block[HEADER[name]] = tensor.data_ptr()
+        self.alive += given.values()
+        self.block[HEADER["row count"]] = all_rows.numel()
+
+    def _read(self, reads: list[Read], tensors: Mapping[str, Tensor]) -> None:
+        """Give the kernel what it reads. Shapes are checked: native code trusts them."""
+        dtype, block, alive = self.invocation.dtype, self.block, self.alive
+        for name, argument, shape in reads:
+            tensor = tensors[name]
+            if tensor.shape != shape or tensor.dtype != dtype:
                 raise ValueError(
-                    f"lengths should have shape [{inv.batch}], got {list(self.lengths.shape)}"
+                    f"{name} should be {dtype} of shape {list(shape)}, "
+                    f"got {tensor.dtype} of shape {list(tensor.shape)}"
                 )
-            self.lengths = self.lengths.to(torch.int64).contiguous()
-            order, all_rows = inv.schedule.rows(self.lengths)
-            count = all_rows.numel()
-            self.bind(HEADER["lengths"], self.lengths)
-        self.bind(HEADER["numbers"], natural)
-        self.bind(HEADER["rows"], order)
-        self.bind(HEADER["all rows"], all_rows)
-        self.block[HEADER["row count"]] = count
-        return count
-
-    def _inputs(self) -> None:
-        """The tensors that are read. Their shapes are checked: native code trusts them."""
-        for field, wanted in self.invocation.inputs:
-            tensors = getattr(self.call, field)
-            for name, memory in wanted:
-                tensor = tensors[name]
-                self.check(name, tensor, memory.shape)
+            if argument is not None:
                 if not tensor.is_contiguous():
-                    tensor = tensor.contiguous()
-                self.bind(memory.argument, tensor)
+                    tensor = tensor.detach().contiguous()
+                block[argument] = tensor.data_ptr()
+                alive.append(tensor)
 
-    def check(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-        """Raise unless a tensor has the shape and the dtype that the kernel expects."""
-        if tensor.shape != shape or tensor.dtype != self.dtype:
-            raise ValueError(
-                f"{name} should be {self.dtype} of shape {list(shape)}, "
-                f"got {tensor.dtype} of shape {list(tensor.shape)}"
-            )
-
-    def _states(self) -> dict[str, Tensor]:
-        """Each state, [B, n] or [slots, B, n]; the initial value is in the slot read first."""
-        found = {}
-        for (name, kind, memory), initial in zip(
-            self.invocation.states, self.call.states, strict=True
-        ):
-            self.check(name, initial, memory.shape[-2:])
-            if kind == "single":
-                found[name] = self.bind(memory.argument, initial.contiguous().clone())
-                continue
-            slots = rows(memory.shape, self.dtype)
-            if kind == "double" and self.lengths is not None:
-                slots.copy_(initial.expand_as(slots))  # a sequence may start in either slot
-            else:
-                slots[-1 if kind == "trajectory" and self.call.reverse else 0].copy_(initial)
-            found[name] = self.bind(memory.argument, slots)
-        return found
+    def _states(self, given: tuple[Tensor, ...]) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        """The slots of each state, and the final states, [B, n]."""
+        invocation, block = self.invocation, self.block
+        self._read(invocation.initial, dict(zip(invocation.state_names, given, strict=True)))
+        slots, finals = {}, []
+        for name, argument, make, final_argument, make_final in invocation.states:
+            final = memory = slots[name] = make()
+            block[argument] = memory.data_ptr()
+            if final_argument is not None:
+                final = make_final()
+                block[final_argument] = final.data_ptr()
+            finals.append(final)
+        return slots, tuple(finals)
 
     def _outputs(self) -> dict[str, Tensor]:
-        """The written sequences; those that are a trajectory share its memory."""
-        aliases, found = self.invocation.layout.aliases, {}
-        for name, memory in self.invocation.outputs:
-            if name in aliases:
-                state, new = aliases[name]
-                slots = self.states[state]
-                tensor = slots[1:] if new != self.call.reverse else slots[:-1]
-            else:
-                tensor = self.invocation.make(memory.shape, self.dtype)
-            found[name] = self.bind(memory.argument, tensor)
+        """The written sequences; some are a part of a state's slots."""
+        steps = self.invocation.steps
+        found = self._written(self.invocation.outputs)
+        for name, argument, state, first in self.invocation.views:
+            view = found[name] = self.states[state].narrow(0, first, steps)
+            if argument is not None:
+                self.block[argument] = view.data_ptr()
         return found
 
-    def _gradients(self) -> dict[str, Tensor]:
-        """The gradients of parameters; zeros where the kernel leaves something out."""
-        return {
-            name: self.bind(
-                memory.argument,
-                (rows if whole and self.count else zeros)(memory.shape, self.dtype),
-            )
-            for name, memory, whole in self.invocation.gradients
-        }
+    def _written(self, written: list[Written]) -> dict[str, Tensor]:
+        """Memory for what the kernel writes."""
+        found = {}
+        for name, argument, make in written:
+            tensor = found[name] = make()
+            if argument is not None:
+                self.block[argument] = tensor.data_ptr()
+        return found
 
     def shared_workspace(self) -> None:
         """Use the workspace of this thread, which its next call uses again."""
-        self._use(workspace(self.invocation.elements, self.dtype))
+        self._use(workspace(self.invocation.elements, self.invocation.dtype))
 
     def own_workspace(self) -> None:
         """Use a workspace that nobody else uses: what is packed in it stays."""
-        self._use(torch.empty(self.invocation.elements, dtype=self.dtype))
+        self._use(torch.empty(self.invocation.elements, dtype=self.invocation.dtype))
 
     def _use(self, memory: Tensor) -> None:
         """Lay out packed weights, rows between stages and scratch memory."""
@@ -168,17 +149,6 @@ class Preparation:
             self.block[HEADER["team"]] = threads.team_size_function()
         threads.run(kernel.function, kernel.address, self.address(), count)
 
-    def final(self) -> tuple[Tensor, ...]:
-        """The states after each sequence's last step, in memory of their own."""
-        return tuple(
-            self._final(kind, self.states[name]) for name, kind, _ in self.invocation.states
-        )
-
-    def _final(self, kind: str, slots: Tensor) -> Tensor:
-        if kind == "single":
-            return slots
-        if kind == "trajectory":
-            return slots[0 if self.call.reverse else -1].clone()
-        if self.lengths is None or self.call.reverse:
-            return slots[self.invocation.steps % 2].clone()
-        return torch.where((self.lengths % 2 == 1)[:, None], slots[1], slots[0])
+    def result(self) -> Result:
+        """What came out, by name."""
+        return Result(self.outputs, self.finals, self.gradients)

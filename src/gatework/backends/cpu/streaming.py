@@ -63,6 +63,10 @@ class Stream:
         self._rows = self._x[0].numpy(), self._y[0].numpy()
         self._run()  # packs the weights
         self._block[HEADER["packed"]] = 1
+        held = [read.argument for read in invocation.initial]
+        for argument in (*held, *(state.final for state in invocation.states)):
+            if argument is not None:
+                self._block[argument] = 0  # from now on the states stay in their slots
         self.reset()
 
     def _run(self) -> None:
@@ -103,5 +107,5 @@ class Stream:
 
     def _slots(self) -> list[Tensor]:
         """Where each state lies now."""
-        states = self._prepared.states
-        return [s if s.dim() == 2 else s[self._phase] for s in states.values()]
+        states = self._prepared.states.values()
+        return [s if s.dim() == 2 else s[self._phase] for s in states]

@@ -171,6 +171,12 @@ class Builder:
         """Put a value at an address."""
         self.do(f"store {value.type} {value.text}, ptr {address.text}, align {align}")
 
+    def prefetch(self, address: Value, *, to_write: bool = False) -> None:
+        """Ask for what is at an address, or behind the end of everything, in the nearest cache."""
+        self.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
+        what = f"ptr {address.text}, i32 {int(to_write)}, i32 3, i32 1"
+        self.do(f"call void @llvm.prefetch.p0({what})")
+
     def slot(self, type_: str, align: int = 64) -> Value:
         """A place on the stack, which LLVM turns into a register where it can."""
         name = self._name()

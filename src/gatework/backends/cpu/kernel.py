@@ -24,7 +24,7 @@ from gatework.backends.cpu.gradients import (
 from gatework.backends.cpu.ir import Builder, Module
 from gatework.backends.cpu.layout import Layout, Panels, lay_out
 from gatework.backends.cpu.routines import call_routine
-from gatework.backends.cpu.setting import ROW_BLOCK, Setting
+from gatework.backends.cpu.setting import Setting
 from gatework.backends.cpu.stage import write_stage
 from gatework.backends.cpu.team import Team, share
 from gatework.backends.cpu.values import Index, Value
@@ -58,15 +58,8 @@ def build(plan: Plan, setting: Setting, skip: frozenset[str]) -> Kernel:
     with module.function(ENTRY, [("ptr", "args")], exported=True) as (b, (args,)):
         _Writer(b, layout, args).write(plan, skip)
     chunks = contraction_scratch(setting) if plan.recurrence.contractions else 0
-    scratch = max(_sums(layout), chunks)
+    scratch = max(layout.sums() + layout.passing_panel(), chunks)
     return Kernel(layout, scratch, module.text(8 * setting.target.vector_bytes))
-
-
-def _sums(layout: Layout) -> int:
-    """Elements of scratch memory for the sums of a block of rows."""
-    works = (w for s in layout.passes.stages() for w in s.works)
-    sums = (len(w.sums) * ROW_BLOCK * layout.setting.blocks(w.size).width for w in works)
-    return max(sums)
 
 
 class _Writer:
@@ -173,55 +166,50 @@ class _Writer:
     # ---- weights -------------------------------------------------------------------------------
 
     def pack(self, panels: Panels) -> None:
-        """The blocks of one matrix, taken in turn by the threads."""
-        b, setting = self.b, self.setting
-        blocks, k = setting.blocks(panels.outer), setting.sizes[panels.inner]
-        cols = setting.sizes[panels.matrix.cols]
-        weight = self.layout.weight(b, self.args, panels.matrix)
-        room = self.pointer(panels.name)
-        with b.loop(blocks.count, start=self.team.member, step=self.team.size) as s:
-            unit = b.mul(s, blocks.width)
-            to = b.at(room, self.element, b.mul(unit, k))
-            left = b.index(b.smaller(b.sub(blocks.columns, unit), blocks.width))
-            if panels.transposed:
-                start, numbers = b.at(weight, self.element, unit), self.pointer("numbers")
-                call_routine(b, "gather", to, start, b.index(cols), numbers, b.index(k), left)
-            else:
-                start = b.at(weight, self.element, b.mul(unit, cols))
-                call_routine(b, "transpose", to, start, b.index(cols), left, b.index(k))
+        """The blocks of one matrix: those that a thread packs it reads itself if units are shared,
+        so that they need not travel from one core's cache to another's."""
+        b, blocks = self.b, self.setting.blocks(panels.outer)
+        room, k = self.pointer(panels.name), self.setting.sizes[panels.inner]
+        first, last = self.team.share(blocks.count)
+        with b.loop(last, start=first) as s:
+            to = b.at(room, self.element, b.mul(b.mul(s, blocks.width), k))
+            self.layout.pack(b, self.args, panels, s, to)
 
     # ---- all rows ------------------------------------------------------------------------------
 
+    def either(self, when_shared: Index, when_not: Index) -> Value:
+        """One of two numbers, by whether threads share the units of a row."""
+        shared = self.b.compare("ne", self.number("shared"), 0)
+        return self.b.select(shared, self.b.index(when_shared), self.b.index(when_not))
+
     def all_rows(self, name: str) -> None:
-        """A pass over all rows: a contiguous share for each thread."""
-        b = self.b
-        first, last = self.team.share(self.number("row count"))
-        rows = b.at(self.pointer("all rows"), "i64", first)
-        count = b.index(b.sub(last, first))
-        zero, one = b.index(0), b.index(1)
-        for k in range(len(dict(self.layout.passes.items())[name].stages)):
-            b.call_local(f"{name}_{k}", self.args, rows, count, zero, zero, zero, one, self.scratch)
+        """A pass over all rows: each thread a contiguous share of the rows, or of the units."""
+        b, team = self.b, self.team
+        total, zero = self.number("row count"), b.index(0)
+        first, last = team.share(total)
+        rows = b.at(self.pointer("all rows"), "i64", self.either(0, first))
+        count = self.either(total, b.sub(last, first))
+        member, members = self.either(team.member, 0), self.either(team.size, 1)
+        for k, stage in enumerate(dict(self.layout.passes.items())[name].stages):
+            if stage.exchanges and k:
+                self.wait_for(members)
+            b.call_local(
+                f"{name}_{k}", self.args, rows, count, zero, zero, member, members, self.scratch
+            )
 
     # ---- the loop ------------------------------------------------------------------------------
 
     def loop(self) -> None:
         """Every part of the batch that falls to this thread, through all steps."""
-        b, team = self.b, self.team
-        shared = b.compare("ne", self.number("shared"), 0)
-
-        def either(when_shared: Index, when_not: Index) -> Value:
-            return b.select(shared, b.index(when_shared), b.index(when_not))
-
+        b, team, either = self.b, self.team, self.either
         parts = either(1, self.number("parts"))
         with b.loop(parts, start=either(0, team.member), step=either(1, team.size)) as p:
             first, last = share(b, self.number("batch"), p, parts)
             rows = b.at(self.pointer("rows"), "i64", first)
             count = b.index(b.sub(last, first))
-            self.steps(rows, count, either(team.member, 0), either(team.size, 1), shared)
+            self.steps(rows, count, either(team.member, 0), either(team.size, 1))
 
-    def steps(
-        self, rows: Value, count: Value, member: Value, members: Value, shared: Value
-    ) -> None:
+    def steps(self, rows: Value, count: Value, member: Value, members: Value) -> None:
         """All steps of some sequences."""
         b, step = self.b, self.layout.passes.step
         first, stride, phase = (self.number(n) for n in ("first", "stride", "phase"))
@@ -232,11 +220,15 @@ class _Writer:
             here = active(t) if active else count
             for j, stage in enumerate(step.stages):
                 if stage.exchanges or (j == 0 and step.temporaries):
-                    with b.when(shared):
-                        self.team.barrier()
+                    self.wait_for(members)
                 b.call_local(
                     f"step_{j}", self.args, rows, here, t, k, member, members, self.scratch
                 )
+
+    def wait_for(self, members: Value) -> None:
+        """Wait for the others who compute units of the same rows, if there are any."""
+        with self.b.when(self.b.compare("sgt", members, 1)):
+            self.team.barrier()
 
     def active(self, rows: Value, count: Value) -> Callable[[Value], Value]:
         """How many of the rows, longest first, have a step t."""

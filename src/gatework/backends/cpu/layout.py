@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from gatework.backends.cpu.ir import Builder
 from gatework.backends.cpu.lowering import Lowered, Pass, Place, lower
-from gatework.backends.cpu.setting import Arguments, Setting
+from gatework.backends.cpu.routines import call_routine
+from gatework.backends.cpu.setting import ROW_BLOCK, Arguments, Setting
 from gatework.backends.cpu.values import Value
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.lang.definition import block_of
@@ -100,8 +101,35 @@ class Layout:
     hoisted: Mapping[str, str]
 
     def panels(self) -> tuple[Panels, ...]:
-        """The matrices that are packed."""
-        return () if self.setting.direct else self.passes.panels()
+        """The matrices that are packed before anything else."""
+        return self.passes.panels() if self.setting.weights == "packed" else ()
+
+    def sums(self) -> int:
+        """Elements of scratch memory for the sums of a block of rows."""
+        works = (w for s in self.passes.stages() for w in s.works)
+        return max(len(w.sums) * ROW_BLOCK * self.setting.blocks(w.size).width for w in works)
+
+    def passing_panel(self) -> int:
+        """Elements of scratch memory for a block that is packed just before it is read."""
+        if self.setting.weights != "block":
+            return 0
+        sizes, panels = self.setting.sizes, self.passes.panels()
+        return max((sizes[p.inner] * self.setting.blocks(p.outer).width for p in panels), default=0)
+
+    def pack(self, b: Builder, args: Value, panels: Panels, block: Value, to: Value) -> None:
+        """Write code that packs one block of columns."""
+        setting, element = self.setting, self.setting.element
+        blocks, k = setting.blocks(panels.outer), setting.sizes[panels.inner]
+        cols = setting.sizes[panels.matrix.cols]
+        weight = self.weight(b, args, panels.matrix)
+        unit = b.mul(block, blocks.width)
+        left = b.index(b.smaller(b.sub(blocks.columns, unit), blocks.width))
+        if panels.transposed:
+            start, numbers = b.at(weight, element, unit), self.arguments.pointer(b, args, "numbers")
+            call_routine(b, "gather", to, start, b.index(cols), numbers, b.index(k), left)
+        else:
+            start = b.at(weight, element, b.mul(unit, cols))
+            call_routine(b, "transpose", to, start, b.index(cols), left, b.index(k))
 
     def weight(self, b: Builder, args: Value, matrix: Matrix) -> Value:
         """The address of a matrix's first row."""

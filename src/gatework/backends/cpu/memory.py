@@ -19,7 +19,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-LARGEST_WORKSPACE = 2**24  # bytes that a Python thread keeps for its next call
+LARGEST_WORKSPACE = 2**26  # bytes that a Python thread keeps for its next call
 LARGEST_FREED = 2**25 - 2**16  # bytes: the C library's limit, with room for its own notes
 LARGE_PAGE = 2**21
 WORTH_LARGE_PAGES = 4 * LARGE_PAGE
@@ -53,6 +53,8 @@ def workspace(elements: int, dtype: torch.dtype) -> Tensor:
     memory: Tensor | None = getattr(_kept, "memory", None)
     if memory is None or memory.numel() < size:
         memory = torch.empty(size, dtype=torch.uint8)
+        if size >= WORTH_LARGE_PAGES:
+            _use_large_pages(memory)
         if size <= LARGEST_WORKSPACE:
             _kept.memory = memory
     return memory

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from gatework.backends.calls import Call
-from gatework.backends.cpu.setting import Setting
+from gatework.backends.cpu.setting import ROW_BLOCK, Setting
 from gatework.backends.cpu.target import Target
 from gatework.lang.expressions import SCALAR
 
 SHARED_ROWS = 4  # sequences a thread below which threads share units, not sequences
+FEW_STEPS = 4  # steps for which packed weights are better not read by several cores
 DIRECT_ROWS = 2  # rows in all up to which weights are not worth packing
 WORTH_SHARING = 2**19  # multiply-adds, some 20 µs: for less no thread is woken
 MERGED_ROWS = 8  # sequences from which the input's products are done in the loop
@@ -71,7 +72,8 @@ def choose(
         lasting: Whether the packed weights are used for many calls.
     """
     threads = threads if _multiply_adds(call) >= WORTH_SHARING else 1
-    shared = threads > 1 and call.shape[1] < SHARED_ROWS * threads
+    few = call.shape[0] <= FEW_STEPS
+    shared = threads > 1 and (few or call.shape[1] < SHARED_ROWS * threads)
     sizes = {SCALAR: 1, **call.sizes}
     setting = Setting(
         target=target,
@@ -79,10 +81,17 @@ def choose(
         sizes=sizes,
         widest=_widest(target, element, sizes, threads if shared else 1),
         ragged=call.lengths is not None,
-        merged=call.shape[1] >= MERGED_ROWS,
-        direct=not lasting and call.shape[0] * call.shape[1] <= DIRECT_ROWS,
+        merged=few or call.shape[1] >= MERGED_ROWS,
+        weights="packed" if lasting else _weights(*call.shape),
     )
     return Schedule(setting, threads, shared, call.shape, call.reverse)
+
+
+def _weights(steps: int, batch: int) -> str:
+    """How matrices are read: see `Setting`."""
+    if steps * batch <= DIRECT_ROWS:
+        return "direct"
+    return "block" if steps == 1 and batch <= ROW_BLOCK else "packed"
 
 
 def _multiply_adds(call: Call) -> int:

@@ -28,7 +28,8 @@ class Setting:
         widest: Vectors of a block of units at most.
         ragged: Whether sequences may have lengths of their own.
         merged: Whether the products of the read sequences are done in the loop.
-        direct: Whether matrices are read as they lie, not packed.
+        weights: How matrices are read: "packed" before anything else; "block", packed one block at
+            a time, just before it is read; "direct", as they lie.
     """
 
     target: Target
@@ -37,14 +38,14 @@ class Setting:
     widest: int
     ragged: bool
     merged: bool
-    direct: bool = False
+    weights: str = "packed"
 
     @property
     def key(self) -> tuple[object, ...]:
         """What distinguishes this setting from others."""
         sizes = tuple(sorted(self.sizes.items()))
         return (
-            self.target, self.element, sizes, self.widest, self.ragged, self.merged, self.direct
+            self.target, self.element, sizes, self.widest, self.ragged, self.merged, self.weights
         )  # fmt: skip
 
     @property

@@ -154,10 +154,12 @@ class StageWriter:
         with b.loop(last, start=first) as s:
             for number, total in enumerate(work.sums):
                 to = self.element(scratch, number * ROW_BLOCK * blocks.width)
-                self.sum(total, s, work.size, to, rows, count)
+                self.sum(total, s, work.size, to, rows, count, scratch)
             self.unit_by_unit(work, s, rows, count, scratch)
 
-    def sum(self, total: Sum, s: Value, size: str, to: Value, rows: Value, count: Value) -> None:
+    def sum(
+        self, total: Sum, s: Value, size: str, to: Value, rows: Value, count: Value, scratch: Value
+    ) -> None:
         """Products added up in scratch memory, [row][units of block s]."""
         for number, product in enumerate(total.products):
             place = self.stage.known[product.args[0]]
@@ -165,14 +167,18 @@ class StageWriter:
             add = Value("true" if number else "false", "i1")
             left = (to, self.base(place), self.b.index(ld), rows, count)
             k = self.b.index(self.units(place))
-            if self.setting.direct:
+            if self.setting.weights == "direct":
                 self.call_direct(product, s, left, k, add)
             else:
-                self.call_product(size, s, left, self.panel(product, s), k, add)
+                self.call_product(size, s, left, self.panel(product, s, scratch), k, add)
 
-    def panel(self, product: Product, s: Value) -> Value:
+    def panel(self, product: Product, s: Value, scratch: Value) -> Value:
         """Where block s of a packed matrix starts."""
         panels = Panels(product.matrix, product.transposed)
+        if self.setting.weights == "block":
+            panel = self.element(scratch, self.layout.sums())
+            self.layout.pack(self.b, self.args, panels, s, panel)
+            return panel
         pointer = self.layout.arguments.pointer(self.b, self.args, panels.name)
         width = self.setting.blocks(product.size).width
         return self.element(pointer, self.b.mul(s, self.setting.sizes[panels.inner] * width))

@@ -17,7 +17,6 @@ from gatework.backends.cpu.ir import Builder, Module
 from gatework.backends.cpu.values import Index, Value, Vector
 
 LATENT = 12  # independent multiply-adds that keep two units of latency 4 busy, with some margin
-TO_WRITE = "i32 1, i32 3, i32 1"  # of a prefetch: to be written, into the nearest cache, of data
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,8 @@ class Tile:
 
     def _fetch(self, b: Builder, c: Value, ldc: Value) -> None:
         """Ask for C, which is added to at the end: it has arrived by then."""
-        b.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
         for r, v in self._places():
-            b.do(f"call void @llvm.prefetch.p0(ptr {self._c(b, c, ldc, r, v).text}, {TO_WRITE})")
+            b.prefetch(self._c(b, c, ldc, r, v), to_write=True)
 
     def _places(self) -> list[tuple[int, int]]:
         """Row and vector of every sum."""

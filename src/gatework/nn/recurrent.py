@@ -455,8 +455,13 @@ class Recurrent(nn.Module):
     def _first_weight(self, x: Tensor) -> Tensor:
         """A weight, for its dtype and device; the input where a pinned cell has no parameters."""
         names = self._names[0, 0]
-        weight: Tensor = getattr(self, names[0]) if names else x
-        return weight
+        return self._own(names[0]) if names else x
+
+    def _own(self, name: str) -> Tensor:
+        """A parameter: torch's own way to it takes a microsecond, but also finds weights that
+        torch.nn.utils.parametrize and the like compute."""
+        found = self._parameters.get(name)
+        return getattr(self, name) if found is None else found
 
     def _in_arithmetic_dtype(self, padded: Padded) -> Padded:
         """The input, its dtype and device checked, in the dtype in which the layers compute."""
@@ -509,7 +514,7 @@ class Recurrent(nn.Module):
             pin = {**self.held.get(place[:2], {}), **(pin or {})}
         job = self._jobs[place]
         cell, held = job.program.cell, None
-        parameters = [getattr(self, name) for name in self._names[place[:2]]]
+        parameters = [self._own(name) for name in self._names[place[:2]]]
         if cell.weight_drops:
             parameters = drop_weights(cell, parameters, job.sizes)
         if pin or traced:
@@ -559,4 +564,4 @@ class Recurrent(nn.Module):
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:
     """Rows [B, n] of every layer and direction as one tensor [L * D, B, n]."""
-    return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0].unsqueeze(0)
+    return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0][None]

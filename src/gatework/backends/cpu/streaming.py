@@ -49,9 +49,9 @@ class Stream:
             raise ValueError(f"batch should be at least 1, got {batch}")
         (x,) = recurrence.sequences
         dtype = next(iter(parameters.values())).dtype if parameters else torch.get_default_dtype()
-        self._x = torch.zeros(1, batch, sizes[x.size], dtype=dtype)
+        inputs = torch.zeros(1, batch, sizes[x.size], dtype=dtype)
         initial = tuple(torch.zeros(batch, sizes[s.size], dtype=dtype) for s in recurrence.states)
-        call = Call((1, batch), sizes, {x.name: self._x}, initial, parameters)
+        call = Call((1, batch), sizes, {x.name: inputs}, initial, parameters)
         with torch.no_grad():
             invocation = backend.invocation(plan, call, threads=1, lasting=True)
             self._prepared = Preparation(invocation, call)
@@ -59,8 +59,9 @@ class Stream:
         self._function = invocation.kernel.function
         self._phase = 0  # which slot of a state in two slots holds it
         self._block, self._address = self._prepared.block, self._prepared.address()
-        (self._y,) = self._prepared.outputs.values()
-        self._rows = self._x[0].numpy(), self._y[0].numpy()
+        (outputs,) = self._prepared.outputs.values()
+        self._input, self._output = inputs[0], outputs[0]
+        self._arrays = self._input.numpy(), self._output.numpy()
         self._run()  # packs the weights
         self._block[HEADER["packed"]] = 1
         held = [read.argument for read in invocation.initial]
@@ -83,12 +84,12 @@ class Stream:
         the shape and the dtype.
         """
         if isinstance(x, np.ndarray):  # asked first: a tensor's type is slow to recognise
-            self._rows[0][:] = x
+            self._arrays[0][:] = x
             self._run()
-            return self._rows[1]
-        self._x[0].copy_(x.detach())
+            return self._arrays[1]
+        self._input.copy_(x.detach() if x.requires_grad else x)
         self._run()
-        return self._y[0]
+        return self._output
 
     @property
     def state(self) -> tuple[Tensor, ...]:

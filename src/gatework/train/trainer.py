@@ -58,7 +58,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = _make_model(config)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), config.peak_rate, weight_decay=config.weight_decay
+            self.model.parameters(), config.peak_rate, weight_decay=config.weight_decay, fused=True
         )
         self.carry = Carry(self.model)
         self.seconds = 0.0

@@ -11,12 +11,16 @@ from gatework.compiler.program import program
 from plan_calls import all_sizes, assert_plans_agree, random_call
 
 CELLS = ["rnn", "lstm", "gru", "gru_reset_before", "peephole_lstm", "layer_norm_lstm"]
-SHAPES = [  # T, B, I, H
+SHAPES = [  # T, B, I, H; threads share units in up to four steps, and for a few sequences
     (1, 1, 1, 1),
+    (1, 5, 9, 130),
+    (1, 130, 7, 33),
     (2, 1, 9, 130),
     (3, 2, 16, 16),
-    (4, 7, 5, 33),
-    (2, 40, 17, 65),
+    (4, 40, 5, 65),
+    (5, 2, 9, 130),
+    (5, 7, 5, 33),
+    (5, 40, 17, 65),
 ]
 
 
@@ -29,14 +33,13 @@ def test_equals_the_reference(name, shape, dtype, threads):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("batch", [3, 30])
+@pytest.mark.parametrize("shape", [(1, 6), (2, 9), (5, 3), (5, 30)])
 @pytest.mark.parametrize("name", CELLS)
-def test_lengths_and_direction(name, batch, reverse, threads):
-    cell = getattr(cells, name)
-    lengths = torch.randint(0, 6, (batch,))
-    assert_plans_agree(
-        Cpu(), cell, (5, batch), all_sizes(cell, 3, 20), torch.float64, lengths, reverse
-    )
+def test_lengths_and_direction(name, shape, reverse, threads):
+    cell, (steps, batch) = getattr(cells, name), shape
+    lengths = torch.randint(0, steps + 1, (batch,))
+    sizes = all_sizes(cell, 3, 20)
+    assert_plans_agree(Cpu(), cell, shape, sizes, torch.float64, lengths, reverse)
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm"])

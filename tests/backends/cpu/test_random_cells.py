@@ -11,8 +11,17 @@ from gatework.lang.printing import equations
 from plan_calls import all_sizes, assert_plans_agree
 from random_cells import random_cells
 
-# T, B and the lengths of the sequences
-SHAPES = [((1, 1), None), ((3, 2), None), ((4, 3), (4, 0, 2)), ((2, 11), None)]
+# T, B and the lengths of the sequences: up to four steps are divided among threads in another way
+SHAPES = [
+    ((1, 1), None),
+    ((1, 3), None),
+    ((3, 2), None),
+    ((4, 3), (4, 0, 2)),
+    ((2, 11), None),
+    ((5, 2), None),
+    ((6, 11), (6, 0, 2, 5, 1, 6, 3, 4, 6, 1, 2)),
+    ((5, 11), None),
+]
 
 
 def agree(cell, shape, hidden_size, reverse):
@@ -40,8 +49,9 @@ def test_more_random_cells(cell, shape, hidden_size, reverse):
 @pytest.mark.parametrize("name", gw.cells.catalogue())
 def test_catalogue(name):
     cell = gw.cells.catalogue()[name]
-    agree(cell, ((4, 13), None), 19, False)
-    agree(cell, ((4, 3), (0, 4, 2)), 19, True)
+    agree(cell, ((5, 13), None), 19, False)
+    agree(cell, ((1, 5), None), 19, False)
+    agree(cell, ((5, 3), (0, 5, 2)), 19, True)
 
 
 def test_a_constant_row_that_a_product_reads():

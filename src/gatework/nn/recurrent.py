@@ -24,6 +24,7 @@ from gatework.nn.noise import draw_noise, drop_weights
 from gatework.nn.operator import call_key, register, run_registered
 from gatework.nn.options import LayerOptions, Rewriting, described, rewritten
 from gatework.nn.packing import Padded, axes, lengths_of
+from gatework.nn.parameters import own_parameter
 from gatework.nn.pinning import Pin, held_values, pinned_cell
 from gatework.nn.precision import rounded_to, widened
 from gatework.nn.resets import Resets, States
@@ -455,13 +456,7 @@ class Recurrent(nn.Module):
     def _first_weight(self, x: Tensor) -> Tensor:
         """A weight, for its dtype and device; the input where a pinned cell has no parameters."""
         names = self._names[0, 0]
-        return self._own(names[0]) if names else x
-
-    def _own(self, name: str) -> Tensor:
-        """A parameter: torch's own way to it takes a microsecond, but also finds weights that
-        torch.nn.utils.parametrize and the like compute."""
-        found = self._parameters.get(name)
-        return getattr(self, name) if found is None else found
+        return own_parameter(self, names[0]) if names else x
 
     def _in_arithmetic_dtype(self, padded: Padded) -> Padded:
         """The input, its dtype and device checked, in the dtype in which the layers compute."""
@@ -514,7 +509,7 @@ class Recurrent(nn.Module):
             pin = {**self.held.get(place[:2], {}), **(pin or {})}
         job = self._jobs[place]
         cell, held = job.program.cell, None
-        parameters = [self._own(name) for name in self._names[place[:2]]]
+        parameters = [own_parameter(self, name) for name in self._names[place[:2]]]
         if cell.weight_drops:
             parameters = drop_weights(cell, parameters, job.sizes)
         if pin or traced:

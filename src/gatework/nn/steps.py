@@ -19,6 +19,7 @@ from gatework.nn.differentiable import Job, run
 from gatework.nn.layers import NONLINEARITIES
 from gatework.nn.noise import draw_noise
 from gatework.nn.options import Rewriting, StepOptions, described, rewritten
+from gatework.nn.parameters import own_parameter
 from gatework.nn.precision import rounded_to, widened
 from gatework.nn.recurrent import State
 
@@ -84,6 +85,22 @@ class RecurrentCell(nn.Module):
             if p.name not in self._parameters:  # torch's steps have None for a missing bias
                 self.register_parameter(p.name, None)
         self.reset_parameters()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """The job of a call, by whether it is training, and the names of its parameters."""
+        cells = {False: self.eval_cell, True: self.cell}
+        self._jobs = {training: Job(program(c), self.sizes) for training, c in cells.items()}
+        self._names = [p.name for p in self.cell.parameters]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: not what follows from it."""
+        return {n: v for n, v in self.__dict__.items() if n not in ("_jobs", "_names")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copied or pickled step."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._prepare()
 
     def cell_parameters(self) -> list[init.Place]:
         """The parameters by the cell's names, and their sizes, as a layer of one direction."""
@@ -107,22 +124,20 @@ class RecurrentCell(nn.Module):
         """
         checks.check_input(type(self).__name__, input, (1, 2))
         batched = input.dim() == 2
-        x = input if batched else input.unsqueeze(0)
+        x = input if batched else input[None]
         checks.check_step_features(x, self.input_size)
-        names = self.cell.parameters[:1]  # a pinned cell may have none
-        weight = getattr(self, names[0].name) if names else x
+        parameters = [own_parameter(self, name) for name in self._names]
+        weight = parameters[0] if parameters else x  # a pinned cell may have none
         half = rounded_to(x, weight) is not None
         x = widened(x) if half else x
         states = self._initial(hx, x, batched, half)
         if not half:
             checks.check_step_dtype(x, weight)
-        cell = self.cell if self.training else self.eval_cell
-        parameters = [getattr(self, p.name) for p in cell.parameters]
         if weight.dtype != x.dtype:
             parameters = [widened(p) for p in parameters]
-        noises = [draw_noise(n, x.unsqueeze(0), self.sizes) for n in cell.noises]
-        job = Job(program(cell), self.sizes)
-        _, new = run(job, (x.unsqueeze(0), *states, *parameters, *noises))
+        job, row = self._jobs[self.training], x[None]  # [1, B, I]
+        noises = [draw_noise(n, row, self.sizes) for n in job.program.cell.noises]
+        _, new = run(job, (row, *states, *parameters, *noises))
         if weight.dtype != x.dtype:  # not autocast's: a state that is carried on stays as exact
             new = tuple(s.to(weight.dtype) for s in new)
         new = new if batched else tuple(s.squeeze(0) for s in new)

@@ -9,6 +9,7 @@ Legend: T steps, B sequences, N rows that are run, n units of a row.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -25,6 +26,8 @@ from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 from gatework.compiler.plan import Plan
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import Matrix, Symbol
+
+WORTH_FITTING = 2**20  # bytes of rows whose memory is made to fit other rows
 
 
 class Read(NamedTuple):
@@ -141,17 +144,32 @@ class Invocation:
 
     def _plan_outputs(self, plan: Plan, skip: frozenset[str]) -> tuple[list[Written], list[View]]:
         late = {n: v for n, v in plan.deferred.items() if n not in skip}
-        outputs, views = [], []
+        outputs: list[Written] = []
+        views: list[View] = []
         for name, value in {**plan.written, **late}.items():
             argument = self.index.get(f"sequence {name}")
             if name in self.layout.aliases:
                 state, new = self.layout.aliases[name]
                 views.append(View(name, argument, state, int(new != self.reverse)))
             else:
-                shape = (self.steps, self.batch, self.sizes[value.size])
-                make = maker(shape, self.dtype, filled=self.ragged)
+                handed_out = name in late or not (outputs or views)
+                make = self._rows(self.sizes[value.size], handed_out)
                 outputs.append(Written(name, argument, make))
         return outputs, views
+
+    def _rows(self, units: int, handed_out: bool) -> Maker:
+        """What makes the rows of all steps, [T, B, n].
+
+        Large ones that are not handed out have room for one step more, as the slots of a state
+        have: memory that one of them frees then fits the others, and a training step finds all
+        it needs in what the one before has freed.
+        """
+        shape = (self.steps, self.batch, units)
+        large = math.prod(shape) * self.element >= WORTH_FITTING
+        if handed_out or self.ragged or not large:
+            return maker(shape, self.dtype, filled=self.ragged)
+        make = maker((self.steps + 1, *shape[1:]), self.dtype)
+        return lambda: make().narrow(0, 0, self.steps)
 
     def _plan_gradients(self, plan: Plan, skip: frozenset[str]) -> list[Written]:
         """Not filled where the kernel writes the whole of it."""

@@ -30,7 +30,7 @@ Step = Callable[[torch.nn.Module], object]
 
 
 def ratio(step: Step, theirs: torch.nn.Module, ours: torch.nn.Module) -> float:
-    """Torch's median time over ours; each has turns of some calls, the first of which is not timed."""
+    """Torch's median time over ours; the first call of each turn is not timed."""
     modules, times = (theirs, ours), ([], [])
     for module in modules:
         step(module)

@@ -13,7 +13,8 @@ from gatework.backends.cpu.target import Target
 from gatework.lang.expressions import SCALAR
 
 SHARED_ROWS = 4  # sequences a thread below which threads share units, not sequences
-FEW_STEPS = 4  # steps for which packed weights are better not read by several cores
+FEW_STEPS = 4  # steps for which packed weights are better not read by several cores,
+FEW_STEPS_UNITS = 32  # if each thread has so many units of its own
 DIRECT_ROWS = 2  # rows in all up to which weights are not worth packing
 WORTH_SHARING = 2**19  # multiply-adds, some 20 µs: for less no thread is woken
 MERGED_ROWS = 8  # sequences from which the input's products are done in the loop
@@ -72,8 +73,9 @@ def choose(
         lasting: Whether the packed weights are used for many calls.
     """
     threads = threads if _multiply_adds(call) >= WORTH_SHARING else 1
-    few = call.shape[0] <= FEW_STEPS
-    shared = threads > 1 and (few or call.shape[1] < SHARED_ROWS * threads)
+    steps, batch = call.shape
+    few = steps <= FEW_STEPS and call.states[0].shape[1] >= FEW_STEPS_UNITS * threads
+    shared = threads > 1 and (few or batch < SHARED_ROWS * threads)
     sizes = {SCALAR: 1, **call.sizes}
     setting = Setting(
         target=target,
@@ -81,17 +83,17 @@ def choose(
         sizes=sizes,
         widest=_widest(target, element, sizes, threads if shared else 1),
         ragged=call.lengths is not None,
-        merged=few or call.shape[1] >= MERGED_ROWS,
-        weights="packed" if lasting else _weights(*call.shape),
+        merged=few or batch >= MERGED_ROWS,
+        weights="packed" if lasting else _weights(steps, batch, shared or threads == 1),
     )
     return Schedule(setting, threads, shared, call.shape, call.reverse)
 
 
-def _weights(steps: int, batch: int) -> str:
-    """How matrices are read: see `Setting`."""
+def _weights(steps: int, batch: int, once: bool) -> str:
+    """How matrices are read, see `Setting`; `once`, whether only one thread reads each block."""
     if steps * batch <= DIRECT_ROWS:
         return "direct"
-    return "block" if steps == 1 and batch <= ROW_BLOCK else "packed"
+    return "block" if once and steps == 1 and batch <= ROW_BLOCK else "packed"
 
 
 def _multiply_adds(call: Call) -> int:

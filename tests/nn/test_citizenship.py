@@ -146,3 +146,29 @@ def test_a_copy_shares_nothing_and_keeps_hooks_and_mode():
     assert not other.training
     storages = [{p.untyped_storage().data_ptr() for p in m.parameters()} for m in (layer, other)]
     assert storages[0].isdisjoint(storages[1])
+
+
+CALLS_ELSEWHERE = {
+    "call": lambda layer, x: layer(x)[0],
+    "lengths": lambda layer, x: layer(x, lengths=[6, 0])[0],
+    "resets": lambda layer, x: layer(x, resets=[[True, False]] * 6)[0],
+    "pin": lambda layer, x: layer(x, pin={"z": 0.5})[0],
+    "trace": lambda layer, x: layer.trace(x)["z"],
+    "stream": lambda layer, x: layer.stream(2).step(x[0]),
+    "step": lambda layer, x: gw.nn.GRUCell(3, 5, device="cpu")(x[0]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS_ELSEWHERE)
+def test_the_default_device_may_be_another_one(name):
+    """Memory for native code is on the CPU whatever torch.set_default_device says."""
+    call, x = CALLS_ELSEWHERE[name], torch.randn(6, 2, 3)
+    layer = gw.nn.GRU(3, 5)
+    with torch.device("meta"):
+        torch.manual_seed(1)
+        found = call(layer, x)  # the first call of its shape: what is planned now stays
+        if found.requires_grad:
+            found.sum().backward()
+    torch.manual_seed(1)
+    torch.testing.assert_close(found, call(layer, x))
+    assert not found.requires_grad or name == "step" or layer.weight_hh_l0.grad.isfinite().all()

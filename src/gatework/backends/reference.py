@@ -106,7 +106,7 @@ class _Stepper:
     @torch.no_grad()
     def step(self, x: Any) -> Any:
         """The output [B, n] for one input [B, I]."""
-        row = x if isinstance(x, Tensor) else torch.as_tensor(x)
+        row = x if isinstance(x, Tensor) else torch.from_numpy(x)
         sequences = dict.fromkeys(self.call.sequences, row[None])
         call = self.call._replace(sequences=sequences, states=self.state)
         result = _Run(self.plan, call).result()

@@ -147,7 +147,8 @@ def check_features(x: Tensor, input_size: int) -> None:
 
 def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
     """The lengths as an int64 tensor [B]; raise unless each is between 0 and the steps."""
-    lengths = torch.as_tensor(lengths)
+    if not isinstance(lengths, Tensor):
+        lengths = torch.as_tensor(lengths, device="cpu")
     if lengths.dtype.is_floating_point or lengths.dtype in (torch.bool, torch.complex64):
         raise TypeError(f"lengths should be integers, got {lengths.dtype}")
     if lengths.shape != (batch,):
@@ -181,7 +182,8 @@ def _has_values(tensor: Tensor) -> bool:
 def _as_tensor(value: Any, expected: str) -> Tensor:
     """A tensor, an array or a list as a tensor; the message begins with what was expected."""
     try:
-        tensor: Tensor = torch.as_tensor(value)
+        device = value.device if isinstance(value, Tensor) else "cpu"  # not the default device
+        tensor: Tensor = torch.as_tensor(value, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{expected}, got {type(value).__name__}: {error}") from None
     return tensor
@@ -218,8 +220,8 @@ def check_which(which: Any, batch: int) -> Tensor:
         given = given.long()
     if given.numel() and not -batch <= int(given.min()) <= int(given.max()) < batch:
         raise ValueError(f"there are {batch} sequences, numbered from 0; got {given.tolist()}")
-    chosen = torch.zeros(batch, dtype=torch.bool)
-    chosen[given.flatten().long()] = True
+    chosen = torch.zeros(batch, dtype=torch.bool, device="cpu")
+    chosen[given.flatten().long().cpu()] = True
     return chosen
 
 

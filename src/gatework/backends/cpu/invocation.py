@@ -228,7 +228,8 @@ class Invocation:
         """Rows of constants: they live as long as the addresses in the template."""
         rows = []
         for argument, number in self.layout.numbers().items():
-            row = torch.full((self.sizes[number.size],), number.value, dtype=self.dtype)
+            size = (self.sizes[number.size],)
+            row = torch.full(size, number.value, dtype=self.dtype, device="cpu")
             self.template[self.index[argument]] = row.data_ptr()
             rows.append(row)
         return rows

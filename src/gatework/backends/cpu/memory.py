@@ -5,6 +5,8 @@ filled with zeros when it is first touched: for the rows that a forward pass kee
 tenth of the step. The C library stops doing so for blocks up to the largest that it has seen
 freed, 32 MB at most; so one block of that size is asked for and freed, without being touched.
 What is larger than a few pages of 2 MB is asked for in such pages, where the system has them.
+
+Native code writes here, so the device is always named: torch's default may be another one.
 """
 
 from __future__ import annotations
@@ -34,15 +36,15 @@ def maker(shape: tuple[int, ...], dtype: torch.dtype, filled: bool = False) -> M
     """What makes tensors of a shape: not filled, or with zeros."""
     _keep_freed_blocks()
     if filled:
-        return partial(torch.zeros, shape, dtype=dtype)
+        return partial(torch.zeros, shape, dtype=dtype, device="cpu")
     if math.prod(shape) * dtype.itemsize < WORTH_LARGE_PAGES:
         # a tensor like another is made in half the time of one from a shape and a dtype
-        return partial(torch.empty_like, torch.empty((), dtype=dtype).expand(shape))
+        return partial(torch.empty_like, torch.empty((), dtype=dtype, device="cpu").expand(shape))
     return partial(_in_large_pages, shape, dtype)
 
 
 def _in_large_pages(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    found = torch.empty(shape, dtype=dtype)
+    found = torch.empty(shape, dtype=dtype, device="cpu")
     _use_large_pages(found)
     return found
 
@@ -52,7 +54,7 @@ def workspace(elements: int, dtype: torch.dtype) -> Tensor:
     size = elements * dtype.itemsize
     memory: Tensor | None = getattr(_kept, "memory", None)
     if memory is None or memory.numel() < size:
-        memory = torch.empty(size, dtype=torch.uint8)
+        memory = torch.empty(size, dtype=torch.uint8, device="cpu")
         if size >= WORTH_LARGE_PAGES:
             _use_large_pages(memory)
         if size <= LARGEST_WORKSPACE:
@@ -62,7 +64,7 @@ def workspace(elements: int, dtype: torch.dtype) -> Tensor:
 
 @cache
 def _keep_freed_blocks() -> None:
-    torch.empty(LARGEST_FREED, dtype=torch.uint8)
+    torch.empty(LARGEST_FREED, dtype=torch.uint8, device="cpu")
 
 
 def _use_large_pages(block: Tensor) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gatework.backends.cpu.invocation import Invocation, Read, Written
 
 _lock = threading.Lock()
-_natural = torch.arange(4096)
+_natural = torch.arange(4096, device="cpu")
 
 
 def numbers(count: int) -> Tensor:
@@ -29,7 +29,7 @@ def numbers(count: int) -> Tensor:
     global _natural
     with _lock:
         if _natural.numel() < count:
-            _natural = torch.arange(2 * count)
+            _natural = torch.arange(2 * count, device="cpu")
         return _natural
 
 
@@ -129,7 +129,8 @@ class Preparation:
 
     def own_workspace(self) -> None:
         """Use a workspace that nobody else uses: what is packed in it stays."""
-        self._use(torch.empty(self.invocation.elements, dtype=self.invocation.dtype))
+        elements, dtype = self.invocation.elements, self.invocation.dtype
+        self._use(torch.empty(elements, dtype=dtype, device="cpu"))
 
     def _use(self, memory: Tensor) -> None:
         """Lay out packed weights, rows between stages and scratch memory."""

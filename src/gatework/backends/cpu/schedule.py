@@ -50,7 +50,7 @@ class Schedule:
         order = torch.empty_like(longest)
         for p in range(parts):  # part p is [batch·p/parts, batch·(p+1)/parts)
             order[batch * p // parts : batch * (p + 1) // parts] = _dealt(longest, p, parts)
-        times = torch.arange(steps)
+        times = torch.arange(steps, device="cpu")
         return order, (times[:, None] < lengths).flatten().nonzero().flatten()
 
 

@@ -6,6 +6,7 @@ The weights are packed when the stream is made, so later changes of the weights 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -49,8 +50,9 @@ class Stream:
             raise ValueError(f"batch should be at least 1, got {batch}")
         (x,) = recurrence.sequences
         dtype = next(iter(parameters.values())).dtype if parameters else torch.get_default_dtype()
-        inputs = torch.zeros(1, batch, sizes[x.size], dtype=dtype)
-        initial = tuple(torch.zeros(batch, sizes[s.size], dtype=dtype) for s in recurrence.states)
+        zeros = partial(torch.zeros, dtype=dtype, device="cpu")
+        inputs = zeros(1, batch, sizes[x.size])
+        initial = tuple(zeros(batch, sizes[s.size]) for s in recurrence.states)
         call = Call((1, batch), sizes, {x.name: inputs}, initial, parameters)
         with torch.no_grad():
             invocation = backend.invocation(plan, call, threads=1, lasting=True)

@@ -154,6 +154,7 @@ CALLS_ELSEWHERE = {
     "resets": lambda layer, x: layer(x, resets=[[True, False]] * 6)[0],
     "pin": lambda layer, x: layer(x, pin={"z": 0.5})[0],
     "trace": lambda layer, x: layer.trace(x)["z"],
+    "lengths of a trace": lambda layer, x: layer.trace(x, lengths=[6, 3]).lengths,
     "stream": lambda layer, x: layer.stream(2).step(x[0]),
     "step": lambda layer, x: gw.nn.GRUCell(3, 5, device="cpu")(x[0]),
 }

@@ -147,8 +147,7 @@ def check_features(x: Tensor, input_size: int) -> None:
 
 def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
     """The lengths as an int64 tensor [B]; raise unless each is between 0 and the steps."""
-    if not isinstance(lengths, Tensor):
-        lengths = torch.as_tensor(lengths, device="cpu")
+    lengths = as_tensor(lengths)
     if lengths.dtype.is_floating_point or lengths.dtype in (torch.bool, torch.complex64):
         raise TypeError(f"lengths should be integers, got {lengths.dtype}")
     if lengths.shape != (batch,):
@@ -179,19 +178,22 @@ def _has_values(tensor: Tensor) -> bool:
     return not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
-def _as_tensor(value: Any, expected: str) -> Tensor:
+def as_tensor(value: Any) -> Tensor:
+    """A tensor as it is, a list or an array as one on the CPU, whatever the default device is."""
+    return value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
+
+
+def _checked_tensor(value: Any, expected: str) -> Tensor:
     """A tensor, an array or a list as a tensor; the message begins with what was expected."""
     try:
-        device = value.device if isinstance(value, Tensor) else "cpu"  # not the default device
-        tensor: Tensor = torch.as_tensor(value, device=device)
+        return as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{expected}, got {type(value).__name__}: {error}") from None
-    return tensor
 
 
 def check_resets(resets: Any, shape: tuple[int, ...]) -> Tensor:
     """The resets as a bool tensor; raise unless there is one for each step of each sequence."""
-    flags = _as_tensor(resets, "resets should be booleans")
+    flags = _checked_tensor(resets, "resets should be booleans")
     if flags.dtype != torch.bool:
         raise TypeError(f"resets should be booleans, got {flags.dtype}; write resets.bool()")
     if flags.shape != shape:
@@ -206,7 +208,7 @@ def check_resets(resets: Any, shape: tuple[int, ...]) -> Tensor:
 
 def check_which(which: Any, batch: int) -> Tensor:
     """Sequences of a batch, given as booleans or by number, as booleans [B]."""
-    given = _as_tensor(which, "expected booleans or numbers of sequences")
+    given = _checked_tensor(which, "expected booleans or numbers of sequences")
     if given.dtype == torch.bool:
         if given.shape != (batch,):
             raise ValueError(

@@ -137,7 +137,7 @@ def axes(input: Any, batch_first: bool) -> tuple[str, ...]:
 def lengths_of(input: Any, lengths: Any) -> Tensor | None:
     """The steps of each sequence [B], in the order in which they were given."""
     if not isinstance(input, PackedSequence):
-        return None if lengths is None else torch.as_tensor(lengths)
+        return None if lengths is None else checks.as_tensor(lengths)
     batch = torch.arange(int(input.batch_sizes[0]))
     longest_first = (input.batch_sizes[:, None] > batch).sum(0)
     given = input.unsorted_indices

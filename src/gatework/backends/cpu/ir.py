@@ -153,6 +153,10 @@ class Builder:
         """Truth of a relation of integers: eq, ne, slt, sle, sgt, sge."""
         return self.op(f"icmp {relation} i64 {self.index(a).text}, {self.index(b).text}", "i1")
 
+    def given(self, address: Value) -> Value:
+        """Whether an address is one, and not null."""
+        return self.op(f"icmp ne ptr {address.text}, null", "i1")
+
     def at(self, base: Value, element: str, offset: Index) -> Value:
         """The address `offset` elements after `base`."""
         if offset == 0:

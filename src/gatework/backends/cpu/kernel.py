@@ -106,7 +106,7 @@ class _Writer:
         b, (first, last) = self.b, self.team.share(self.number("batch"))
         for name, storage in self.layout.states.items():
             initial = self.pointer(f"initial {name}")
-            with b.when(b.op(f"icmp ne ptr {initial.text}, null", "i1")):
+            with b.when(b.given(initial)):
                 for slot in self.first_slots(storage):
                     self.copy(name, initial, 0, self.pointer(f"state {name}"), slot, first, last)
 
@@ -124,7 +124,7 @@ class _Writer:
             if storage == "single":
                 continue
             final, state = self.pointer(f"final {name}"), self.pointer(f"state {name}")
-            with b.when(b.op(f"icmp ne ptr {final.text}, null", "i1")):
+            with b.when(b.given(final)):
                 if storage == "trajectory":
                     slot = b.select(self.backwards(), b.index(0), steps)
                     self.copy(name, state, slot, final, 0, first, last)

@@ -33,7 +33,7 @@ class Team:
         size = b.slot("i64", 8)
         b.store(arguments.number(b, args, "threads"), size, 8)
         ask = arguments.pointer(b, args, "team")
-        with b.when(b.op(f"icmp ne ptr {ask.text}, null", "i1")):
+        with b.when(b.given(ask)):
             threads = b.op(f"call i32 {ask.text}()", "i32")
             b.store(b.op(f"sext i32 {threads.text} to i64", "i64"), size, 8)
         return b.load(size, "i64", 8)

@@ -120,11 +120,12 @@ class Problem:
         result = Reference().run(
             self.job.program.forward, self.job.call(self.tensors, self.lengths)
         )
-        return self._named({n: result.outputs[n] for n in self.job.program.outputs}, result.states)
+        return self._named(result.outputs, result.states)
 
-    def _named(self, outputs: Named, states: Sequence[Tensor]) -> Named:
+    def _named(self, outputs: Sequence[Tensor], states: Sequence[Tensor]) -> Named:
+        written = zip(self.job.program.outputs, outputs, strict=True)
         finals = {f"final {s.name}": v for s, v in zip(self.cell.states, states, strict=True)}
-        return {**{f"output {n}": v for n, v in outputs.items()}, **finals}
+        return {**{f"output {n}": v for n, v in written}, **finals}
 
     def derived(self) -> Named:
         """Outputs, final states and gradients, by the derived backward plan."""

@@ -29,53 +29,53 @@ def random_call(plan: Plan, shape, sizes, dtype, seed=0, **options) -> Call:
     def normal(*dims):
         return torch.randn(dims, generator=g, dtype=torch.float64).to(dtype)
 
-    return Call(
-        shape=shape,
-        sizes=sizes,
-        sequences={s.name: normal(steps, batch, sizes[s.size]) for s in recurrence.sequences},
-        states=tuple(normal(batch, sizes[s.size]) for s in recurrence.states),
-        parameters={
-            p.name: normal(*p.shape(sizes)) / sizes["hidden"] ** 0.5 for p in recurrence.parameters
-        },
-        constants={s.name: normal(batch, sizes[s.size]) for s in recurrence.constants},
-        **options,
-    )
+    rows = (*recurrence.constants, *recurrence.states)
+    tensors = [
+        *(normal(steps, batch, sizes[s.size]) for s in recurrence.sequences),
+        *(normal(batch, sizes[s.size]) for s in rows),
+        *(normal(*p.shape(sizes)) / sizes["hidden"] ** 0.5 for p in recurrence.parameters),
+    ]
+    return Call(shape, sizes, tensors, **options)
+
+
+def named(plan: Plan, call: Call) -> dict[tuple[str, str], torch.Tensor]:
+    """The tensors of a call by role and name."""
+    return dict(zip(plan.recurrence.reads, call.tensors, strict=True))
+
+
+def changed(plan: Plan, call: Call, new: dict[tuple[str, str], torch.Tensor]) -> Call:
+    """The call with some of its tensors exchanged, by role and name."""
+    assert new.keys() <= set(plan.recurrence.reads)
+    return call._replace(tensors=list((named(plan, call) | new).values()))
 
 
 def backward_call(cell, forward: Call, kept: Result, **options) -> Call:
     """A call of the backward plan, with what the forward pass kept and random gradients."""
-    plan = program(cell).backward
-    known = {**forward.sequences, **kept.outputs}
+    plan, keeping = program(cell).backward, program(cell).keeping
+    written = (("sequence", n) for n in keeping.recurrence.outputs)
+    known = {**named(keeping, forward), **dict(zip(written, kept.outputs, strict=True))}
     call = random_call(
-        plan, forward.shape, forward.sizes, forward.states[0].dtype, seed=1,
+        plan, forward.shape, forward.sizes, forward.tensors[0].dtype, seed=1,
         lengths=forward.lengths, reverse=not forward.reverse, **options,
     )  # fmt: skip
-    call.sequences.update({n: known[n] for n in call.sequences if n in known})
-    call.parameters.update(forward.parameters)
-    call.constants.update({n: forward.constants[n] for n in call.constants})
-    return call
+    return changed(plan, call, {n: known[n] for n in plan.recurrence.reads if n in known})
 
 
 def assert_same(found: Result, expected: Result, tolerance: float) -> None:
     """Every output, final state and gradient is equal up to the tolerance."""
-    compare("outputs", found.outputs, expected.outputs, tolerance)
-    compare("gradients", found.gradients, expected.gradients, tolerance)
-    states = (dict(enumerate(r.states)) for r in (found, expected))
-    compare("states", *states, tolerance)
+    for kind in Result._fields:
+        compare(kind, getattr(found, kind), getattr(expected, kind), tolerance)
 
 
 def compare(kind, found, expected, tolerance) -> None:
-    """Two groups of named tensors are equal up to the tolerance, relative to the largest value."""
-    assert set(found) == set(expected), kind
-    for name, want in expected.items():
+    """Two lists of tensors are equal up to the tolerance, relative to the largest value."""
+    for k, (have, want) in enumerate(zip(found, expected, strict=True)):
+        if want is None:
+            assert have is None, f"{kind} {k}"
+            continue
         scale = max(1.0, want.abs().max().item()) if want.numel() else 1.0
-        torch.testing.assert_close(
-            found[name],
-            want,
-            rtol=0,
-            atol=tolerance * scale,
-            msg=lambda m, n=name: f"{kind} {n}: {m}",
-        )
+        message = f"{kind} {k}: {{}}".format
+        torch.testing.assert_close(have, want, rtol=0, atol=tolerance * scale, msg=message)
 
 
 def assert_plans_agree(backend, cell, shape, sizes, dtype, lengths=None, reverse=False) -> None:

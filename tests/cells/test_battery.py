@@ -20,7 +20,7 @@ from gatework.lang.expressions import Apply
 from gatework.lang.printing import equations
 from gatework.lang.writing import cell_as_data, cell_of_data
 from gatework.nn.options import rewritten
-from numerics import assert_same, flat, problem, randomised
+from numerics import assert_same, flat, gradients, problem, randomised
 
 TORCHS = ("rnn", "rnn_relu", "lstm", "gru", "projected_lstm")
 
@@ -193,6 +193,25 @@ def test_two_halves_with_carried_state_are_one_run(cell):
     first, carried = layer(x[:2], state)
     second, last = layer(x[2:], carried)
     assert_same(flat((torch.cat([first, second]), last)), flat((whole, final)), 1e-12)
+
+
+@every_cell
+@pytest.mark.parametrize("steps", [1, 3])
+def test_no_state_is_a_state_of_zeros_whether_or_not_its_gradient_is_wanted(cell, steps):
+    """In one step the backward pass is another where nobody wants that gradient."""
+    layer, x = layer_of(cell, num_layers=2, bidirectional=True), normal(steps, 3, 3)
+    wanted = {"x": x.requires_grad_(), **dict(layer.named_parameters())}
+    zeros = [torch.zeros_like(s).requires_grad_() for s in states_of(random_state(layer, 3))]
+
+    def results(state):
+        torch.manual_seed(0)
+        named = flat(layer(x, state))
+        return {**named, **gradients(named, wanted)}
+
+    expected = results(tuple(zeros) if zeros[1:] else zeros[0])
+    assert_same(results(None), expected, 1e-12)
+    given = tuple(z.detach() for z in zeros)
+    assert_same(results(given if zeros[1:] else given[0]), expected, 1e-12)
 
 
 @every_cell

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from gatework.backends.calls import Backend, Call, Result, Stepper
+from gatework.backends.calls import Backend, Call, Given, Picker, Result, Stepper, given, picker
 from gatework.backends.cpu import Cpu
 from gatework.backends.reference import Reference
 from gatework.backends.torch_kernels import TorchKernels
@@ -78,4 +78,7 @@ def reasons(plan: Plan, call: Call) -> list[str]:
     return lines
 
 
-__all__ = ["Backend", "Call", "Result", "Stepper", "chosen", "reasons", "select", "use_backend"]
+__all__ = [
+    "Backend", "Call", "Given", "Picker", "Result", "Stepper",
+    "chosen", "given", "picker", "reasons", "select", "use_backend",
+]  # fmt: skip

@@ -5,8 +5,8 @@ Legend: T steps, B sequences, n units of a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -21,10 +21,9 @@ class Call(NamedTuple):
     Attributes:
         shape: T and B.
         sizes: The number of units of each size, by the size's name.
-        sequences: Rows read at each step, [T, B, n].
-        constants: Rows that are the same at each step, [B, n].
-        states: The initial states in the recurrence's order, [B, n].
-        parameters: The learned tensors by name.
+        tensors: What the recurrence reads, in the order of `Recurrence.reads`: sequences [T, B, n],
+            constants [B, n], the initial states [B, n], None for zero, the parameters. By name:
+            `given`.
         lengths: How many steps each sequence has, int64 [B]; None when all have T.
         reverse: Run from the last step to the first.
         skip: Names of outputs and parameters' gradients that are not wanted.
@@ -32,13 +31,17 @@ class Call(NamedTuple):
 
     shape: tuple[int, int]
     sizes: Mapping[str, int]
-    sequences: Mapping[str, Tensor]
-    states: tuple[Tensor, ...]
-    parameters: Mapping[str, Tensor]
-    constants: Mapping[str, Tensor] = MappingProxyType({})
+    tensors: Sequence[Tensor | None]
     lengths: Tensor | None = None
     reverse: bool = False
     skip: frozenset[str] = frozenset()
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the call's dtype and device."""
+        first = self.tensors[0]
+        assert first is not None  # a sequence, or a state of a backward plan, which is given
+        return first
 
     def steps(self) -> range:
         """The steps in the order in which they are run."""
@@ -52,18 +55,54 @@ class Call(NamedTuple):
         return (times[:, None] < self.lengths)[:, :, None]
 
 
+class Given(NamedTuple):
+    """The tensors of a call by name; the states in their order."""
+
+    sequences: dict[str, Tensor]
+    constants: dict[str, Tensor]
+    states: tuple[Tensor, ...]
+    parameters: dict[str, Tensor]
+
+
+def given(plan: Plan, call: Call) -> Given:
+    """What a call gives to a plan, by name."""
+    recurrence = plan.recurrence
+    found = dict(zip(recurrence.reads, call.tensors, strict=True))
+    for s in recurrence.states:
+        if found["state", s.name] is None:
+            found["state", s.name] = call.like.new_zeros((call.shape[1], call.sizes[s.size]))
+
+    def named(role: str) -> dict[str, Any]:
+        return {name: tensor for (of, name), tensor in found.items() if of == role}
+
+    states = tuple(named("state").values())
+    return Given(named("sequence"), named("constant"), states, named("parameter"))
+
+
 class Result(NamedTuple):
     """What a run of a plan gives.
 
     Attributes:
-        outputs: The written sequences by name, [T, B, n]; zero past a sequence's length.
+        outputs: The written sequences [T, B, n] in the recurrence's order, None for those that are
+            skipped; zero past a sequence's length.
         states: The final states, [B, n]; of each sequence after its own last step.
-        gradients: The gradients of learned tensors by name, of a backward plan.
+        gradients: Of a backward plan the gradients of the parameters in their order, None for those
+            that are skipped and where nothing depends on a parameter.
     """
 
-    outputs: dict[str, Tensor]
+    outputs: Sequence[Any]  # Tensor or None; so are the gradients
     states: tuple[Tensor, ...]
-    gradients: dict[str, Tensor]
+    gradients: Sequence[Any]
+
+
+Picker = Callable[[Sequence[Any]], tuple[Any, ...]]
+
+
+def picker(places: Sequence[int]) -> Picker:
+    """A function that takes the elements at some places, in their order."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda values: tuple([values[k] for k in places])
 
 
 class Stepper(Protocol):

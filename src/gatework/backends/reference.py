@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatework.backends.calls import Call, Result, Stepper
+from gatework.backends.calls import Call, Result, Stepper, given
 from gatework.compiler.plan import Plan
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
@@ -82,8 +82,8 @@ class Reference:
 
     def run(self, plan: Plan, call: Call) -> Result:
         """Run a plan with torch operations, in the dtype of its tensors under autocast too."""
-        if autocasts(call.states[0]):
-            with torch.autocast(call.states[0].device.type, enabled=False):
+        if autocasts(call.like):
+            with torch.autocast(call.like.device.type, enabled=False):
                 return _Run(plan, call).result()
         return _Run(plan, call).result()
 
@@ -96,22 +96,21 @@ class _Stepper:
     """Step by step with torch operations. See `gatework.backends.calls.Stepper`."""
 
     def __init__(self, plan: Plan, call: Call) -> None:
-        self.plan, self.call = plan, call
+        self.plan, self.call, self.given = plan, call, given(plan, call)
         self.reset()
 
     def reset(self) -> None:
         """Set every state to zero."""
-        self.state = tuple(torch.zeros_like(s) for s in self.call.states)
+        self.state = tuple(torch.zeros_like(s) for s in self.given.states)
 
     @torch.no_grad()
     def step(self, x: Any) -> Any:
         """The output [B, n] for one input [B, I]."""
         row = x if isinstance(x, Tensor) else torch.from_numpy(x)
-        sequences = dict.fromkeys(self.call.sequences, row[None])
-        call = self.call._replace(sequences=sequences, states=self.state)
+        call = self.call._replace(tensors=(row[None], *self.state, *self.given.parameters.values()))
         result = _Run(self.plan, call).result()
         self.state = result.states
-        (output,) = result.outputs.values()
+        (output,) = result.outputs
         return output[0] if isinstance(x, Tensor) else output[0].numpy()
 
 
@@ -120,13 +119,14 @@ class _Run:
 
     def __init__(self, plan: Plan, call: Call) -> None:
         self.plan, self.call, self.recurrence = plan, call, plan.recurrence
+        self.given = given(plan, call)
         self.active = call.active()
         self.spans = {p.name: p.spans(call.sizes) for p in plan.recurrence.parameters}
-        self.sequences = {n: self.masked(s) for n, s in call.sequences.items()}
+        self.sequences = {n: self.masked(s) for n, s in self.given.sequences.items()}
         self.fixed: dict[Expr, Tensor] = {
-            s: call.constants[s.name] for s in plan.recurrence.constants
+            s: self.given.constants[s.name] for s in plan.recurrence.constants
         }
-        self.like = call.states[0]
+        self.like = call.like
 
     def result(self) -> Result:
         """Before the loop, the loop, after the loop."""
@@ -136,11 +136,16 @@ class _Run:
         deferred = {n: v for n, v in self.plan.deferred.items() if n not in self.call.skip}
         late = {n: self.masked(s) for n, s in self.over_all_steps(deferred).items()}
         self.sequences.update(late)
-        return Result({**written, **late}, states, self.gradients())
+        outputs, gradients = {**written, **late}, self.gradients()
+        return Result(
+            [outputs.get(name) for name in self.recurrence.outputs],
+            states,
+            [gradients.get(p.name) for p in self.recurrence.parameters],
+        )
 
     def loop(self) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
         """Every step in order: the written sequences and the final states."""
-        states = self.call.states
+        states = self.given.states
         rows: list[list[Tensor]] = [[] for _ in self.plan.written]
         for t in self.call.steps():
             states, new_rows = self.step(t, states)
@@ -224,7 +229,7 @@ class _Run:
     def block(self, node: Symbol | Matrix) -> Tensor:
         """One gate's rows of a stacked parameter."""
         parameter, block = block_of(node)
-        return self.call.parameters[parameter][self.spans[parameter][block]]
+        return self.given.parameters[parameter][self.spans[parameter][block]]
 
     # ---- after the loop ------------------------------------------------------------------------
 
@@ -245,7 +250,7 @@ class _Run:
 
     def assembled(self, name: str, parts: Mapping[str, Tensor]) -> Tensor:
         """The gradient of a stacked parameter; zero for blocks that nothing depends on."""
-        parameter = self.call.parameters[name]
+        parameter = self.given.parameters[name]
         spans = self.spans[name].items()
         return torch.cat(
             [parts[b] if b in parts else torch.zeros_like(parameter[span]) for b, span in spans]

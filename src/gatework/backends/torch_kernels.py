@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from gatework.backends.calls import Call, Result, Stepper
+from gatework.backends.calls import Call, Given, Result, Stepper, given
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import Plan
 from gatework.lang.definition import Cell, Parameter
@@ -63,13 +63,16 @@ class TorchKernels:
         """Run a plan on tensors."""
         kernel = _kernel(plan)
         assert kernel is not None
-        (x,), (output,) = call.sequences.values(), plan.recurrence.outputs
+        rows = given(plan, call)
+        (x,) = rows.sequences.values()
         active = call.active()
         if active is not None:
             x = torch.where(active, x, 0)
-        y, states = (_whole if active is None else _packed)(kernel, _in_order(x, call), call)
+        run = _whole if active is None else _packed
+        y, states = run(kernel, _in_order(x, call), rows, call)
         y = _in_order(y, call)
-        return Result({output: y if active is None else torch.where(active, y, 0)}, states, {})
+        output = y if active is None else torch.where(active, y, 0)
+        return Result([output], states, [None] * len(rows.parameters))
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
         """Single steps are the reference's."""
@@ -87,25 +90,27 @@ def _in_order(sequence: Tensor, call: Call) -> Tensor:
     return sequence.gather(0, turned[:, :, None].expand_as(sequence))
 
 
-def _whole(kernel: Kernel, x: Tensor, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _whole(kernel: Kernel, x: Tensor, rows: Given, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     """All sequences have T steps."""
-    y, *final = kernel(x, _initial(call.states), *_options(call), False)
+    y, *final = kernel(x, _initial(rows.states), *_options(rows), False)
     return y, tuple(s[0] for s in final)
 
 
-def _packed(kernel: Kernel, x: Tensor, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _packed(
+    kernel: Kernel, x: Tensor, rows: Given, call: Call
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Each sequence has its own length; one without steps is run for one and then left out."""
     assert call.lengths is not None
     steps = call.lengths.clamp(min=1).cpu()
     packed = pack_padded_sequence(x, steps, enforce_sorted=False)
     longest_first, back = packed.sorted_indices, packed.unsorted_indices
-    states = tuple(s[longest_first] for s in call.states)
-    y, *final = kernel(packed.data, packed.batch_sizes, _initial(states), *_options(call))
+    states = tuple(s[longest_first] for s in rows.states)
+    y, *final = kernel(packed.data, packed.batch_sizes, _initial(states), *_options(rows))
     y, _ = pad_packed_sequence(
         PackedSequence(y, packed.batch_sizes, longest_first, back), total_length=call.shape[0]
     )
     empty = (call.lengths == 0)[:, None]
-    pairs = zip(call.states, final, strict=True)
+    pairs = zip(rows.states, final, strict=True)
     return y, tuple(torch.where(empty, s, f[0][back]) for s, f in pairs)
 
 
@@ -114,9 +119,9 @@ def _initial(states: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
     return rows if len(rows) > 1 else rows[0]
 
 
-def _options(call: Call) -> tuple[Any, ...]:
+def _options(rows: Given) -> tuple[Any, ...]:
     """The weights; whether there are biases; one layer; no dropout; training; one direction."""
-    weights = list(call.parameters.values())
+    weights = list(rows.parameters.values())
     biases = any(w.dim() == 1 for w in weights)
     # "Training" lets cuDNN keep what its backward pass reads.
     return weights, biases, 1, 0.0, torch.is_grad_enabled(), False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from gatework.compiler.derivative import Derivative, derive
@@ -59,6 +59,15 @@ class Program:
     def backward(self) -> Plan:
         """The backward pass."""
         return plan(self.derivative.backward)
+
+    @cached_property
+    def backward_of_one(self) -> Plan:
+        """The backward pass of a single step where nobody wants the gradient of the state before.
+
+        It gives the same but for that: its states stay what they were.
+        """
+        backward = self.derivative.backward
+        return plan(replace(backward, next_states=backward.states))
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:

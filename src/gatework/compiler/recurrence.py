@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from gatework.lang.definition import Cell, Parameter
 from gatework.lang.expressions import Expr, Matrix, Symbol
@@ -70,6 +71,13 @@ class Recurrence:
     contractions: tuple[Contraction, ...] = ()
     summations: tuple[Summation, ...] = ()
     labels: Mapping[Expr, str] = field(default_factory=dict)
+
+    @cached_property
+    def reads(self) -> tuple[tuple[str, str], ...]:
+        """The role and the name of all it reads, in the order in which a call gives them."""
+        rows = (*self.sequences, *self.constants, *self.states)
+        parameters = (("parameter", p.name) for p in self.parameters)
+        return (*((s.role, s.name) for s in rows), *parameters)
 
     def results(self) -> tuple[Expr, ...]:
         """Everything a step must compute: the new states, then the outputs."""

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gatework.backends import Call
+from gatework.backends import Call, Given, given
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
 from gatework.lang.definition import Cell, Noise, check_known
@@ -173,7 +173,8 @@ class _Ran:
     Attributes:
         place: its name in the model.
         cell: the cell, to whose states the zeros are added.
-        call: the tensors that it was run on.
+        call: the call that ran it.
+        read: the tensors of the call by name.
         states: every state after each step, [T, B, n].
         gradients: ∂L/∂ each zero, [T, B, n], by the state's name.
     """
@@ -181,6 +182,7 @@ class _Ran:
     place: str
     cell: Cell
     call: Call
+    read: Given
     states: dict[str, Tensor]
     gradients: dict[str, Tensor]
 
@@ -207,26 +209,24 @@ class _Ran:
         One step of N copies of the sequence, of which the n-th gives row n.
         """
         names = [s.name for s in self.cell.states]
-        initial = dict(zip(names, self.call.states, strict=False))
+        read, recurrence = self.read, program(self.cell).recurrence
+        initial = dict(zip(names, read.states, strict=False))
         rows = [initial[n][b] if before is None else self.states[n][before, b] for n in names]
         count = sum(len(row) for row in rows)
-        plan = program(self.cell).forward
 
         def copies(row: Tensor) -> Tensor:
             return row.detach().expand(count, -1)
 
         previous = tuple(copies(row).clone().requires_grad_() for row in rows)
-        sequences = {s.name: self.call.sequences[s.name] for s in plan.recurrence.sequences}
-        call = Call(
-            shape=(1, count),
-            sizes=self.call.sizes,
-            sequences={n: copies(s[t, b])[None] for n, s in sequences.items()},
-            states=previous,
-            parameters={n: p.detach() for n, p in self.call.parameters.items()},
-            constants={n: copies(c[b]) for n, c in self.call.constants.items()},
+        tensors = (
+            *(copies(read.sequences[s.name][t, b])[None] for s in recurrence.sequences),
+            *(copies(read.constants[c.name][b]) for c in recurrence.constants),
+            *previous,
+            *(p.detach() for p in read.parameters.values()),
         )
+        call = Call((1, count), self.call.sizes, tensors)
         with torch.enable_grad():
-            after = torch.cat(Reference().run(plan, call).states, 1)  # [N, N]
+            after = torch.cat(Reference().run(program(self.cell).forward, call).states, 1)  # [N, N]
             found = torch.autograd.grad(after.diagonal().sum(), previous, materialize_grads=True)
         return torch.cat(found, 1).double().cpu().numpy()
 
@@ -262,6 +262,7 @@ def _differentiated(
             run.place,
             run.cell,
             run.call,
+            run.read,
             {n: v.detach() for n, v in run.states.items()},
             {n: next(gradients) for n in run.zeros},
         )
@@ -276,6 +277,7 @@ class _Run:
     place: str
     cell: Cell
     call: Call
+    read: Given
     states: dict[str, Tensor]
     zeros: dict[str, Tensor]
 
@@ -294,12 +296,14 @@ def _forward_with_zeros(path: str, layer: Recurrent, runs: list[_Run]) -> Callab
     def run(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Any:
         nonlocal made
         call = job.call(tensors, lengths)
-        rows = {n: s for n, s in call.sequences.items() if n.startswith(PROBE)}
+        read = given(job.program.forward, call)
+        rows = {n: s for n, s in read.sequences.items() if n.startswith(PROBE)}
         zeros = {n.removeprefix(PROBE): s.requires_grad_() for n, s in rows.items()}
         result = Reference().run(job.program.forward, call)
-        states = {n: result.outputs[n] for n in names}
-        cell = job.program.cell
-        runs.append(_Run(places[made % len(places)], cell, call, states, zeros))
+        written = dict(zip(job.program.outputs, result.outputs, strict=True))
+        states = {n: written[n] for n in names}
+        place, cell = places[made % len(places)], job.program.cell
+        runs.append(_Run(place, cell, call, read, states, zeros))
         made += 1
         return result.outputs, result.states[: len(names)]
 

@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from gatework.backends import Backend, Call, chosen, select
+from gatework.backends import Backend, Call, Picker, chosen, picker, select
 from gatework.compiler.derivative import adjoint
-from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
+from gatework.compiler.recurrence import Recurrence
 from gatework.nn.saved import saved_tensors
 from gatework.nn.undisturbed import undisturbed
+
+Tensors = Sequence[Tensor | None]
+"""In the flat order of a job; None for a state that begins at zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,32 +31,94 @@ class Job:
     """A program, the sizes it runs with and its direction.
 
     Its tensors are passed beside it in one flat order: the input [T, B, I], the initial states
-    [B, n], the parameters in the cell's order, the program's further rows.
+    [B, n] or None, the parameters in the cell's order, the program's further rows.
     """
 
     program: Program
     sizes: Mapping[str, int]
     reverse: bool = False
 
-    def call(self, tensors: Sequence[Tensor], lengths: Tensor | None) -> Call:
-        """The tensors by their names, for a forward plan."""
-        cell, n_states = self.program.cell, len(self.state_names)
-        rest = tensors[1 + n_states :]
-        sequences = {cell.input.name: tensors[0]}
-        constants: dict[str, Tensor] = {}
-        for row, tensor in zip(self.program.rows, rest[len(cell.parameters) :], strict=True):
-            (sequences if row.role == "sequence" else constants)[row.name] = tensor
-        steps, batch, _ = tensors[0].shape
-        return Call(
-            shape=(steps, batch),
-            sizes=self.sizes,
-            sequences=sequences,
-            constants=constants,
-            states=tuple(tensors[1 : 1 + n_states]),
-            parameters=dict(zip(self.parameter_names, rest, strict=False)),
-            lengths=lengths,
-            reverse=self.reverse,
-        )
+    def call(self, tensors: Tensors, lengths: Tensor | None) -> Call:
+        """The call of a forward plan on these tensors."""
+        x = tensors[0]
+        assert x is not None
+        steps, batch, _ = x.shape
+        read = self._reads_forward(tensors)
+        return Call((steps, batch), self.sizes, read, lengths, self.reverse)
+
+    def backward_call(
+        self,
+        tensors: Tensors,
+        lengths: Tensor | None,
+        kept: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        wanted: Sequence[bool],
+    ) -> Call:
+        """The call of the backward plan.
+
+        Args:
+            tensors: Those of the forward call.
+            lengths: Its lengths.
+            kept: What it kept.
+            gradients: Those of its outputs and final states.
+            wanted: Whether the gradient of each tensor, in the flat order, is wanted.
+        """
+        x = tensors[0]
+        assert x is not None
+        steps, batch, _ = x.shape
+        read = self._reads_backward((*tensors, *kept, *gradients))
+        skip = self._skip(tuple(wanted))
+        return Call((steps, batch), self.sizes, read, lengths, not self.reverse, skip)
+
+    def filled(self, tensors: Tensors) -> list[Tensor]:
+        """The tensors with zeros where a state begins at zero."""
+        x, states = tensors[0], self.program.recurrence.states
+        assert x is not None
+        found = list(tensors)
+        for k, state in enumerate(states, 1):
+            if found[k] is None:
+                found[k] = x.new_zeros((x.shape[1], self.sizes[state.size]))
+        return cast(list[Tensor], found)
+
+    @cached_property
+    def _reads_forward(self) -> Picker:
+        """What a forward plan reads, out of the tensors."""
+        return _reader(self.program.recurrence, self._roles)
+
+    @cached_property
+    def _reads_backward(self) -> Picker:
+        """What the backward plan reads, out of the tensors, what was kept, and the gradients."""
+        backward, kept = self.program.backward.recurrence, self.program.derivative.kept
+        gradients = [adjoint(f"out_{n}") for n in self.program.outputs]
+        later = [("sequence", n) for n in (*kept, *gradients)]
+        states = [("state", s.name) for s in backward.states]
+        return _reader(backward, [*self._roles, *later, *states])
+
+    @cached_property
+    def _roles(self) -> list[tuple[str, str]]:
+        """The role and the name of each tensor, in the flat order."""
+        cell, states = self.program.cell, self.program.recurrence.states
+        parameters = [("parameter", n) for n in self.parameter_names]
+        rows = ((s.role, s.name) for s in (cell.input, *states))
+        return [*rows, *parameters, *((r.role, r.name) for r in self.program.rows)]
+
+    @cached_property
+    def pick_results(self) -> Picker:
+        """The outputs, out of all that the plan which keeps values writes."""
+        written = list(self.program.keeping.recurrence.outputs)
+        return picker([written.index(n) for n in self.program.outputs])
+
+    @cached_property
+    def pick_kept(self) -> Picker:
+        """The kept values, out of all that this plan writes."""
+        written = list(self.program.keeping.recurrence.outputs)
+        return picker([written.index(n) for n in self.program.derivative.kept])
+
+    @cached_property
+    def of_input(self) -> int:
+        """The place of the input's gradient among the outputs of the backward plan."""
+        written = list(self.program.backward.recurrence.outputs)
+        return written.index(adjoint(self.program.cell.input.name))
 
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:
@@ -81,35 +146,6 @@ class Job:
             for to in ("zero", "state")
         }
 
-    def backward_call(
-        self,
-        forward: Call,
-        kept: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        wanted: Sequence[bool],
-    ) -> Call:
-        """The tensors by their names, for the backward plan of a forward call.
-
-        Args:
-            forward: The forward call.
-            kept: What it kept.
-            gradients: Those of its outputs and final states.
-            wanted: Whether the gradient of each tensor, in the flat order, is wanted.
-        """
-        outputs = self.program.outputs
-        sequences = {
-            **forward.sequences,
-            **dict(zip(self.program.derivative.kept, kept, strict=True)),
-            **{adjoint(f"out_{n}"): g for n, g in zip(outputs, gradients, strict=False)},
-        }
-        read = self.program.backward.recurrence.sequences
-        return forward._replace(
-            sequences={s.name: sequences[s.name] for s in read},
-            states=tuple(gradients[len(outputs) :]),
-            reverse=not self.reverse,
-            skip=self._skip(tuple(wanted)),
-        )
-
     def _skip(self, wanted: tuple[bool, ...]) -> frozenset[str]:
         """The gradients that need not be computed; the loop needs those of the states itself."""
         if wanted not in self._skips:
@@ -122,26 +158,34 @@ class Job:
         return {}
 
 
+def _reader(recurrence: Recurrence, roles: Sequence[tuple[str, str]]) -> Picker:
+    """What a recurrence reads, in its order, out of tensors of these roles and names."""
+    places = {role: k for k, role in enumerate(roles)}
+    return picker([places[role] for role in recurrence.reads])
+
+
 def run(
-    job: Job, tensors: Sequence[Tensor], lengths: Tensor | None = None
-) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
-    """The written sequences by name and the final states, differentiable in every tensor."""
-    names = job.program.outputs
-    if _is_special(tensors[0]):
+    job: Job, tensors: Tensors, lengths: Tensor | None = None
+) -> tuple[Sequence[Tensor], tuple[Tensor, ...]]:
+    """The written sequences and the final states, differentiable in every tensor."""
+    x = tensors[0]
+    assert x is not None
+    if _is_special(x):
         from gatework.nn.routes import run_specially
 
-        results = run_specially(job, tensors, lengths)
+        results = run_specially(job, job.filled(tensors), lengths)
     else:
         results = run_numbers(job, tensors, lengths)
-    return dict(zip(names, results, strict=False)), tuple(results[len(names) :])
+    count = len(job.program.outputs)
+    return results[:count], tuple(results[count:])
 
 
-def run_numbers(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
+def run_numbers(job: Job, tensors: Tensors, lengths: Tensor | None) -> Sequence[Tensor]:
     """The outputs and the final states of a call on numbers, with its derived backward pass."""
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         found: tuple[Tensor, ...] = _Differentiable.apply(job, lengths, *tensors)  # type: ignore[no-untyped-call]
         return found
-    return run_plainly(job, tensors, lengths)[0]
+    return run_plainly(job, tensors, lengths)
 
 
 def _is_special(x: Tensor) -> bool:
@@ -155,37 +199,27 @@ def _is_special(x: Tensor) -> bool:
     )
 
 
-Ran = tuple[list[Tensor], list[Tensor], Backend]
-"""The outputs and final states, what the backward pass needs, and the backend that ran."""
+def run_plainly(job: Job, tensors: Tensors, lengths: Tensor | None) -> list[Tensor]:
+    """The outputs and the final states, by the forward pass alone: nothing is kept."""
+    plan, call = job.program.forward, job.call(tensors, lengths)
+    result = select(plan, call).run(plan, call)
+    return [*result.outputs, *result.states]
 
 
-def run_plainly(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Ran:
-    """The forward pass alone: nothing is kept."""
-    return _run(job, job.program.forward, (), tensors, lengths)
-
-
-def run_keeping(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Ran:
-    """The forward pass, keeping what the backward pass needs."""
-    return _run(job, job.program.keeping, job.program.derivative.kept, tensors, lengths)
-
-
-def _run(
-    job: Job,
-    plan: Plan,
-    kept: Sequence[str],
-    tensors: Sequence[Tensor],
-    lengths: Tensor | None,
-) -> Ran:
-    call = job.call(tensors, lengths)
+def run_keeping(
+    job: Job, tensors: Tensors, lengths: Tensor | None
+) -> tuple[list[Tensor], Sequence[Tensor], Backend]:
+    """The same, what the backward pass needs, and the backend that ran."""
+    plan, call = job.program.keeping, job.call(tensors, lengths)
     backend = select(plan, call)
     result = backend.run(plan, call)
-    outputs = (result.outputs[n] for n in job.program.outputs)
-    return [*outputs, *result.states], [result.outputs[n] for n in kept], backend
+    written = result.outputs
+    return [*job.pick_results(written), *result.states], job.pick_kept(written), backend
 
 
 def run_backward(
     job: Job,
-    tensors: Sequence[Tensor],
+    tensors: Tensors,
     lengths: Tensor | None,
     kept: Sequence[Tensor],
     gradients: Sequence[Tensor],
@@ -196,19 +230,20 @@ def run_backward(
 
     The backend is the one that ran forward, unless it has to be chosen here.
     """
-    plan = job.program.backward
-    call = job.backward_call(job.call(tensors, lengths), kept, gradients, wanted)
+    call = job.backward_call(tensors, lengths, kept, gradients, wanted)
+    last = call.shape[0] == 1 and not any(wanted[1 : 1 + len(job.state_names)])
+    plan = job.program.backward_of_one if last else job.program.backward
     result = (backend or select(plan, call)).run(plan, call)
-    states = zip(job.state_names, result.states, strict=True)
-    found = {**result.outputs, **result.gradients, **dict(states)}
-    return [found.get(n) if w else None for n, w in zip(job.gradient_names, wanted, strict=True)]
+    found = (result.outputs[job.of_input], *result.states, *result.gradients)
+    of_rows = [None] * (len(wanted) - len(found))
+    return [f if w else None for f, w in zip((*found, *of_rows), wanted, strict=True)]
 
 
 class _Differentiable(torch.autograd.Function):
     """The forward plan that keeps what is needed, then the derived backward plan."""
 
     @staticmethod
-    def forward(ctx: Any, job: Job, lengths: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, job: Job, lengths: Any, *tensors: Tensor | None) -> Any:
         results, kept, ctx.backend = run_keeping(job, tensors, lengths)
         ctx.job, ctx.lengths, ctx.n_tensors = job, lengths, len(tensors)
         ctx.save_for_backward(*tensors, *kept)
@@ -223,14 +258,16 @@ def _gradients(ctx: Any, gradients: Sequence[Tensor]) -> Sequence[Tensor | None]
     """The gradient of each tensor that needs one."""
     saved = saved_tensors(ctx)
     tensors, kept = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
+    wanted = ctx.needs_input_grad[2:]
     if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
         from gatework.nn.transforms import gradients_of
 
-        return gradients_of(ctx.job, ctx.lengths, tensors, kept, gradients)
+        filled = ctx.job.filled(tensors)
+        found = gradients_of(ctx.job, ctx.lengths, filled, kept, gradients)
+        return [g if w else None for g, w in zip(found, wanted, strict=True)]
     if torch._C._functorch.is_legacy_batchedtensor(gradients[0]):
         raise RuntimeError(
             "a backward pass cannot run over many gradients with is_grads_batched=True "
             "(vectorize=True of torch.autograd.functional); use torch.func.jacrev or vmap"
         )
-    wanted = ctx.needs_input_grad[2:]
     return run_backward(ctx.job, tensors, ctx.lengths, kept, gradients, wanted, ctx.backend)

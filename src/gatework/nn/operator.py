@@ -73,12 +73,12 @@ _variant_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 def run_registered(
     key: str,
-    outputs: Sequence[str],
+    outputs: int,
     states: int,
     tensors: Sequence[Tensor],
     lengths: Tensor | None,
-) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
-    """The named outputs and the final states of a registered job.
+) -> tuple[Sequence[Tensor], tuple[Tensor, ...]]:
+    """The outputs and the final states of a registered job, so many of each.
 
     Raises:
         RuntimeError: Under a transform of torch.func: the operators have no rules for them.
@@ -90,8 +90,7 @@ def run_registered(
         )
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     results = forward(key, list(tensors), lengths, keep)
-    n = len(outputs)
-    return dict(zip(outputs, results, strict=False)), tuple(results[n : n + states])
+    return results[:outputs], tuple(results[outputs : outputs + states])
 
 
 @torch.library.custom_op("gatework::forward", mutates_args=())
@@ -101,7 +100,9 @@ def forward(
     """The output, the final states, and with `keep` what the backward pass needs."""
     if lengths is not None:
         check_length_values(lengths, tensors[0].shape[0])
-    results, kept = (run_keeping if keep else run_plainly)(_job(key), tensors, lengths)[:2]
+    if not keep:
+        return _unshared(run_plainly(_job(key), tensors, lengths), tensors)
+    results, kept, _ = run_keeping(_job(key), tensors, lengths)
     return _unshared([*results, *kept], tensors)
 
 

@@ -165,10 +165,12 @@ class Recurrent(nn.Module):
             for direction, suffix in enumerate(self._suffixes(layer))
         }
         self._units = self._state_sizes()
+        places = self.num_layers * self.num_directions
+        self._zero: States = [(None,) * len(self._units)] * places
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: not what follows from it, nor what is held."""
-        derived = ("_jobs", "_keys", "_names", "_units")
+        derived = ("_jobs", "_keys", "_names", "_units", "_zero")
         kept = {n: v for n, v in self.__dict__.items() if n not in derived}
         return {**kept, "held": {}}
 
@@ -238,7 +240,8 @@ class Recurrent(nn.Module):
         if batch_size is not None:
             checks.check_sizes(batch_size=batch_size)
         like = next(self.parameters(), torch.empty(0))
-        places = self._own_initial(like.new_empty((0, batch_size or 1, 0)))
+        like = like.new_empty((0, batch_size or 1, 0))
+        places = self._filled(self._own_initial(like), like)
         states = tuple(_stacked(s) for s in zip(*places, strict=True))
         if batch_size is None:
             states = tuple(s.squeeze(1) for s in states)
@@ -422,7 +425,7 @@ class Recurrent(nn.Module):
         checks.check_steps(x)
         states, reset = self._begin(hx, padded, asked)
         layers: list[list[DirectionTrace]] = []
-        finals: list[tuple[Tensor, ...]] = []
+        finals: list[Sequence[Tensor]] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 x = nn.functional.dropout(x, self.dropout, self.training)
@@ -445,10 +448,11 @@ class Recurrent(nn.Module):
         states = self._initial(hx, padded)
         if asked.resets is None and asked.reset_to is None:
             return states, None
+        x, states = padded.sequence, self._filled(states, padded.sequence)
         checks.check_reset_to(asked.resets, asked.reset_to)
         zero = asked.reset_to is None and not self.learned_state
-        initial = None if zero else self._initial(asked.reset_to, padded)
-        reset = Resets.of(padded.flags(asked.resets), padded.sequence.dtype, initial)
+        initial = None if zero else self._filled(self._initial(asked.reset_to, padded), x)
+        reset = Resets.of(padded.flags(asked.resets), x.dtype, initial)
         if hx is not None or asked.reset_to is not None:  # else it is the initial value already
             states = reset.begun(states, self.num_directions)
         return reset.carried(states), reset
@@ -483,26 +487,36 @@ class Recurrent(nn.Module):
         return list(zip(*(s.unbind() for s in states), strict=True))
 
     def _own_initial(self, like: Tensor) -> States:
-        """The states before the first step [B, n], for an input [T, B, I]: zero or learned."""
-        batch = like.shape[1]
+        """The states before the first step [B, n], for an input [T, B, I]: None for zero."""
         if not self.learned_state:
-            zeros = tuple([like.new_zeros((batch, n)) for n in self._units])
-            return [zeros] * (self.num_layers * self.num_directions)
+            return self._zero
+        batch = like.shape[1]
         values = self.initial_parameters.values()
         learned = [(v if v.dtype == like.dtype else widened(v)).expand(batch, -1) for v in values]
         states = len(self.cell.states)
         return [tuple(learned[k : k + states]) for k in range(0, len(learned), states)]
+
+    def _filled(self, states: States, like: Tensor) -> list[tuple[Tensor, ...]]:
+        """The states [B, n], with zeros in the place of None, each as of an input [T, B, I]."""
+        batch, units = like.shape[1], 2 * self._units  # twice: what a reset returns to may follow
+        return [
+            tuple(
+                like.new_zeros((batch, n)) if s is None else s
+                for s, n in zip(place, units, strict=False)
+            )
+            for place in states
+        ]
 
     def _direction(
         self,
         layer: int,
         direction: int,
         x: Tensor,
-        states: tuple[Tensor, ...],
+        states: tuple[Tensor | None, ...],
         lengths: Tensor | None,
         reset: Resets | None,
         asked: Asked,
-    ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
+    ) -> tuple[Tensor, Sequence[Tensor], dict[str, Tensor]]:
         """One layer in one direction: its output, its final states, its traced values."""
         place, pin, traced = (layer, direction, self.training), asked.pin, asked.traced or ()
         if self.held:
@@ -519,18 +533,23 @@ class Recurrent(nn.Module):
             parameters = [widened(p) for p in parameters]
         noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
         ends = [reset.ends[direction]] if reset else []
-        tensors = (x, *states, *parameters, *noises, *ends)
         to = reset.to if reset else None
+        rest = (*parameters, *noises, *ends)
         if torch.compiler.is_compiling():
             key = call_key(self._keys[place], held, traced, to)
-            names = tuple(dict.fromkeys((cell.states[0].name, *traced)))
-            outputs, final = run_registered(key, names, len(states), tensors, lengths)
+            count = len({cell.states[0].name, *traced})
+            tensors = (x, *self._filled([states], x)[0], *rest)
+            outputs, final = run_registered(key, count, len(states), tensors, lengths)
         else:
             if held is not None:
                 job = replace(job, program=program(pinned_cell(cell, held), traced))
-            outputs, final = self._run(job.resetting[to] if to else job, tensors, lengths)
-        output, final = outputs[cell.states[0].name], final[: len(cell.states)]
-        return output, final, {n: outputs[n] for n in traced}
+            job = job.resetting[to] if to else job
+            outputs, final = self._run(job, (x, *states, *rest), lengths)
+        if not traced:
+            return outputs[0], final[: len(cell.states)], {}
+        names = dict.fromkeys((cell.states[0].name, *traced))
+        named = dict(zip(names, outputs, strict=True))
+        return outputs[0], final[: len(cell.states)], {n: named[n] for n in traced}
 
     def extra_repr(self) -> str:
         """The arguments that differ from the defaults, as torch.nn writes them."""

@@ -10,13 +10,16 @@ Legend: T steps, B sequences, n the size of a state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-States = list[tuple[Tensor, ...]]
-"""The states of each layer and direction, [B, n] each."""
+States = Sequence[tuple[Tensor | None, ...]]
+"""The states of each layer and direction, [B, n] each; None for zero."""
+Given = list[tuple[Tensor, ...]]
+"""The same, all of them given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +34,10 @@ class Resets:
 
     begins: Tensor
     ends: tuple[Tensor, Tensor]
-    initial: States | None
+    initial: Given | None
 
     @classmethod
-    def of(cls, begins: Tensor, dtype: torch.dtype, initial: States | None) -> Resets:
+    def of(cls, begins: Tensor, dtype: torch.dtype, initial: Given | None) -> Resets:
         """From the steps that begin an episode, [T, B]: the first and the last end nothing."""
         steps, batch = begins.shape
         between = begins.new_zeros((steps + 1, batch, 1), dtype=dtype)
@@ -46,13 +49,13 @@ class Resets:
         """What the state returns to: see `gatework.compiler.resets`."""
         return "zero" if self.initial is None else "state"
 
-    def carried(self, states: States) -> States:
+    def carried(self, states: Given) -> Given:
         """The states before the first step, each followed by what it returns to."""
         if self.initial is None:
             return states
         return [(*s, *i) for s, i in zip(states, self.initial, strict=True)]
 
-    def begun(self, states: States, directions: int) -> States:
+    def begun(self, states: Given, directions: int) -> Given:
         """The states before the first step, returned to the initial value where that is a reset.
 
         Backward in time the first step comes last, and nothing comes after it.

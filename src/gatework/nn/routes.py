@@ -39,9 +39,9 @@ def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) 
     if torch._C._are_functorch_transforms_active():
         return run_transformed(job, tensors, lengths)
     if x.is_meta or type(x) not in PLAIN:
-        names, states = job.program.outputs, len(job.program.recurrence.states)
-        outputs, final = run_registered(register(job), names, states, tensors, lengths)
-        return [*outputs.values(), *final]
+        counts = len(job.program.outputs), len(job.program.recurrence.states)
+        outputs, final = run_registered(register(job), *counts, tensors, lengths)
+        return [*outputs, *final]
     backend = select(job.program.forward, job.call(tensors, lengths))
     if backend.recorded:
         return _results(job, backend, tensors, lengths)
@@ -62,4 +62,4 @@ def _results(
     job: Job, backend: Backend, tensors: Sequence[Tensor], lengths: Tensor | None
 ) -> Sequence[Tensor]:
     result = backend.run(job.program.forward, job.call(tensors, lengths))
-    return [*(result.outputs[n] for n in job.program.outputs), *result.states]
+    return [*result.outputs, *result.states]

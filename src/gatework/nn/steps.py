@@ -137,17 +137,17 @@ class RecurrentCell(nn.Module):
             parameters = [widened(p) for p in parameters]
         job, row = self._jobs[self.training], x[None]  # [1, B, I]
         noises = [draw_noise(n, row, self.sizes) for n in job.program.cell.noises]
-        _, new = run(job, (row, *states, *parameters, *noises))
+        new = run(job, (row, *states, *parameters, *noises))[1]
         if weight.dtype != x.dtype:  # not autocast's: a state that is carried on stays as exact
             new = tuple(s.to(weight.dtype) for s in new)
         new = new if batched else tuple(s.squeeze(0) for s in new)
         return new if len(new) > 1 else new[0]
 
-    def _initial(self, hx: Any, x: Tensor, batched: bool, half: bool) -> tuple[Tensor, ...]:
-        """The states before the step, checked: each [B, n]."""
+    def _initial(self, hx: Any, x: Tensor, batched: bool, half: bool) -> tuple[Tensor | None, ...]:
+        """The states before the step, checked: each [B, n], None for zero."""
         sizes = [self.sizes[s.size] for s in self.cell.states]
         if hx is None:
-            return tuple(x.new_zeros((x.shape[0], n)) for n in sizes)
+            return (None,) * len(sizes)
         states = checks.check_state(hx, [s.name for s in self.cell.states])
         checks.check_step_state_dims(type(self).__name__, states)
         states = states if batched else tuple(s.unsqueeze(0) for s in states)

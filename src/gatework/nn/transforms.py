@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatework.backends import Call, select
+from gatework.backends import Call, given, select
 from gatework.backends.reference import Reference
+from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.definition import Parameter, block_of
 from gatework.nn.checks import check_length_values
@@ -196,13 +197,14 @@ def _grouped(
     """
     plan = job.program.backward
     wanted = [n not in job.parameter_names for n in job.gradient_names]
-    call = job.backward_call(job.call(tensors, lengths), kept, gradients, wanted)
+    call = job.backward_call(tensors, lengths, kept, gradients, wanted)
     result = select(plan, call).run(plan, call)
-    sequences = {**_masked(call), **result.outputs}
+    written = dict(zip(plan.recurrence.outputs, result.outputs, strict=True))
+    sequences = {**_masked(plan, call), **written}
     shapes = {p: p.shape(job.sizes) for p in job.program.cell.parameters}
     sums = _sums(plan.recurrence, sequences, groups)
     return (
-        result.outputs[job.gradient_names[0]],
+        result.outputs[job.of_input],
         *result.states,
         *(
             _assembled(p, job.sizes, sums, tensors[0].new_zeros((groups, *s)))
@@ -211,12 +213,12 @@ def _grouped(
     )
 
 
-def _masked(call: Call) -> Mapping[str, Tensor]:
+def _masked(plan: Plan, call: Call) -> Mapping[str, Tensor]:
     """The read sequences, with zeros where a sequence is over."""
-    active = call.active()
+    active, sequences = call.active(), given(plan, call).sequences
     if active is None:
-        return call.sequences
-    return {n: torch.where(active, s, 0) for n, s in call.sequences.items()}
+        return sequences
+    return {n: torch.where(active, s, 0) for n, s in sequences.items()}
 
 
 def _sums(
@@ -269,7 +271,7 @@ def _by_reference(
         def results(*free: Tensor) -> tuple[Tensor, ...]:
             call = job.call((*free, *noises), lengths)
             found = Reference().run(job.program.forward, call)
-            return (*(found.outputs[n] for n in job.program.outputs), *found.states)
+            return (*found.outputs, *found.states)
 
         pull = torch.func.vjp(results, *free)[1]
         found: tuple[Tensor, ...] = pull(tuple(rows[n_tensors:]))

@@ -8,7 +8,15 @@ from gatework.backends.cpu.backend import Cpu
 from gatework.backends.cpu.target import without
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
-from plan_calls import all_sizes, assert_plans_agree, random_call
+from plan_calls import (
+    all_sizes,
+    assert_plans_agree,
+    assert_same,
+    changed,
+    compare,
+    named,
+    random_call,
+)
 
 CELLS = ["rnn", "lstm", "gru", "gru_reset_before", "peephole_lstm", "layer_norm_lstm"]
 SHAPES = [  # T, B, I, H; threads share units in up to four steps, and for a few sequences
@@ -49,10 +57,9 @@ def test_padding_is_never_read(name):
     plan, lengths = program(cell).keeping, torch.tensor([2, 0, 4])
     call = random_call(plan, (4, 3), all_sizes(cell, 3, 5), torch.float64, lengths=lengths)
     expected = Reference().run(plan, call)
-    call.sequences["x"][~call.active()[..., 0]] = torch.nan
+    call.tensors[0][~call.active()[..., 0]] = torch.nan
     found = Cpu().run(plan, call)
-    for key, value in expected.outputs.items():
-        torch.testing.assert_close(found.outputs[key], value)
+    compare("outputs", found.outputs, expected.outputs, 1e-10)
 
 
 @pytest.mark.parametrize("features", [("avx512",), ("avx512", "avx2", "avx", "fma")])
@@ -78,8 +85,7 @@ def test_same_threads_same_bits(threads):
     plan = program(cells.lstm).keeping
     call = random_call(plan, (6, 9), all_sizes(cells.lstm, 7, 70), torch.float32)
     first, second = (Cpu().run(plan, call) for _ in range(2))
-    for name, value in first.outputs.items():
-        torch.testing.assert_close(second.outputs[name], value, rtol=0, atol=0)
+    compare("outputs", second.outputs, first.outputs, 0)
 
 
 def test_unwanted_results_are_left_out():
@@ -87,17 +93,21 @@ def test_unwanted_results_are_left_out():
     skip = frozenset({"d_x", "weight_ih", "bias_hh"})
     call = random_call(plan, (3, 2), all_sizes(cells.gru, 3, 5), torch.float64, skip=skip)
     found, expected = Cpu().run(plan, call), Reference().run(plan, call)
-    assert set(found.gradients) == set(expected.gradients) == {"weight_hh", "bias_ih"}
-    assert set(found.outputs) == set(expected.outputs)
+    names = (p.name for p in plan.recurrence.parameters)
+    left_out = {n for n, g in zip(names, found.gradients, strict=True) if g is None}
+    assert left_out == {"weight_ih", "bias_hh"}
+    assert_same(found, expected, 1e-10)
 
 
 def test_tensors_that_are_not_contiguous():
     plan = program(cells.rnn).forward
     call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 6), torch.float32)
-    call.sequences["x"] = call.sequences["x"].transpose(0, 1).contiguous().transpose(0, 1)
-    call.parameters["weight_hh"] = call.parameters["weight_hh"].T
+    x, turned = ("sequence", "x"), ("parameter", "weight_hh")
+    given = named(plan, call)
+    new = {x: given[x].transpose(0, 1).contiguous().transpose(0, 1), turned: given[turned].T}
+    call = changed(plan, call, new)
     found, expected = Cpu().run(plan, call), Reference().run(plan, call)
-    torch.testing.assert_close(found.outputs["h"], expected.outputs["h"])
+    torch.testing.assert_close(found.outputs, expected.outputs)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -107,19 +117,27 @@ def test_other_precisions_are_refused(dtype):
     assert "float32 and float64" in Cpu().refusal(plan, call)
 
 
-@pytest.mark.parametrize("kind", ["sequences", "states", "parameters", "lengths", "dtype"])
-def test_wrong_tensors_never_reach_native_code(kind):
+@pytest.mark.parametrize(
+    ("role", "name", "wrong"),
+    [
+        ("sequence", "x", torch.zeros(4, 3, 5)),
+        ("state", "h", torch.zeros(2, 5)),
+        ("parameter", "weight_hh", torch.zeros(5, 4)),
+        ("parameter", "bias_hh", torch.zeros(5, dtype=torch.float64)),
+        ("parameter", "bias_hh", torch.zeros(5, device="meta")),
+    ],
+)
+def test_wrong_tensors_never_reach_native_code(role, name, wrong):
     plan = program(cells.rnn).forward
     call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 5), torch.float32)
-    if kind == "sequences":
-        call.sequences["x"] = torch.zeros(4, 3, 5)
-    elif kind == "parameters":
-        call.parameters["weight_hh"] = torch.zeros(5, 4)
-    elif kind == "dtype":
-        call.parameters["bias_hh"] = torch.zeros(5, dtype=torch.float64)
-    elif kind == "states":
-        call = call._replace(states=(torch.zeros(2, 5),))
-    else:
-        call = call._replace(lengths=torch.ones(2, dtype=torch.int64))
-    with pytest.raises(ValueError, match="should"):
-        Cpu().run(plan, call)
+    with pytest.raises(ValueError, match=f"{name} should be torch.float32 of shape .* on the CPU"):
+        Cpu().run(plan, changed(plan, call, {(role, name): wrong}))
+
+
+def test_wrong_lengths_never_reach_native_code():
+    plan = program(cells.rnn).forward
+    call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 5), torch.float32)
+    with pytest.raises(ValueError, match="lengths should have shape"):
+        Cpu().run(plan, call._replace(lengths=torch.ones(2, dtype=torch.int64)))
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        Cpu().run(plan, call._replace(tensors=call.tensors[:-1]))

@@ -85,4 +85,4 @@ def test_a_forked_child(two_threads, monkeypatch):
 def test_no_thread_is_woken_for_little_work(worth, count, monkeypatch):
     monkeypatch.setattr(schedule, "WORTH_SHARING", worth)
     call, _ = problem(50)
-    assert schedule.choose(call, "double", host(), threads=4).threads == count
+    assert schedule.choose(PLAN, call, "double", host(), threads=4).threads == count

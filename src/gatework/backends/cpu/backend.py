@@ -40,11 +40,11 @@ class Cpu:
         """Why a call cannot run here, or None when it can."""
         if sys.platform == "win32":
             return "it has not been made for Windows yet"
-        for tensor in (*call.states, *call.sequences.values(), *call.parameters.values()):
-            if not tensor.is_cpu:
-                return f"it runs on the CPU only, and a tensor is on {tensor.device}"
-            if tensor.dtype not in ELEMENTS:
-                return f"it knows float32 and float64, and a tensor is {tensor.dtype}"
+        tensor = call.like  # all have one dtype and one device, which a run checks
+        if not tensor.is_cpu:
+            return f"it runs on the CPU only, and a tensor is on {tensor.device}"
+        if tensor.dtype not in ELEMENTS:
+            return f"it knows float32 and float64, and a tensor is {tensor.dtype}"
         return None
 
     def run(self, plan: Plan, call: Call) -> Result:
@@ -55,11 +55,11 @@ class Cpu:
         """Prepare to run a forward plan step by step, on one thread."""
         from gatework.backends.cpu.streaming import Stream
 
-        return Stream(self, plan, call.sizes, call.parameters, call.shape[1])
+        return Stream(self, plan, call)
 
     def invocation(self, plan: Plan, call: Call, threads: int, lasting: bool = False) -> Invocation:
         """The prepared kernel for calls of this shape, `lasting` for many with the same weights."""
-        dtype = call.states[0].dtype
+        dtype = call.like.dtype
         key = (
             call.shape, tuple(call.sizes.items()), dtype, threads, call.lengths is None,
             call.reverse, call.skip, lasting,
@@ -82,8 +82,8 @@ class Cpu:
         from gatework.backends.cpu.schedule import choose
         from gatework.backends.cpu.target import host
 
-        element = ELEMENTS[call.states[0].dtype]
-        schedule = choose(call, element, self._processor or host(), threads, lasting)
+        element = ELEMENTS[call.like.dtype]
+        schedule = choose(plan, call, element, self._processor or host(), threads, lasting)
         kernels = self._kernels.setdefault(plan, {})
         key = (schedule.setting.key, call.skip)
         if key not in kernels:

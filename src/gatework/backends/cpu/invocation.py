@@ -17,13 +17,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gatework.backends.calls import Call, Result
+from gatework.backends.calls import Call, Result, picker
 from gatework.backends.cpu.compiled import Compiled
 from gatework.backends.cpu.memory import Maker, maker
 from gatework.backends.cpu.preparation import Preparation, numbers
 from gatework.backends.cpu.schedule import Schedule
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 from gatework.compiler.plan import Plan
+from gatework.compiler.recurrence import Recurrence
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import Matrix, Symbol
 
@@ -31,61 +32,58 @@ WORTH_FITTING = 2**20  # bytes of rows whose memory is made to fit other rows
 
 
 class Read(NamedTuple):
-    """A tensor that a kernel reads: its name, its argument, if it has one, and its shape."""
+    """A tensor that a kernel reads.
+
+    Attributes:
+        name: Its name.
+        argument: Its argument, if it has one.
+        shape: Its shape.
+        optional: Whether it may be left out: a state that begins at zero.
+    """
 
     name: str
     argument: int | None
     shape: torch.Size
+    optional: bool
 
 
-class State(NamedTuple):
-    """A state: the slots it is kept in, and where it is found at the end.
+class Made(NamedTuple):
+    """A tensor that a call makes for its kernel: its argument, if it has one, and what makes it."""
 
-    Attributes:
-        name: Its name.
-        argument: The argument that points to its slots.
-        make: Makes these, [slots, B, n], or [B, n] where there is one.
-        final: The argument that points to the final state; None where that is the one slot.
-        make_final: Makes the final state, [B, n].
-    """
-
-    name: str
-    argument: int
-    make: Maker
-    final: int | None
-    make_final: Maker
-
-
-class Written(NamedTuple):
-    """A tensor that a kernel writes: its name, its argument, if it has one, and what makes it."""
-
-    name: str
     argument: int | None
     make: Maker
 
 
 class View(NamedTuple):
-    """A sequence that is a part of a state's slots: T of them, from the first on."""
+    """A sequence that is a part of a state's slots: T of them, from the first on.
 
-    name: str
+    Attributes:
+        argument: Its argument, if it has one.
+        slots: The place of the slots in `Invocation.made`.
+        first: The first slot.
+    """
+
     argument: int | None
-    state: str
+    slots: int
     first: int
 
 
 class Invocation:
     """A kernel prepared for calls of one shape.
 
+    What a call makes stands in one list: the slots of the states, [slots, B, n], or [B, n] where
+    there is one; the final states that are not such a slot; the outputs and the gradients; the
+    views; None, for what is left out. Results are picked from it.
+
     Attributes:
         kernel: The machine code.
         schedule: How the call is divided among threads.
         dtype: The dtype of all tensors.
-        sequences: What is read at each step; so are `constants` and `parameters`.
-        initial: The initial states.
-        states: The states.
-        outputs: The written sequences with memory of their own.
-        views: Those that are a part of a state's slots.
-        gradients: The gradients of parameters.
+        reads: What is read, in the order in which a call gives it.
+        made: The memory that is made.
+        views: The written sequences that are a part of a state's slots.
+        outputs: Picks the outputs; `finals` the final states, `gradients` the gradients.
+        states: How many states there are: their slots are made first.
         workspace: Memory that only the kernel sees: arguments and offsets in elements.
         elements: The length of the workspace.
         template: The block of arguments, as far as the shape decides it.
@@ -102,60 +100,74 @@ class Invocation:
         self.ragged = schedule.setting.ragged
         self.element = 4 if schedule.setting.element == "float" else 8
         self.dtype = torch.float32 if self.element == 4 else torch.float64
+        self.zeros = torch.zeros(max(self.sizes.values()), dtype=self.dtype, device="cpu")
         self.natural = numbers(max(self.steps * self.batch, *self.sizes.values()))
-        recurrence, sizes, rows = plan.recurrence, self.sizes, (self.steps, self.batch)
-        self.sequences = self._reads(
-            "sequence", {s.name: (*rows, sizes[s.size]) for s in recurrence.sequences}
-        )
-        self.constants = self._reads(
-            "constant", {s.name: (self.batch, sizes[s.size]) for s in recurrence.constants}
-        )
-        self.parameters = self._reads(
-            "parameter", {p.name: p.shape(sizes) for p in recurrence.parameters}
-        )
-        units = {n: sizes[size] for n, size in self.layout.state_sizes.items()}
-        self.initial = self._reads("initial", {n: (self.batch, units[n]) for n in units})
-        self.state_names = tuple(units)
-        self.states = self._plan_states(units)
-        self.outputs, self.views = self._plan_outputs(plan, skip)
-        self.gradients = self._plan_gradients(plan, skip)
+        self.reads = self._plan_reads(plan.recurrence)
+        self.made: list[Made] = []
+        self.states = len(plan.recurrence.states)
+        slots, finals = self._plan_states()
+        outputs = self._plan_outputs(plan, skip)
+        gradients = self._plan_gradients(plan.recurrence, skip)
+        self.views = self._plan_views(slots)
+        outputs |= {n: len(self.made) + k for k, n in enumerate(self.layout.aliases)}
+        self.outputs = picker([outputs.get(n, -1) for n in plan.recurrence.outputs])
+        self.finals = picker(finals)
+        self.gradients = picker([gradients.get(p.name, -1) for p in plan.recurrence.parameters])
         self.workspace, self.elements = self._plan_workspace()
         self.template = self._plan_header()
         self.rows = self._plan_constants()
 
     # ---- once a shape --------------------------------------------------------------------------
 
-    def _reads(self, role: str, shapes: Mapping[str, tuple[int, ...]]) -> list[Read]:
-        """What is read in one role, by name."""
-        return [
-            Read(n, self.index.get(f"{role} {n}"), torch.Size(shape)) for n, shape in shapes.items()
-        ]
-
-    def _plan_states(self, units: Mapping[str, int]) -> list[State]:
-        slots = {"single": (), "double": (2,), "trajectory": (self.steps + 1,)}
+    def _plan_reads(self, recurrence: Recurrence) -> list[Read]:
+        sizes, rows = self.sizes, (self.steps, self.batch)
+        shapes: dict[tuple[str, str], tuple[int, ...]] = {
+            **{("sequence", s.name): (*rows, sizes[s.size]) for s in recurrence.sequences},
+            **{("constant", s.name): (self.batch, sizes[s.size]) for s in recurrence.constants},
+            **{("state", s.name): (self.batch, sizes[s.size]) for s in recurrence.states},
+            **{("parameter", p.name): p.shape(sizes) for p in recurrence.parameters},
+        }
         found = []
-        for name, storage in self.layout.states.items():
-            row = (self.batch, units[name])
-            make = maker((*slots[storage], *row), self.dtype)
-            final = self.index.get(f"final {name}")
-            state = State(name, self.index[f"state {name}"], make, final, maker(row, self.dtype))
-            found.append(state)
+        for role, name in recurrence.reads:
+            initial, shape = role == "state", torch.Size(shapes[role, name])
+            argument = self.index.get(f"{'initial' if initial else role} {name}")
+            found.append(Read(name, argument, shape, optional=initial))
         return found
 
-    def _plan_outputs(self, plan: Plan, skip: frozenset[str]) -> tuple[list[Written], list[View]]:
+    def _make(self, argument: str, make: Maker) -> int:
+        """Have a call make a tensor for an argument: its place among all that is made."""
+        self.made.append(Made(self.index.get(argument), make))
+        return len(self.made) - 1
+
+    def _plan_states(self) -> tuple[dict[str, int], list[int]]:
+        """The places of the slots of each state, and of the final states."""
+        counts = {"single": (), "double": (2,), "trajectory": (self.steps + 1,)}
+        layout, slots, finals = self.layout, {}, []
+        rows = {n: (self.batch, self.sizes[size]) for n, size in layout.state_sizes.items()}
+        for name, storage in layout.states.items():
+            make = maker((*counts[storage], *rows[name]), self.dtype)
+            slots[name] = self._make(f"state {name}", make)
+        for name, storage in layout.states.items():
+            separate = storage != "single"  # else the one slot holds it at the end
+            make = maker(rows[name], self.dtype)
+            finals.append(self._make(f"final {name}", make) if separate else slots[name])
+        return slots, finals
+
+    def _plan_outputs(self, plan: Plan, skip: frozenset[str]) -> dict[str, int]:
+        """The places of the written sequences that have memory of their own."""
         late = {n: v for n, v in plan.deferred.items() if n not in skip}
-        outputs: list[Written] = []
-        views: list[View] = []
-        for name, value in {**plan.written, **late}.items():
-            argument = self.index.get(f"sequence {name}")
-            if name in self.layout.aliases:
-                state, new = self.layout.aliases[name]
-                views.append(View(name, argument, state, int(new != self.reverse)))
-            else:
-                handed_out = name in late or not (outputs or views)
-                make = self._rows(self.sizes[value.size], handed_out)
-                outputs.append(Written(name, argument, make))
-        return outputs, views
+        found: dict[str, int] = {}
+        for k, (name, value) in enumerate({**plan.written, **late}.items()):
+            if name not in self.layout.aliases:
+                make = self._rows(self.sizes[value.size], handed_out=k == 0 or name in late)
+                found[name] = self._make(f"sequence {name}", make)
+        return found
+
+    def _plan_views(self, slots: Mapping[str, int]) -> list[View]:
+        return [
+            View(self.index.get(f"sequence {name}"), slots[state], int(new != self.reverse))
+            for name, (state, new) in self.layout.aliases.items()
+        ]
 
     def _rows(self, units: int, handed_out: bool) -> Maker:
         """What makes the rows of all steps, [T, B, n].
@@ -171,20 +183,19 @@ class Invocation:
         make = maker((self.steps + 1, *shape[1:]), self.dtype)
         return lambda: make().narrow(0, 0, self.steps)
 
-    def _plan_gradients(self, plan: Plan, skip: frozenset[str]) -> list[Written]:
-        """Not filled where the kernel writes the whole of it."""
-        recurrence = plan.recurrence
+    def _plan_gradients(self, recurrence: Recurrence, skip: frozenset[str]) -> dict[str, int]:
+        """The places of the parameters' gradients. Not filled where the kernel writes it all."""
         parts: list[Matrix | Symbol] = [c.matrix for c in recurrence.contractions]
         parts += [s.parameter for s in recurrence.summations]
         covered: dict[str, set[str]] = {}
         for name, block in map(block_of, parts):
             covered.setdefault(name, set()).add(block)
-        found = []
+        found = {}
         for p in recurrence.parameters:
             if p.name in covered and p.name not in skip:
                 filled = covered[p.name] != set(p.blocks)
                 make = maker(p.shape(self.sizes), self.dtype, filled)
-                found.append(Written(p.name, self.index.get(f"gradient {p.name}"), make))
+                found[p.name] = self._make(f"gradient {p.name}", make)
         return found
 
     def _plan_workspace(self) -> tuple[list[tuple[int, int]], int]:
@@ -218,6 +229,7 @@ class Invocation:
             "rows": self.natural.data_ptr(),
             "all rows": self.natural.data_ptr(),
             "row count": self.steps * self.batch,
+            "zeros": self.zeros.data_ptr(),
         }
         template = array("q", bytes(8 * self.layout.arguments.count))
         for name, value in values.items():

@@ -80,7 +80,8 @@ class _Writer:
 
     def write(self, plan: Plan, skip: frozenset[str]) -> None:
         """Everything, in order; nobody goes on before all have written what the rest reads."""
-        self.begin()
+        with self.b.when(self.b.compare("eq", self.number("carried"), 0)):
+            self.begin()
         with self.b.when(self.b.compare("eq", self.number("packed"), 0)):
             for panels in self.layout.panels():
                 self.pack(panels)
@@ -90,7 +91,8 @@ class _Writer:
             self.team.barrier()
         self.loop()
         self.team.barrier()
-        self.end()
+        with self.b.when(self.b.compare("eq", self.number("carried"), 0)):
+            self.end()
         self.all_rows("after")
         b, layout, args, team = self.b, self.layout, self.args, self.team
         write_contractions(b, layout, args, team, self.scratch, plan, skip)
@@ -99,16 +101,15 @@ class _Writer:
     # ---- states --------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """The initial states into the slots that the first step reads.
-
-        Those without an address are there already.
-        """
+        """The initial states into the slots that the first step reads; zero without an address."""
         b, (first, last) = self.b, self.team.share(self.number("batch"))
         for name, storage in self.layout.states.items():
-            initial = self.pointer(f"initial {name}")
-            with b.when(b.given(initial)):
-                for slot in self.first_slots(storage):
-                    self.copy(name, initial, 0, self.pointer(f"state {name}"), slot, first, last)
+            initial, state = self.pointer(f"initial {name}"), self.pointer(f"state {name}")
+            given = b.given(initial)
+            source = b.select(given, initial, self.pointer("zeros"))
+            pitch = b.select(given, b.index(self.units(name)), b.index(0))  # one row for all
+            for slot in self.first_slots(storage):
+                self.copy(name, source, pitch, 0, state, slot, first, last)
 
     def first_slots(self, storage: str) -> list[Index]:
         """Where a state is read first; a sequence may end before others in either of two slots."""
@@ -124,16 +125,16 @@ class _Writer:
             if storage == "single":
                 continue
             final, state = self.pointer(f"final {name}"), self.pointer(f"state {name}")
-            with b.when(b.given(final)):
-                if storage == "trajectory":
-                    slot = b.select(self.backwards(), b.index(0), steps)
-                    self.copy(name, state, slot, final, 0, first, last)
-                elif not self.setting.ragged:
-                    self.copy(name, state, self.parity(steps), final, 0, first, last)
-                else:
-                    with b.loop(last, start=first) as row:
-                        slot = self.parity(self.steps_of(row))
-                        self.copy(name, state, slot, final, 0, row, b.index(b.add(row, 1)))
+            pitch = b.index(self.units(name))
+            if storage == "trajectory":
+                slot = b.select(self.backwards(), b.index(0), steps)
+                self.copy(name, state, pitch, slot, final, 0, first, last)
+            elif not self.setting.ragged:
+                self.copy(name, state, pitch, self.parity(steps), final, 0, first, last)
+            else:
+                with b.loop(last, start=first) as row:
+                    slot = self.parity(self.steps_of(row))
+                    self.copy(name, state, pitch, slot, final, 0, row, b.index(b.add(row, 1)))
 
     def steps_of(self, row: Value) -> Value:
         """How many steps a sequence has changed its slots in: backwards, all that the call has."""
@@ -150,18 +151,23 @@ class _Writer:
         return self.b.compare("ne", self.number("reverse"), 0)
 
     def copy(
-        self, state: str, source: Value, from_slot: Index, target: Value, to_slot: Index,
-        first: Value, last: Value,
+        self, state: str, source: Value, pitch: Value, from_slot: Index, target: Value,
+        to_slot: Index, first: Value, last: Value,
     ) -> None:  # fmt: skip
-        """Some rows of a slot of a state into another."""
-        b, n = self.b, self.setting.sizes[self.layout.state_sizes[state]]
-        starts = [
-            b.at(base, self.element, b.mul(b.add(b.mul(self.number("batch"), slot), first), n))
-            for base, slot in ((target, to_slot), (source, from_slot))
-        ]
-        to, start = starts
-        ld, rows, no = b.index(n), b.index(b.sub(last, first)), Value("false", "i1")
-        call_routine(b, "put", to, ld, start, ld, rows, ld, no)
+        """Some rows of a slot of a state into another; those of the source are a pitch apart."""
+        b, n = self.b, self.b.index(self.units(state))
+
+        def start(base: Value, slot: Index, pitch: Value) -> Value:
+            row = b.add(b.mul(self.number("batch"), slot), first)
+            return b.at(base, self.element, b.mul(row, pitch))
+
+        to, from_ = start(target, to_slot, n), start(source, from_slot, pitch)
+        rows, no = b.index(b.sub(last, first)), Value("false", "i1")
+        call_routine(b, "put", to, n, from_, pitch, rows, n, no)
+
+    def units(self, state: str) -> int:
+        """The size of a state."""
+        return self.setting.sizes[self.layout.state_sizes[state]]
 
     # ---- weights -------------------------------------------------------------------------------
 

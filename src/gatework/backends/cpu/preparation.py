@@ -6,8 +6,8 @@ Legend: T steps, B sequences, N rows that are run, n units of a row.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from gatework.backends.cpu.memory import workspace
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 
 if TYPE_CHECKING:
-    from gatework.backends.cpu.invocation import Invocation, Read, Written
+    from gatework.backends.cpu.invocation import Invocation
 
 _lock = threading.Lock()
 _natural = torch.arange(4096, device="cpu")
@@ -38,28 +38,21 @@ class Preparation:
 
     Attributes:
         block: The block of arguments.
-        states: The slots of each state, [slots, B, n], or [B, n] where there is one.
-        finals: The final states, [B, n].
-        outputs: The written sequences.
-        gradients: The gradients of parameters.
+        made: What the call has made, as `Invocation` lists it.
     """
 
     def __init__(self, invocation: Invocation, call: Call) -> None:
         self.invocation = invocation
         self.block = invocation.template[:]  # a copy
-        self.alive: list[Tensor] = []  # what the kernel reads, until it is done
+        self.alive: list[Tensor] = []  # what the kernel reads beside the call's own tensors
         if call.lengths is not None:
             self._lengths(call.lengths)
-        self._read(invocation.sequences, call.sequences)
-        self._read(invocation.parameters, call.parameters)
-        if invocation.constants:
-            self._read(invocation.constants, call.constants)
-        self.states, self.finals = self._states(call.states)
-        self.outputs = self._outputs()
-        self.gradients = self._written(invocation.gradients)
+        self._read(call.tensors)
+        self.made = self._make()
         if not self.block[HEADER["row count"]]:
-            for gradient in self.gradients.values():
-                gradient.zero_()
+            for gradient in invocation.gradients(self.made):
+                if gradient is not None:
+                    gradient.zero_()
 
     def _lengths(self, lengths: Tensor) -> None:
         """The order of the sequences, and the rows that are run."""
@@ -74,54 +67,45 @@ class Preparation:
         self.alive += given.values()
         self.block[HEADER["row count"]] = all_rows.numel()
 
-    def _read(self, reads: list[Read], tensors: Mapping[str, Tensor]) -> None:
-        """Give the kernel what it reads. Shapes are checked: native code trusts them."""
-        dtype, block, alive = self.invocation.dtype, self.block, self.alive
-        for name, argument, shape in reads:
-            tensor = tensors[name]
-            if tensor.shape != shape or tensor.dtype != dtype:
+    def _read(self, tensors: Sequence[Tensor | None]) -> None:
+        """Give the kernel what it reads. All is checked: native code trusts it."""
+        dtype, block = self.invocation.dtype, self.block
+        reads = self.invocation.reads
+        for (name, argument, shape, optional), tensor in zip(reads, tensors, strict=True):
+            if tensor is None:
+                if optional:
+                    continue
+                raise ValueError(f"{name} should be a tensor, got None")
+            if tensor.shape != shape or tensor.dtype is not dtype or not tensor.is_cpu:
                 raise ValueError(
-                    f"{name} should be {dtype} of shape {list(shape)}, "
-                    f"got {tensor.dtype} of shape {list(tensor.shape)}"
+                    f"{name} should be {dtype} of shape {list(shape)} on the CPU, got "
+                    f"{tensor.dtype} of shape {list(tensor.shape)} on {tensor.device}"
                 )
             if argument is not None:
                 if not tensor.is_contiguous():
                     tensor = tensor.detach().contiguous()
+                    self.alive.append(tensor)
                 block[argument] = tensor.data_ptr()
-                alive.append(tensor)
 
-    def _states(self, given: tuple[Tensor, ...]) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
-        """The slots of each state, and the final states, [B, n]."""
-        invocation, block = self.invocation, self.block
-        self._read(invocation.initial, dict(zip(invocation.state_names, given, strict=True)))
-        slots, finals = {}, []
-        for name, argument, make, final_argument, make_final in invocation.states:
-            final = memory = slots[name] = make()
-            block[argument] = memory.data_ptr()
-            if final_argument is not None:
-                final = make_final()
-                block[final_argument] = final.data_ptr()
-            finals.append(final)
-        return slots, tuple(finals)
-
-    def _outputs(self) -> dict[str, Tensor]:
-        """The written sequences; some are a part of a state's slots."""
-        steps = self.invocation.steps
-        found = self._written(self.invocation.outputs)
-        for name, argument, state, first in self.invocation.views:
-            view = found[name] = self.states[state].narrow(0, first, steps)
+    def _make(self) -> list[Tensor | None]:
+        """Make the memory that the kernel writes, in the order of the invocation."""
+        block, steps, made = self.block, self.invocation.steps, []
+        for argument, make in self.invocation.made:
+            tensor = make()
+            made.append(tensor)
             if argument is not None:
-                self.block[argument] = view.data_ptr()
-        return found
-
-    def _written(self, written: list[Written]) -> dict[str, Tensor]:
-        """Memory for what the kernel writes."""
-        found = {}
-        for name, argument, make in written:
-            tensor = found[name] = make()
+                block[argument] = tensor.data_ptr()
+        for argument, slots, first in self.invocation.views:
+            view = made[slots].narrow(0, first, steps)
+            made.append(view)
             if argument is not None:
-                self.block[argument] = tensor.data_ptr()
-        return found
+                block[argument] = view.data_ptr()
+        return [*made, None]
+
+    def slots(self) -> list[Tensor]:
+        """The slots of each state, [slots, B, n], or [B, n] where there is one."""
+        slots: list[Any] = self.made[: self.invocation.states]
+        return slots
 
     def shared_workspace(self) -> None:
         """Use the workspace of this thread, which its next call uses again."""
@@ -151,5 +135,6 @@ class Preparation:
         threads.run(kernel.function, kernel.address, self.address(), count)
 
     def result(self) -> Result:
-        """What came out, by name."""
-        return Result(self.outputs, self.finals, self.gradients)
+        """What came out."""
+        invocation, made = self.invocation, self.made
+        return Result(invocation.outputs(made), invocation.finals(made), invocation.gradients(made))

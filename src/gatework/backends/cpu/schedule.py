@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from gatework.backends.calls import Call
 from gatework.backends.cpu.setting import ROW_BLOCK, Setting
 from gatework.backends.cpu.target import Target
+from gatework.compiler.plan import Plan
 from gatework.lang.expressions import SCALAR
 
 SHARED_ROWS = 4  # sequences a thread below which threads share units, not sequences
@@ -61,22 +64,23 @@ def _dealt(longest: Tensor, part: int, parts: int) -> Tensor:
 
 
 def choose(
-    call: Call, element: str, target: Target, threads: int, lasting: bool = False
+    plan: Plan, call: Call, element: str, target: Target, threads: int, lasting: bool = False
 ) -> Schedule:
     """Choose by the number of sequences and threads.
 
     Args:
+        plan: The plan.
         call: The call.
         element: "float" or "double".
         target: The processor.
         threads: How many threads may run it; little work gets one.
         lasting: Whether the packed weights are used for many calls.
     """
-    threads = threads if _multiply_adds(call) >= WORTH_SHARING else 1
-    steps, batch = call.shape
-    few = steps <= FEW_STEPS and call.states[0].shape[1] >= FEW_STEPS_UNITS * threads
+    (steps, batch), sizes = call.shape, {SCALAR: 1, **call.sizes}
+    threads = threads if steps * batch * _weights_read(plan, sizes) >= WORTH_SHARING else 1
+    units = sizes[plan.recurrence.states[0].size]
+    few = steps <= FEW_STEPS and units >= FEW_STEPS_UNITS * threads
     shared = threads > 1 and (few or batch < SHARED_ROWS * threads)
-    sizes = {SCALAR: 1, **call.sizes}
     setting = Setting(
         target=target,
         element=element,
@@ -96,10 +100,9 @@ def _weights(steps: int, batch: int, once: bool) -> str:
     return "block" if once and steps == 1 and batch <= ROW_BLOCK else "packed"
 
 
-def _multiply_adds(call: Call) -> int:
-    """About how many a call needs: each number of each weight once a row."""
-    steps, batch = call.shape
-    return steps * batch * sum(p.numel() for p in call.parameters.values())
+def _weights_read(plan: Plan, sizes: Mapping[str, int]) -> int:
+    """The numbers of all parameters: about the multiply-adds of a row."""
+    return sum(math.prod(p.shape(sizes)) for p in plan.recurrence.parameters)
 
 
 def _widest(target: Target, element: str, sizes: dict[str, int], members: int) -> int:

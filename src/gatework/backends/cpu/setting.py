@@ -79,6 +79,8 @@ HEADER = {
     "numbers": 31,  # i64 0, 1, 2, ...
     "packed": 32,  # 1: the panels hold the packed weights already
     "phase": 33,  # steps that were run before this call: which of two slots is the old one
+    "carried": 34,  # 1: the states are in their slots already, and stay there
+    "zeros": 35,  # a row of zeros
 }
 POINTERS = 40  # where the named pointers begin
 

@@ -5,15 +5,13 @@ The weights are packed when the stream is made, so later changes of the weights 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gatework.backends.calls import Call
+from gatework.backends.calls import Call, given
 from gatework.backends.cpu.backend import Cpu
 from gatework.backends.cpu.preparation import Preparation
 from gatework.backends.cpu.setting import HEADER
@@ -30,16 +28,11 @@ class Stream:
     Args:
         backend: The backend that compiles it.
         plan: A forward plan that reads one sequence and writes one, without noise.
-        sizes: The number of units of each size, by name.
-        parameters: The learned tensors by name; they are copied.
-        batch: B, the number of sequences.
+        call: A call of it, for the sizes, the number of sequences, and the weights: a copy of them.
     """
 
-    def __init__(
-        self, backend: Cpu, plan: Plan, sizes: Mapping[str, int], parameters: Mapping[str, Tensor],
-        batch: int = 1,
-    ) -> None:  # fmt: skip
-        recurrence = plan.recurrence
+    def __init__(self, backend: Cpu, plan: Plan, call: Call) -> None:
+        recurrence, sizes, batch = plan.recurrence, call.sizes, call.shape[1]
         if len(recurrence.sequences) != 1 or recurrence.constants or len(plan.written) != 1:
             raise ValueError(
                 f"a stream needs a plan that reads and writes one sequence, without noise; "
@@ -49,27 +42,25 @@ class Stream:
         if batch < 1:
             raise ValueError(f"batch should be at least 1, got {batch}")
         (x,) = recurrence.sequences
-        dtype = next(iter(parameters.values())).dtype if parameters else torch.get_default_dtype()
-        zeros = partial(torch.zeros, dtype=dtype, device="cpu")
-        inputs = zeros(1, batch, sizes[x.size])
-        initial = tuple(zeros(batch, sizes[s.size]) for s in recurrence.states)
-        call = Call((1, batch), sizes, {x.name: inputs}, initial, parameters)
+        inputs = torch.zeros(1, batch, sizes[x.size], dtype=call.like.dtype, device="cpu")
+        zero = (None for _ in recurrence.states)
+        # packed at the first step, or read at each: none is the caller's any more
+        weights = [w.detach().clone() for w in given(plan, call).parameters.values()]
+        call = Call((1, batch), sizes, (inputs, *zero, *weights))
         with torch.no_grad():
             invocation = backend.invocation(plan, call, threads=1, lasting=True)
             self._prepared = Preparation(invocation, call)
             self._prepared.own_workspace()
         self._function = invocation.kernel.function
+        self._weights = [w for w in weights if w.dim() == 1]
         self._phase = 0  # which slot of a state in two slots holds it
         self._block, self._address = self._prepared.block, self._prepared.address()
-        (outputs,) = self._prepared.outputs.values()
+        outputs: Tensor = self._prepared.result().outputs[0]
         self._input, self._output = inputs[0], outputs[0]
         self._arrays = self._input.numpy(), self._output.numpy()
         self._run()  # packs the weights
         self._block[HEADER["packed"]] = 1
-        held = [read.argument for read in invocation.initial]
-        for argument in (*held, *(state.final for state in invocation.states)):
-            if argument is not None:
-                self._block[argument] = 0  # from now on the states stay in their slots
+        self._block[HEADER["carried"]] = 1
         self.reset()
 
     def _run(self) -> None:
@@ -110,5 +101,4 @@ class Stream:
 
     def _slots(self) -> list[Tensor]:
         """Where each state lies now."""
-        states = self._prepared.states.values()
-        return [s if s.dim() == 2 else s[self._phase] for s in states]
+        return [s if s.dim() == 2 else s[self._phase] for s in self._prepared.slots()]

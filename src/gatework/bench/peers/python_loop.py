@@ -23,7 +23,8 @@ def plain_loop(problem: Problem) -> Tensor:
     job = Job(program(cell), sizes | problem.layer.extra_sizes)
     states = [x.new_zeros((x.shape[1], job.sizes[s.size])) for s in cell.states]
     call = job.call((x, *states, *problem.layer.parameters()), None)
-    return Reference().run(job.program.forward, call).outputs[cell.states[0].name]
+    output: Tensor = Reference().run(job.program.forward, call).outputs[0]
+    return output
 
 
 class PythonLoop:

@@ -36,7 +36,7 @@ class Read(NamedTuple):
 
     Attributes:
         name: Its name.
-        argument: Its argument, if it has one.
+        argument: Its argument; None where the kernel does not read it after all.
         shape: Its shape.
         optional: Whether it may be left out: a state that begins at zero.
     """

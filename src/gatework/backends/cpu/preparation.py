@@ -72,20 +72,19 @@ class Preparation:
         dtype, block = self.invocation.dtype, self.block
         reads = self.invocation.reads
         for (name, argument, shape, optional), tensor in zip(reads, tensors, strict=True):
+            if argument is None or (tensor is None and optional):
+                continue
             if tensor is None:
-                if optional:
-                    continue
                 raise ValueError(f"{name} should be a tensor, got None")
             if tensor.shape != shape or tensor.dtype is not dtype or not tensor.is_cpu:
                 raise ValueError(
                     f"{name} should be {dtype} of shape {list(shape)} on the CPU, got "
                     f"{tensor.dtype} of shape {list(tensor.shape)} on {tensor.device}"
                 )
-            if argument is not None:
-                if not tensor.is_contiguous():
-                    tensor = tensor.detach().contiguous()
-                    self.alive.append(tensor)
-                block[argument] = tensor.data_ptr()
+            if not tensor.is_contiguous():
+                tensor = tensor.detach().contiguous()
+                self.alive.append(tensor)
+            block[argument] = tensor.data_ptr()
 
     def _make(self) -> list[Tensor | None]:
         """Make the memory that the kernel writes, in the order of the invocation."""

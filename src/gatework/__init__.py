@@ -15,6 +15,7 @@ from gatework.lang.equivalence import equivalent
 if TYPE_CHECKING:
     from gatework import convert, lens, nn
     from gatework.backends import use_backend
+    from gatework.backends.cpu.memory import empty_cache
     from gatework.checkup import doctor
     from gatework.nn.accelerate import accelerate, acceleration, restore
 
@@ -27,6 +28,7 @@ __all__ = [
     "cells",
     "convert",
     "doctor",
+    "empty_cache",
     "equivalent",
     "explain",
     "lens",
@@ -42,6 +44,7 @@ _NEED_TORCH = {
     "acceleration": "gatework.nn.accelerate",
     "convert": "gatework.convert",
     "doctor": "gatework.checkup",
+    "empty_cache": "gatework.backends.cpu.memory",
     "lens": "gatework.lens",
     "nn": "gatework.nn",
     "restore": "gatework.nn.accelerate",

@@ -79,6 +79,11 @@ class Recurrence:
         parameters = (("parameter", p.name) for p in self.parameters)
         return (*((s.role, s.name) for s in rows), *parameters)
 
+    @property
+    def handed_out(self) -> str:
+        """The output that whoever asked for it may change: the first one."""
+        return next(iter(self.outputs))
+
     def results(self) -> tuple[Expr, ...]:
         """Everything a step must compute: the new states, then the outputs."""
         return (*self.next_states, *self.outputs.values())

@@ -9,7 +9,6 @@ Legend: T steps, B sequences, N rows that are run, n units of a row.
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from gatework.backends.calls import Call, Result, picker
 from gatework.backends.cpu.compiled import Compiled
-from gatework.backends.cpu.memory import Maker, maker
+from gatework.backends.cpu.memory import Maker, leasing, maker
 from gatework.backends.cpu.preparation import Preparation, numbers
 from gatework.backends.cpu.schedule import Schedule
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
@@ -27,8 +26,6 @@ from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import Matrix, Symbol
-
-WORTH_FITTING = 2**20  # bytes of rows whose memory is made to fit other rows
 
 
 class Read(NamedTuple):
@@ -145,7 +142,7 @@ class Invocation:
         layout, slots, finals = self.layout, {}, []
         rows = {n: (self.batch, self.sizes[size]) for n, size in layout.state_sizes.items()}
         for name, storage in layout.states.items():
-            make = maker((*counts[storage], *rows[name]), self.dtype)
+            make = leasing((*counts[storage], *rows[name]), self.dtype)
             slots[name] = self._make(f"state {name}", make)
         for name, storage in layout.states.items():
             separate = storage != "single"  # else the one slot holds it at the end
@@ -157,9 +154,11 @@ class Invocation:
         """The places of the written sequences that have memory of their own."""
         late = {n: v for n, v in plan.deferred.items() if n not in skip}
         found: dict[str, int] = {}
-        for k, (name, value) in enumerate({**plan.written, **late}.items()):
+        for name, value in {**plan.written, **late}.items():
             if name not in self.layout.aliases:
-                make = self._rows(self.sizes[value.size], handed_out=k == 0 or name in late)
+                shape = (self.steps, self.batch, self.sizes[value.size])
+                making = maker if name == plan.recurrence.handed_out else leasing
+                make = making(shape, self.dtype, filled=self.ragged)
                 found[name] = self._make(f"sequence {name}", make)
         return found
 
@@ -168,20 +167,6 @@ class Invocation:
             View(self.index.get(f"sequence {name}"), slots[state], int(new != self.reverse))
             for name, (state, new) in self.layout.aliases.items()
         ]
-
-    def _rows(self, units: int, handed_out: bool) -> Maker:
-        """What makes the rows of all steps, [T, B, n].
-
-        Large ones that are not handed out have room for one step more, as the slots of a state
-        have: memory that one of them frees then fits the others, and a training step finds all
-        it needs in what the one before has freed.
-        """
-        shape = (self.steps, self.batch, units)
-        large = math.prod(shape) * self.element >= WORTH_FITTING
-        if handed_out or self.ragged or not large:
-            return maker(shape, self.dtype, filled=self.ragged)
-        make = maker((self.steps + 1, *shape[1:]), self.dtype)
-        return lambda: make().narrow(0, 0, self.steps)
 
     def _plan_gradients(self, recurrence: Recurrence, skip: frozenset[str]) -> dict[str, int]:
         """The places of the parameters' gradients. Not filled where the kernel writes it all."""

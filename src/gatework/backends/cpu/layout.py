@@ -221,12 +221,10 @@ def _aliases(plan: Plan) -> dict[str, tuple[str, bool]]:
     """Written sequences that need no memory of their own.
 
     The rows of a state at all steps, with one row more, are both the sequence of its old values
-    and the sequence of its new ones. The first written sequence is what a layer hands out: it has
-    its own memory all the same, so that whoever gets it may change it.
+    and the sequence of its new ones. What is handed out has its own memory all the same.
     """
     found: dict[str, tuple[str, bool]] = {}
-    names = {v: n for n, v in plan.written.items()}
-    handed_out = next(iter(plan.written), None)
+    names, handed_out = {v: n for n, v in plan.written.items()}, plan.recurrence.handed_out
     for state, new in zip(plan.recurrence.states, plan.next_states, strict=True):
         if state in names:
             found[names[state]] = (state.name, False)

@@ -95,8 +95,8 @@ class AcceleratedCell(Accelerated):
 
 _ROWS: tuple[tuple[type, type, type, int], ...] = (
     (AcceleratedLayer, LSTM, nn.LSTM, 1),
-    (AcceleratedLayer, GRU, nn.GRU, 2),
-    (AcceleratedLayer, RNN, nn.RNN, 4),
+    (AcceleratedLayer, GRU, nn.GRU, 1),
+    (AcceleratedLayer, RNN, nn.RNN, 3),
     (AcceleratedCell, LSTMCell, nn.LSTMCell, 2),
     (AcceleratedCell, GRUCell, nn.GRUCell, 2),
     (AcceleratedCell, RNNCell, nn.RNNCell, 2),

@@ -61,11 +61,14 @@ def test_a_leased_tensor_is_as_any_other(pool):
         assert found.untyped_storage().nbytes() == found.nbytes, "what torch.save would write"
 
 
-def test_the_smallest_block_that_fits_is_taken_and_none_that_is_much_too_large(pool):
+def test_the_smallest_block_that_fits_is_taken_and_none_that_is_much_too_large(pool, monkeypatch):
     addresses = {n: t.data_ptr() for n, t in {n: lease(n) for n in (1000, 1100, 2000)}.items()}
     assert lease(990).data_ptr() == addresses[1000]
     assert lease(1050).data_ptr() == addresses[1100]
-    assert lease(1500).data_ptr() not in addresses.values()
+    made, make = [], memory._in_large_pages
+    monkeypatch.setattr(memory, "_in_large_pages", lambda *a: made.append(a[0]) or make(*a))
+    lease(1500)
+    assert made == [(4 * 1500,)]
 
 
 def test_a_new_block_takes_the_place_of_free_ones(pool):

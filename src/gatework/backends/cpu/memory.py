@@ -96,9 +96,9 @@ class Pool:
 
     def _take(self, size: int) -> Tensor:
         """The smallest free block that is large enough; else a new one, in the place of others."""
-        blocks = self._free.copy().values()
-        fitting = [b for b in blocks if size <= b.nbytes <= MOST_WASTE * size]
-        for block in sorted(reversed(fitting), key=lambda b: b.nbytes):  # of equals the warmest
+        warmest_first = reversed(self._free.copy().values())
+        fitting = [b for b in warmest_first if size <= b.nbytes <= MOST_WASTE * size]
+        for block in sorted(fitting, key=lambda b: b.nbytes):
             if self._free.pop(block.data_ptr(), None) is not None:  # else another thread took it
                 return block
         self.shrink(self.free_bytes() - size)

@@ -105,14 +105,16 @@ class Job:
     @cached_property
     def pick_results(self) -> Picker:
         """The outputs, out of all that the plan which keeps values writes."""
-        written = list(self.program.keeping.recurrence.outputs)
-        return picker([written.index(n) for n in self.program.outputs])
+        return self._out_of_written(self.program.outputs)
 
     @cached_property
     def pick_kept(self) -> Picker:
-        """The kept values, out of all that this plan writes."""
+        """What the backward pass needs, out of the same."""
+        return self._out_of_written(self.program.derivative.kept)
+
+    def _out_of_written(self, names: Sequence[str]) -> Picker:
         written = list(self.program.keeping.recurrence.outputs)
-        return picker([written.index(n) for n in self.program.derivative.kept])
+        return picker([written.index(n) for n in names])
 
     @cached_property
     def of_input(self) -> int:
@@ -209,7 +211,7 @@ def run_plainly(job: Job, tensors: Tensors, lengths: Tensor | None) -> list[Tens
 def run_keeping(
     job: Job, tensors: Tensors, lengths: Tensor | None
 ) -> tuple[list[Tensor], Sequence[Tensor], Backend]:
-    """The same, what the backward pass needs, and the backend that ran."""
+    """The outputs and the final states, what the backward pass needs, and the backend that ran."""
     plan, call = job.program.keeping, job.call(tensors, lengths)
     backend = select(plan, call)
     result = backend.run(plan, call)

@@ -10,6 +10,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 import gatework as gw
+from gatework.nn import operator
 from numerics import assert_same, flat
 
 CELLS = ["lstm", "gru", "gru_reset_before", "layer_norm_lstm"]
@@ -47,6 +48,19 @@ def test_a_compiled_layer_gives_the_same_numbers_and_gradients(name):
         assert all(torch.equal(a, b) for a, b in pairs)
         with torch.no_grad():
             assert torch.equal(compiled(x)[0], layer(x)[0])
+
+
+def test_a_compiled_layer_computes_the_wanted_gradients_alone(monkeypatch):
+    layer, x = gw.nn.GRU(3, 5), torch.randn(4, 2, 3)
+    layer.weight_hh_l0.requires_grad_(False)
+    seen, real = [], operator.run_backward
+    monkeypatch.setattr(operator, "run_backward", lambda *a: seen.append([*a[5]]) or real(*a))
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    learned = [p for p in layer.parameters() if p.requires_grad]
+    found = torch.autograd.grad(compiled(x)[0].square().sum(), learned)
+    assert seen == [[False, False, True, False, True, True]]  # x, h, the weights, the biases
+    for f, e in zip(found, torch.autograd.grad(layer(x)[0].square().sum(), learned), strict=True):
+        assert torch.equal(f, e)
 
 
 def test_the_graph_holds_one_operator_however_long_the_sequence():

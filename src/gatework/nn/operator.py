@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import compress
 from typing import Any
 
 import torch
@@ -128,11 +129,11 @@ def backward(
     lengths: Tensor | None,
     kept: Sequence[Tensor],
     gradients: Sequence[Tensor],
+    wanted: Sequence[bool],
 ) -> list[Tensor]:
-    """The gradient of every tensor of a job, in their order."""
-    wanted = [True] * len(tensors)
+    """The gradient of each wanted tensor of a job, in their order."""
     found = run_backward(_job(key), tensors, lengths, kept, gradients, wanted)
-    pairs = zip(found, tensors, strict=True)
+    pairs = zip(compress(found, wanted), compress(tensors, wanted), strict=True)
     results = [torch.zeros_like(t) if g is None else g for g, t in pairs]
     return _unshared(results, [*tensors, *kept, *gradients])
 
@@ -144,8 +145,9 @@ def _(
     lengths: Tensor | None,
     kept: Sequence[Tensor],
     gradients: Sequence[Tensor],
+    wanted: Sequence[bool],
 ) -> list[Tensor]:
-    return [t.new_empty(t.shape) for t in tensors]
+    return [t.new_empty(t.shape) for t in compress(tensors, wanted)]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
@@ -156,11 +158,13 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> N
     ctx.save_for_backward(*tensors, *output[n_results:])
 
 
-def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[None, list[Tensor], None, None]:
+def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[None, list[Tensor | None], None, None]:
     saved = saved_tensors(ctx)
     tensors, kept = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
     of_results = list(gradients[: ctx.n_results])  # nothing but this backward pass reads the kept
-    return None, backward(ctx.key, list(tensors), ctx.lengths, list(kept), of_results), None, None
+    wanted = list(ctx.needs_input_grad[1])
+    found = iter(backward(ctx.key, list(tensors), ctx.lengths, list(kept), of_results, wanted))
+    return None, [next(found) if w else None for w in wanted], None, None
 
 
 forward.register_autograd(_backward, setup_context=_setup_context)

@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from gatework.backends.calls import Backend, Call, Given, Picker, Result, Stepper, given, picker
+from gatework.backends.calls import (
+    Backend,
+    Call,
+    Given,
+    Picker,
+    Result,
+    Stepper,
+    filled,
+    given,
+    picker,
+)
 from gatework.backends.cpu import Cpu
 from gatework.backends.reference import Reference
 from gatework.backends.torch_kernels import TorchKernels
@@ -80,5 +90,5 @@ def reasons(plan: Plan, call: Call) -> list[str]:
 
 __all__ = [
     "Backend", "Call", "Given", "Picker", "Result", "Stepper",
-    "chosen", "given", "picker", "reasons", "select", "use_backend",
+    "chosen", "filled", "given", "picker", "reasons", "select", "use_backend",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ Legend: T steps, B sequences, n units of a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -68,15 +68,22 @@ def given(plan: Plan, call: Call) -> Given:
     """What a call gives to a plan, by name."""
     recurrence = plan.recurrence
     found = dict(zip(recurrence.reads, call.tensors, strict=True))
-    for s in recurrence.states:
-        if found["state", s.name] is None:
-            found["state", s.name] = call.like.new_zeros((call.shape[1], call.sizes[s.size]))
 
     def named(role: str) -> dict[str, Any]:
         return {name: tensor for (of, name), tensor in found.items() if of == role}
 
-    states = tuple(named("state").values())
+    units = [call.sizes[s.size] for s in recurrence.states]
+    states = filled(named("state").values(), units, call.shape[1], call.like)
     return Given(named("sequence"), named("constant"), states, named("parameter"))
+
+
+def filled(
+    states: Iterable[Tensor | None], units: Iterable[int], batch: int, like: Tensor
+) -> tuple[Tensor, ...]:
+    """States [B, n] of so many units, with zeros in the place of None."""
+    return tuple(
+        like.new_zeros((batch, n)) if s is None else s for s, n in zip(states, units, strict=True)
+    )
 
 
 class Result(NamedTuple):

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from gatework.backends import Backend, Call, Picker, chosen, picker, select
+from gatework.backends import Backend, Call, Picker, chosen, filled, picker, select
 from gatework.compiler.derivative import adjoint
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
@@ -40,9 +40,7 @@ class Job:
 
     def call(self, tensors: Tensors, lengths: Tensor | None) -> Call:
         """The call of a forward plan on these tensors."""
-        x = tensors[0]
-        assert x is not None
-        steps, batch, _ = x.shape
+        steps, batch, _ = _input(tensors).shape
         read = self._reads_forward(tensors)
         return Call((steps, batch), self.sizes, read, lengths, self.reverse)
 
@@ -63,22 +61,17 @@ class Job:
             gradients: Those of its outputs and final states.
             wanted: Whether the gradient of each tensor, in the flat order, is wanted.
         """
-        x = tensors[0]
-        assert x is not None
-        steps, batch, _ = x.shape
+        steps, batch, _ = _input(tensors).shape
         read = self._reads_backward((*tensors, *kept, *gradients))
         skip = self._skip(tuple(wanted))
         return Call((steps, batch), self.sizes, read, lengths, not self.reverse, skip)
 
     def filled(self, tensors: Tensors) -> list[Tensor]:
         """The tensors with zeros where a state begins at zero."""
-        x, states = tensors[0], self.program.recurrence.states
-        assert x is not None
-        found = list(tensors)
-        for k, state in enumerate(states, 1):
-            if found[k] is None:
-                found[k] = x.new_zeros((x.shape[1], self.sizes[state.size]))
-        return cast(list[Tensor], found)
+        x, units = _input(tensors), [self.sizes[s.size] for s in self.program.recurrence.states]
+        end = 1 + len(units)
+        states = filled(tensors[1:end], units, x.shape[1], x)
+        return [x, *states, *cast(Sequence[Tensor], tensors[end:])]
 
     @cached_property
     def _reads_forward(self) -> Picker:
@@ -160,6 +153,13 @@ class Job:
         return {}
 
 
+def _input(tensors: Tensors) -> Tensor:
+    """The input [T, B, I]: only states may be None."""
+    x = tensors[0]
+    assert x is not None
+    return x
+
+
 def _reader(recurrence: Recurrence, roles: Sequence[tuple[str, str]]) -> Picker:
     """What a recurrence reads, in its order, out of tensors of these roles and names."""
     places = {role: k for k, role in enumerate(roles)}
@@ -170,9 +170,7 @@ def run(
     job: Job, tensors: Tensors, lengths: Tensor | None = None
 ) -> tuple[Sequence[Tensor], tuple[Tensor, ...]]:
     """The written sequences and the final states, differentiable in every tensor."""
-    x = tensors[0]
-    assert x is not None
-    if _is_special(x):
+    if _is_special(_input(tensors)):
         from gatework.nn.routes import run_specially
 
         results = run_specially(job, job.filled(tensors), lengths)

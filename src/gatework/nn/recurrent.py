@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gatework.backends import Call, Stepper, reasons, select
+from gatework.backends import Call, Stepper, filled, reasons, select
 from gatework.compiler.explanation import Explanation, explain
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import program
@@ -165,12 +165,10 @@ class Recurrent(nn.Module):
             for direction, suffix in enumerate(self._suffixes(layer))
         }
         self._units = self._state_sizes()
-        places = self.num_layers * self.num_directions
-        self._zero: States = [(None,) * len(self._units)] * places
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: not what follows from it, nor what is held."""
-        derived = ("_jobs", "_keys", "_names", "_units", "_zero")
+        derived = ("_jobs", "_keys", "_names", "_units")
         kept = {n: v for n, v in self.__dict__.items() if n not in derived}
         return {**kept, "held": {}}
 
@@ -400,8 +398,7 @@ class Recurrent(nn.Module):
         weights = [widened(w.detach()) for w in given]
         like = weights[0] if weights else torch.empty(0)
         x = like.new_zeros((1, batch_size, job.sizes["input"]))
-        states = [like.new_zeros((batch_size, n)) for n in self._state_sizes()]
-        call = job.call([x, *states, *weights], None)
+        call = job.call([x, *[None] * len(self._units), *weights], None)
         return job.program.forward, call
 
     def explain(self) -> Explanation:
@@ -489,7 +486,7 @@ class Recurrent(nn.Module):
     def _own_initial(self, like: Tensor) -> States:
         """The states before the first step [B, n], for an input [T, B, I]: None for zero."""
         if not self.learned_state:
-            return self._zero
+            return [(None,) * len(self._units)] * (self.num_layers * self.num_directions)
         batch = like.shape[1]
         values = self.initial_parameters.values()
         learned = [(v if v.dtype == like.dtype else widened(v)).expand(batch, -1) for v in values]
@@ -499,13 +496,7 @@ class Recurrent(nn.Module):
     def _filled(self, states: States, like: Tensor) -> list[tuple[Tensor, ...]]:
         """The states [B, n], with zeros in the place of None, each as of an input [T, B, I]."""
         batch, units = like.shape[1], 2 * self._units  # twice: what a reset returns to may follow
-        return [
-            tuple(
-                like.new_zeros((batch, n)) if s is None else s
-                for s, n in zip(place, units, strict=False)
-            )
-            for place in states
-        ]
+        return [filled(place, units[: len(place)], batch, like) for place in states]
 
     def _direction(
         self,

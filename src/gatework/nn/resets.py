@@ -18,7 +18,7 @@ from torch import Tensor
 
 States = Sequence[tuple[Tensor | None, ...]]
 """The states of each layer and direction, [B, n] each; None for zero."""
-Given = list[tuple[Tensor, ...]]
+GivenStates = list[tuple[Tensor, ...]]
 """The same, all of them given."""
 
 
@@ -34,10 +34,10 @@ class Resets:
 
     begins: Tensor
     ends: tuple[Tensor, Tensor]
-    initial: Given | None
+    initial: GivenStates | None
 
     @classmethod
-    def of(cls, begins: Tensor, dtype: torch.dtype, initial: Given | None) -> Resets:
+    def of(cls, begins: Tensor, dtype: torch.dtype, initial: GivenStates | None) -> Resets:
         """From the steps that begin an episode, [T, B]: the first and the last end nothing."""
         steps, batch = begins.shape
         between = begins.new_zeros((steps + 1, batch, 1), dtype=dtype)
@@ -49,13 +49,13 @@ class Resets:
         """What the state returns to: see `gatework.compiler.resets`."""
         return "zero" if self.initial is None else "state"
 
-    def carried(self, states: Given) -> Given:
+    def carried(self, states: GivenStates) -> GivenStates:
         """The states before the first step, each followed by what it returns to."""
         if self.initial is None:
             return states
         return [(*s, *i) for s, i in zip(states, self.initial, strict=True)]
 
-    def begun(self, states: Given, directions: int) -> Given:
+    def begun(self, states: GivenStates, directions: int) -> GivenStates:
         """The states before the first step, returned to the initial value where that is a reset.
 
         Backward in time the first step comes last, and nothing comes after it.

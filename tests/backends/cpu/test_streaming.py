@@ -65,6 +65,15 @@ def test_other_calls_leave_a_stream_alone():
     torch.testing.assert_close(stream.step(x), other.step(x), rtol=0, atol=0)
 
 
+def test_later_changes_of_the_weights_do_not_reach_it():
+    stream, _, call = stream_and_call("lstm")
+    other, _, _ = stream_and_call("lstm")
+    x = call.tensors[0][0].clone()
+    for tensor in call.tensors:
+        tensor.zero_()
+    torch.testing.assert_close(stream.step(x), other.step(x), rtol=0, atol=0)
+
+
 def test_no_sequences_at_all():
     _, plan, call = stream_and_call("lstm")
     with pytest.raises(ValueError, match="at least 1"):

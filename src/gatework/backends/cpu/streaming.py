@@ -44,8 +44,9 @@ class Stream:
         (x,) = recurrence.sequences
         inputs = torch.zeros(1, batch, sizes[x.size], dtype=call.like.dtype, device="cpu")
         zero = (None for _ in recurrence.states)
-        # packed at the first step, or read at each: none is the caller's any more
-        weights = [w.detach().clone() for w in given(plan, call).parameters.values()]
+        # matrices are packed at once; vectors are read at each step, so these are copied
+        given_weights = (w.detach() for w in given(plan, call).parameters.values())
+        weights = [w.clone() if w.dim() == 1 else w for w in given_weights]
         call = Call((1, batch), sizes, (inputs, *zero, *weights))
         with torch.no_grad():
             invocation = backend.invocation(plan, call, threads=1, lasting=True)

@@ -21,8 +21,7 @@ def plain_loop(problem: Problem) -> Tensor:
     cell, x = problem.layer.cell, problem.x
     sizes = {"1": 1, "input": problem.layer.input_size, "hidden": problem.layer.hidden_size}
     job = Job(program(cell), sizes | problem.layer.extra_sizes)
-    states = [x.new_zeros((x.shape[1], job.sizes[s.size])) for s in cell.states]
-    call = job.call((x, *states, *problem.layer.parameters()), None)
+    call = job.call((x, *[None] * len(cell.states), *problem.layer.parameters()), None)
     output: Tensor = Reference().run(job.program.forward, call).outputs[0]
     return output
 
@@ -57,8 +56,7 @@ def _streaming(problem: Problem) -> Work:
     cell, layer, x = problem.layer.cell, problem.layer, problem.x
     sizes = {"1": 1, "input": layer.input_size, "hidden": layer.hidden_size} | layer.extra_sizes
     job = Job(program(cell), sizes)
-    states = [x.new_zeros((x.shape[1], job.sizes[s.size])) for s in cell.states]
-    call = job.call((x[:1], *states, *layer.parameters()), None)
+    call = job.call((x[:1], *[None] * len(cell.states), *layer.parameters()), None)
     stepper = Reference().stepper(job.program.forward, call)
 
     def check() -> Named:

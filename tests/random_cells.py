@@ -123,7 +123,8 @@ class _Builder:
         if rows or row is None:
             gate = gw.linear(name, *(rows or [self.x]), bias=bias, size=size)
         if row is not None:
-            gate = gate + gw.linear(name, row, bias=bias, size=size, group=f"{name}s")
+            group = None if row is self.x or row is self.states[0] else f"{name}s"
+            gate = gate + gw.linear(name, row, bias=bias, size=size, group=group)
         if self.draw(st.booleans()):
             gate = self.chosen([gw.tanh, gw.sigmoid, gw.softplus])(gate)
         self.pools.setdefault(size, []).append(gate)

@@ -1,5 +1,6 @@
 """Every mistake in a cell's definition: which line it names and what it says to write instead."""
 
+import functools
 import inspect
 import math
 
@@ -22,49 +23,87 @@ BODIES = {
     "chained": ("return 0 < h < 1, c  # !", "cannot branch on a value"),
     "equal": ("return h == 0, c  # !", "== cannot compare"),
     "torch function": ("return torch.sigmoid(h), c  # !", r"write sigmoid\(v\), imported from"),
-    "torch unknown": ("return torch.erf(h), c  # !", "use the functions imported from gatework"),
+    "torch unknown": (
+        "return torch.erf(h), c  # !",
+        "the language has no erf; its functions.*sigmoid",
+    ),
     "method": ("return h.tanh(), c  # !", r"no attribute 'tanh'; write tanh\(v\)"),
-    "unknown method": ("return h.foo(), c  # !", "no attribute 'foo'; use the functions"),
+    "unknown method": ("return h.foo(), c  # !", "no attribute 'foo'; the language has no foo"),
     "unknown word": ("return sigmoyd(h), c  # !", "did you mean sigmoid, imported from gatework"),
-    "math": ("return math.tanh(h), c  # !", "functions imported from gatework"),
-    "numpy": ("return np.tanh(h), c  # !", "does not support ufuncs"),
-    "index": ("return h[0], c  # !", "cannot be indexed"),
-    "matmul": ("return h @ c, c  # !", r"linear\(name, v\) maps v by a learned one"),
-    "exponent": ("return h**c, c  # !", r"write exp\(b \* log\(a\)\)"),
-    "arity": ("return tanh(h, c), c  # !", "takes 1 positional argument but 2 were given"),
-    "sizes": ("a = 1\nreturn x + h, c  # !", "sizes 'hidden' and 'input' cannot be combined"),
-    "tensor": ("return torch.ones(4) * h, c  # !", "got Tensor; a learned value is made by vector"),
-    "string": ("return h + 'a', c  # !", "expected a value of the cell or a number, got str"),
-    "bool": ("return True * h, c  # !", "got bool"),
-    "nan": ("return h * float('nan'), c  # !", "must be finite, got nan"),
-    "iteration": ("return sum(h), c  # !", "cannot be gone through unit by unit"),
-    "power": ("return 2 ** h, c  # !", r"write exp\(v \* log\(base\)\)"),
-    "infinite": ("return h + math.inf, c  # !", "must be finite, got inf"),
-    "no gate name": ("return linear(x, h), c  # !", "named by a string first, got Symbol"),
-    "gate name": ("return linear('a b', h), c  # !", "Python identifier, got 'a b'"),
-    "nothing to map": ("return linear('a'), c  # !", "needs at least one value to map"),
-    "two sizes of a gate": (
-        "a = linear('a', x)\nb = linear('a', x, size='other')  # !\nreturn a, c",
-        "mapped to two sizes, 'hidden' and 'other'",
+    "math": ("return math.tanh(h), c  # !", r"module math.*; write tanh\(v\), imported from"),
+    "numpy": ("return np.tanh(h), c  # !", r"np.tanh was given .*; write tanh\(v\)"),
+    "numpy where": ("return np.where(h > 0, h, c), c  # !", r"write where\(condition, a, b\)"),
+    "numpy sum": ("return np.sum(h), c  # !", r"np.sum was given .*; write sum\(v\)"),
+    "numpy array": ("return np.ones(3) * h, c  # !", "got ndarray; a learned value is made by"),
+    "torch gelu": ("return torch.nn.functional.gelu(h), c  # !", r"write v / 2 \* \(1 \+ tanh"),
+    "torch cat": ("return torch.cat([h, c]), c  # !", r"write linear\(name, a, b\)"),
+    "clip": ("return h.clip(0, 1), c  # !", r"write clamp\(v, min, max\)"),
+    "remainder": ("return h % 2, c  # !", r"has no %, which jumps; .* where\(condition, a, b\)"),
+    "floor division": ("return 2 // h, c  # !", "has no //, which jumps.*a / b divides"),
+    "divmod": ("return divmod(h, 2), c  # !", "has no divmod, which jumps"),
+    "round": ("return round(h), c  # !", r"has no round\(\), which jumps"),
+    "floor": ("return math.floor(h), c  # !", r"has no floor\(\), which jumps"),
+    "bit and": ("return h & c, c  # !", r"& does not combine .* a \* b for and"),
+    "bit or": ("return 1 | h, c  # !", r"\| does not combine .* maximum\(a, b\) for or"),
+    "shift": ("return h << 1, c  # !", "<< does not combine a cell's values"),
+    "invert": ("return ~h, c  # !", "~ does not combine .* 1 - a for not"),
+    "len": ("return h / len(h), c  # !", r"number of units is known once .* mean\(v\)"),
+    "range": ("return [h for _ in range(h)], c  # !", r"a constant, a keyword-only argument"),
+    "int": ("return int(h), c  # !", r"no number yet, so int\(\) cannot take it"),
+    "format": ("return f'{h:.2f}', c  # !", "cannot be written as '.2f'"),
+    "assignment": ("h[0] = 1  # !\nreturn h, c", "cannot be indexed"),
+    "call": ("return h(), c  # !", "a cell's value is not callable"),
+    "size": ("return h / h.size(0), c  # !", "the size of a cell's value is a name"),
+    "a cell": (
+        "return gw.cells.gru(x, h), c  # !",
+        "'gru' is called with constants by name and not",
     ),
-    "group taken": (
-        "a = linear('a', h * c, group='g')\nreturn linear('b', h + c, group='g'), a  # !",
-        "two values would be mapped in the group 'g'",
+    "capital": ("return Tanh(h), c  # !", r"did you mean tanh, imported from gatework\?"),
+    "swapped": ("return tnah(h), c  # !", "did you mean tanh"),
+    "cumsum": ("return cumsum(h), c  # !", "'cumsum' is not defined; the language has no cumsum"),
+    "gelu": ("return gelu(h), c  # !", "'gelu' is not defined; write v / 2"),
+    "sinc": ("return sinc(h), c  # !", "the language has no sinc"),
+    "unknown variable": ("return hh, c  # !", "name 'hh' is not defined\n"),
+    "unknown argument": (
+        "return linear('n', x, biass=False), c  # !",
+        "argument 'biass'; linear takes gate, values, bias, size, group, transposed",
     ),
-    "vector twice": (
-        "return vector('p') * vector('p') * h, c  # !",
-        "two learned values named 'p'",
+    "size as a number": ("return linear('n', x, size=3), c  # !", "size= names a size.*got 3"),
+    "vector from an array": (
+        "return vector('a', init=np.ones(3)) * h, c  # !",
+        r"vector\('a'\) starts from one finite number.*got ndarray.*layer.a_l0.data",
     ),
-    "vector's name": ("return vector('a b') * h, c  # !", "a learned value needs a name"),
-    "reserved name": ("return scalar('d_x') * h, c  # !", "the compiler's own"),
-    "observed twice": (
-        "observe('a', h)\nobserve('a', c)  # !\nreturn h, c",
-        "two values are named 'a'",
+    "vector from nan": ("return vector('a', math.nan) * h, c  # !", "one finite number.*got nan"),
+    "scalar from a list": ("return scalar('a', [1]) * h, c  # !", "one finite number.*got list"),
+    "group of the state": (
+        "a = linear('m', h, group='mh')  # !\nreturn a, c",
+        "'mh' would have no effect: the gate 'm' maps h always in weight_hh; leave group= out",
     ),
-    "probability": ("return gw.dropout(h, 1.5), c  # !", "0 <= p < 1, got 1.5"),
-    "zoneout": ("return gw.zoneout(h, c, -0.1), c  # !", "zoneout expects a probability"),
-    "per": ("return gw.dropout(h, 0.5, per='day'), c  # !", "'step' or 'sequence', got 'day'"),
-    "own exception": ("raise RuntimeError('mine')  # !", "mine"),
+    "group of input and state": (
+        "return linear('m', x, h, group='mh'), c  # !",
+        "maps x always in weight_ih and h always in weight_hh",
+    ),
+    "one gate on a state and a value": (
+        "a = linear('m', h)\nreturn linear('m', h + tanh(a)), c  # !",
+        r"looks like one weight and is two.*such as linear\('m2', …\)",
+    ),
+    "one gate in two sums": (
+        "a = tanh(linear('m', h * c))\nreturn a + tanh(linear('m', h)), c  # !",
+        "looks like one weight and is two",
+    ),
+    "a product of one gate": (
+        "a = linear('m', h)\nreturn a * linear('m', c), c  # !",
+        "looks like one weight and is two",
+    ),
+    "one gate on two states": (
+        "a = tanh(linear('a', h) - linear('b', c))\n"
+        "return a, tanh(linear('b', h) + linear('a', c))  # !",
+        "the gate '[ab]' maps two values, which looks like one weight and is two",
+    ),
+    "half of a sum used elsewhere": (
+        "a = linear('m', h)\nreturn tanh(a + linear('m', c)), a  # !",
+        "looks like one weight and is two",
+    ),
 }
 
 
@@ -149,6 +188,36 @@ def test_a_mistake_of_the_whole_cell_names_a_line_of_it(function, phrase):
     assert str(caught.value).startswith(tuple(lines))
 
 
+# What one gate may map in calls of its own, and the weights that come of it.
+SEVERAL = {
+    "input and state": ("linear('n', x) * linear('n', h)", ["weight_ih", "weight_hh"]),
+    "input and a value": ("linear('n', x) * linear('n', h * c)", ["weight_ih", "weight_nh"]),
+    "a value and the input": ("linear('n', h * c) * linear('n', x)", ["weight_ih", "weight_nh"]),
+    "all in one call": ("linear('n', x, h, c, h * c)",
+                        ["weight_ih", "weight_hh", "weight_ch", "weight_nh"]),
+    "a named value": ("linear('n', h) * linear('n', h * c, group='o')", ["weight_hh", "weight_o"]),
+    "named first": ("linear('n', h * c, group='o') * linear('n', h)", ["weight_hh", "weight_o"]),
+    "a named state": ("linear('n', x, h) * linear('n', c, group='ch')",
+                      ["weight_ih", "weight_hh", "weight_ch"]),
+    "the same value twice": ("linear('n', h * c) + linear('n', h * c)", ["weight_nh"]),
+    "and its transpose": ("linear('n', h) - linear('n', h, transposed=True)", ["weight_hh"]),
+    "another state": ("tanh(linear('n', x, h) + linear('n', c, bias=False))",
+                      ["weight_ih", "weight_hh", "weight_ch"]),
+    "a term that is scaled": ("tanh(linear('n', h) - c * (1 + linear('n', c)) / 2)",
+                              ["weight_hh", "weight_ch"]),
+    "a value of another size": (
+        "linear('n', linear('m', x, size='s')) * linear('n', h)",
+        ["weight_ih", "weight_hh", "weight_nh"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "weights"), SEVERAL.values(), ids=list(SEVERAL))
+def test_what_one_gate_may_map(value, weights):
+    function, _ = defined(f"def faulty(x, h, c):\n    return {value}, c\n")
+    names = [p.name for p in cell(function).parameters if p.cols]
+    assert names == weights
+
+
 SIGNATURES = {
     "no state": (lambda x: x, {}, "the input and at least one state"),
     "keywords": (lambda x, h, **more: h, {}, "the input and at least one state"),
@@ -160,6 +229,20 @@ SIGNATURES = {
         {"sizes": {"hiden": "proj_size"}},
         "no argument named 'hiden'; did you mean 'hidden'",
     ),
+}
+
+
+async def awaiting(x, h):
+    return h
+
+
+def yielding(x, h):
+    yield h
+
+
+SIGNATURES |= {
+    "async": (awaiting, {}, "write def, not async"),
+    "generator": (yielding, {}, "write return, not yield"),
 }
 
 
@@ -201,6 +284,84 @@ def test_a_failed_definition_leaves_nothing_behind():
 
 def _plain(x, h):
     return tanh(linear("a", x, h))
+
+
+class Scaled:
+    """A cell as an object that can be called."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x, h):
+        return self.factor * tanh(linear("n", x, h))
+
+    def method(self, x, h):
+        return self(x, h)
+
+
+def _scaled(x, h, *, k=1.0):
+    """Scaled."""
+    return k * tanh(linear("n", x, h))
+
+
+CALLABLE = {
+    "partial": (functools.partial(_scaled, k=2.0), "_scaled", {"k": 2.0}),
+    "partial of a place": (
+        functools.partial(lambda k, x, h: _scaled(x, h, k=k), 2.0), "<lambda>", {}),
+    "partial of a partial": (
+        functools.partial(functools.partial(_scaled, k=5.0), k=2.0), "_scaled", {"k": 2.0}),
+    "object": (Scaled(2.0), "Scaled", {}),
+    "method": (Scaled(2.0).method, "method", {}),
+    "wrapped": (functools.lru_cache(functools.partial(_scaled, k=2.0)), "_scaled", {"k": 2.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "name", "constants"), CALLABLE.values(), ids=list(CALLABLE))
+def test_whatever_can_be_called_may_be_a_cell(given, name, constants):
+    made = cell(given)
+    assert (made.name, made.constants) == (name, constants)
+    assert gw.equivalent(made, cell(_scaled)(k=2.0))
+
+
+def test_an_error_in_an_object_names_its_line():
+    scaled = Scaled("a")
+    with pytest.raises(gw.DefinitionError, match="in cell 'Scaled': expected a value") as caught:
+        cell(scaled)
+    line = inspect.getsourcelines(Scaled.__call__)[1] + 1
+    assert str(caught.value).startswith(f"{HERE}:{line}: ")
+
+
+NO_FUNCTIONS = {
+    "builtin": (math.tanh, "got tanh, which is not written in Python"),
+    "torch": (torch.tanh, "got tanh, which is not written in Python"),
+    "class": (Scaled, "got the class Scaled; give a function, or an object of it"),
+    "cell": (gw.cells.gru, "got <cell gru.*, which is a cell already"),
+    "text": ("lstm", "got 'lstm', which is no function"),
+    "partial of a builtin": (functools.partial(math.pow, 2), "got pow, which is not written in"),
+}
+
+
+@pytest.mark.parametrize(("given", "phrase"), NO_FUNCTIONS.values(), ids=list(NO_FUNCTIONS))
+def test_what_is_no_function_of_python_says_so(given, phrase):
+    with pytest.raises(TypeError, match=phrase):
+        cell(given)
+
+
+NUMBERS = {
+    "float64": lambda h: np.float64(2) * h,
+    "float32": lambda h: np.float32(2) * h,
+    "int64": lambda h: h * np.int64(2),
+    "sum": lambda h: np.float64(0.5) + h + 0.5 - 1 + h,
+}
+
+
+@pytest.mark.parametrize("double", NUMBERS.values(), ids=list(NUMBERS))
+def test_numbers_of_numpy_are_numbers(double):
+    assert gw.equivalent(cell(lambda x, h: double(h)), cell(lambda x, h: 2 * h))
+    ordered = cell(lambda x, h: where(np.float64(1) < h, h, 0))
+    assert gw.equivalent(ordered, cell(lambda x, h: where(h > 1, h, 0)))
+    started = cell(lambda x, h: vector("a", np.float32(0.5)) * h)
+    assert started.parameters[0].init == 0.5
 
 
 def test_the_names_used_in_the_table_exist():

@@ -118,8 +118,14 @@ class Cell:
     constants: Mapping[str, Number] = field(default_factory=dict)
     retrace: Callable[[Mapping[str, Number]], Cell] | None = None
 
-    def __call__(self, **constants: Number) -> Cell:
+    def __call__(self, *values: Any, **constants: Number) -> Cell:
         """The same cell with other constants: `cornn(dt=0.02)`."""
+        if values:
+            raise TypeError(
+                f"cell {self.name!r} is called with constants by name and not with values; "
+                f"gatework.nn.Recurrent({self.name}, …) runs it on tensors, and equations that "
+                "several cells share stand in a plain function without @cell"
+            )
         check_known("constant", constants, self.constants, f"cell {self.name!r}")
         if self.retrace is None:
             raise TypeError(

@@ -16,10 +16,12 @@ import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from numbers import Real
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from gatework.lang.functions import FUNCTIONS
+from gatework.lang.misuse import Misused
 
 SCALAR = "1"
 Number = int | float
@@ -27,14 +29,13 @@ Number = int | float
 tracing: ContextVar[bool] = ContextVar("tracing", default=False)  # is a cell being traced?
 
 
-class Expr:
+class Expr(Misused):
     """A node of the graph. Compared by identity; never changed after it is built."""
 
     __slots__ = ("__weakref__", "fields", "size")
 
     fields: tuple[Any, ...]
     size: str
-    __array_ufunc__: ClassVar[None] = None  # numpy leaves the operators to this class
 
     @property
     def args(self) -> tuple[Expr, ...]:
@@ -103,54 +104,6 @@ class Expr:
     def __hash__(self) -> int:
         return id(self)
 
-    def __bool__(self) -> bool:
-        raise TypeError(
-            "a cell cannot branch on a value: it is traced once, for every input at the same time; "
-            "write where(condition, a, b), minimum(a, b) or maximum(a, b)"
-        )
-
-    def __rpow__(self, base: Number) -> Expr:
-        raise TypeError(
-            "the exponent of ** must be a number; write exp(v * log(base)) for base ** v"
-        )
-
-    def __matmul__(self, other: Any) -> Expr:
-        raise TypeError(
-            "a cell has no matrices of its own; linear(name, v) maps v by a learned one"
-        )
-
-    __rmatmul__ = __matmul__
-
-    def __float__(self) -> float:
-        raise TypeError(
-            "a cell's value has no number yet, so functions of the module math cannot take it; "
-            "use the functions imported from gatework, such as tanh and exp"
-        )
-
-    def __getitem__(self, key: Any) -> Expr:
-        raise TypeError(
-            "a cell's value is one row, which cannot be indexed; give parts of it names of their "
-            "own with linear(name, v, size=…)"
-        )
-
-    def __iter__(self) -> Iterator[Expr]:
-        raise TypeError(
-            "a cell's value is one row, which cannot be gone through unit by unit; "
-            "sum, mean and softmax over the units are imported from gatework"
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise AttributeError(f"a cell's value has no attribute {name!r}; {_suggest(name)}")
-
-    @classmethod
-    def __torch_function__(
-        cls, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        name = getattr(function, "__name__", str(function))
-        raise TypeError(f"torch.{name} was given a cell's value; {_suggest(name)}")
-
     def __copy__(self) -> Expr:
         return self
 
@@ -164,12 +117,6 @@ class Expr:
         from gatework.lang.printing import text  # printing stands on this module
 
         return text(self)
-
-
-def _suggest(name: str) -> str:
-    if name in FUNCTIONS:
-        return f"write {name}(v), imported from gatework"
-    return "use the functions imported from gatework, such as sigmoid, tanh and where"
 
 
 class Const(Expr):
@@ -332,10 +279,14 @@ def as_expr(value: Any) -> Expr:
     """A value of a cell, or a number, as an expression."""
     if isinstance(value, Expr):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ValueError(f"a number in a cell must be finite, got {value}")
-        return const(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise ValueError(f"a number in a cell must be finite, got {number}")
+        return const(number)
     raise TypeError(
         f"expected a value of the cell or a number, got {type(value).__name__}; "
         "a learned value is made by vector(name) or scalar(name)"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import linecache
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
+from types import FunctionType
 from typing import Any, Literal, overload
 
+from gatework.lang.advice import how_to_write, meant
 from gatework.lang.definition import Cell, Noise, Parameter, check_known
 from gatework.lang.expressions import (
     SCALAR,
@@ -23,6 +26,8 @@ from gatework.lang.expressions import (
     symbol,
     tracing,
 )
+from gatework.lang.sharing import is_one_sum
+from gatework.lang.source import kind_problem, name_of, source_of
 
 Per = Literal["step", "sequence"]
 _current: ContextVar[Trace | None] = ContextVar("current", default=None)
@@ -35,9 +40,9 @@ class DefinitionError(ValueError):
 class _GateError(ValueError):
     """A fault of a gate that shows only when the whole cell is known."""
 
-    def __init__(self, gate: str, message: str) -> None:
+    def __init__(self, message: str, line: int | None) -> None:
         super().__init__(message)
-        self.gate = gate
+        self.line = line
 
 
 @overload
@@ -67,6 +72,7 @@ def cell(
 
     Raises:
         DefinitionError: If the function does something a cell cannot do.
+        TypeError: If it is no Python function.
 
     Example:
         >>> from gatework import cell, linear, sigmoid, tanh
@@ -84,19 +90,20 @@ def cell(
 
 
 def _define(function: Callable[..., Any], sizes: Mapping[str, str], repeat: str | None) -> Cell:
+    source = source_of(function)
     arguments = inspect.signature(function).parameters.values()
     constants = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
     rows = [a.name for a in arguments if a.kind not in (a.KEYWORD_ONLY, a.VAR_POSITIONAL)]
     star = next((a.name for a in arguments if a.kind is a.VAR_POSITIONAL), None)
-    problem = _signature_problem(arguments, constants, rows, sizes)
+    problem = kind_problem(source) or _signature_problem(arguments, constants, rows, sizes)
     problem = problem or _repeat_problem(star, repeat, constants)
     if problem:
-        line = function.__code__.co_firstlineno
-        raise DefinitionError(f"{function.__code__.co_filename}:{line}: {problem}")
+        code = source.__code__
+        raise DefinitionError(f"{code.co_filename}:{code.co_firstlineno}: {problem}")
 
     def trace(values: Mapping[str, Number]) -> Cell:
         repeated = [f"{star}{k + 1}" for k in range(_times(repeat, values))]
-        return Trace(function, [*rows, *repeated], sizes, values).run(trace)
+        return Trace(function, source, [*rows, *repeated], sizes, values).run(trace)
 
     return trace(constants)
 
@@ -152,11 +159,12 @@ class Trace:
     def __init__(
         self,
         function: Callable[..., Any],
+        source: FunctionType,
         rows: list[str],
         sizes: Mapping[str, str],
         constants: Mapping[str, Number],
     ) -> None:
-        self.function = function
+        self.function, self.source, self.title = function, source, name_of(function)
         self.constants = constants
         self.input = symbol(rows[0], "sequence", sizes.get(rows[0], "input"))
         self.states = tuple(symbol(r, "state", sizes.get(r, "hidden")) for r in rows[1:])
@@ -164,6 +172,8 @@ class Trace:
         self.observed: list[str] = []
         self.linears: dict[str, list[Expr]] = {}
         self.lines: dict[str, int] = {}  # gate -> where it is first mapped
+        self.mapped: dict[str, dict[Expr, bool]] = {}  # gate -> values; is their group named?
+        self.doubtful: dict[str, int] = {}  # gate -> where it looks like one weight on two values
         self.groups: dict[str, Expr] = {}
         self.stacks: dict[str, list[tuple[str, str]]] = {}  # parameter -> blocks and their sizes
         self.vectors: dict[str, Parameter] = {}
@@ -192,8 +202,8 @@ class Trace:
             _current.reset(tokens[0])
             tracing.reset(tokens[1])
         return Cell(
-            name=self.function.__name__,
-            doc=inspect.getdoc(self.function) or "",
+            name=self.title,
+            doc=inspect.getdoc(self.source) or "",
             input=self.input,
             states=self.states,
             next_states=next_states,
@@ -227,18 +237,18 @@ class Trace:
 
     def located(self, error: Exception) -> str:
         """The error's message with the line of the cell it comes from."""
-        code, line = self.function.__code__, self.function.__code__.co_firstlineno
+        code, line = self.source.__code__, self.source.__code__.co_firstlineno
         traceback = error.__traceback__
         while traceback is not None:
             if traceback.tb_frame.f_code is code:
                 line = traceback.tb_lineno
             traceback = traceback.tb_next
         if isinstance(error, _GateError):
-            line = self.lines.get(error.gate, line)
+            line = error.line or line
         source = linecache.getline(code.co_filename, line).strip()
-        message = f"{error}{_near_word(error)}"
+        message = f"{_readable(str(error))}{_hint(error, source)}"
         shown = f"\n    {source}" if source else ""
-        return f"{code.co_filename}:{line}: in cell {self.function.__name__!r}: {message}{shown}"
+        return f"{code.co_filename}:{line}: in cell {self.title!r}: {message}{shown}"
 
     # ---- collecting ----------------------------------------------------------------------------
 
@@ -248,6 +258,37 @@ class Trace:
             raise TypeError(f"{what} is named by a string first, got {type(name).__name__}")
         if not name.isidentifier():
             raise ValueError(f"{what} needs a name that is a Python identifier, got {name!r}")
+
+    def check_size(self, size: Any) -> None:
+        """Raise unless it can be the name of a size."""
+        if not isinstance(size, str) or not (size.isidentifier() or size == SCALAR):
+            raise TypeError(
+                f"size= names a size, which the layer is given as a number: size='context' here "
+                f"and context=16 there; got {size!r}"
+            )
+
+    def add_values(self, gate: str, rows: Sequence[Expr], group: str | None) -> None:
+        """Remember what a gate maps; refuse a group that would have no effect.
+
+        Doubtful is a gate that maps values of one size, which one weight could map, in calls of
+        their own without naming the group of the second.
+        """
+        weights: dict[Expr, str] = {self.input: "weight_ih", self.states[0]: "weight_hh"}
+        if group is not None and all(r in weights for r in rows):
+            stacked = " and ".join(f"{r} always in {weights[r]}" for r in rows)
+            raise ValueError(
+                f"group={group!r} would have no effect: the gate {gate!r} maps {stacked}; leave "
+                "group= out. Where another value is mapped in this group, that is another weight: "
+                "one weight cannot map two values"
+            )
+        before = self.mapped.setdefault(gate, {})
+        fresh = {r: group is not None for r in rows if r not in before and r is not self.input}
+        for value, named in fresh.items():
+            for earlier, was_named in before.items():
+                apart = named or (was_named and value is self.states[0])
+                if earlier.size == value.size and not apart:
+                    self.doubtful.setdefault(gate, self._current_line())
+        before.update(fresh)
 
     def group_of(self, row: Expr, gate: str, group: str | None) -> str:
         """The name of the stacked parameter whose maps read this row."""
@@ -299,9 +340,9 @@ class Trace:
     def _current_line(self) -> int:
         """The line of the cell's function that is being run."""
         frame = inspect.currentframe()
-        while frame is not None and frame.f_code is not self.function.__code__:
+        while frame is not None and frame.f_code is not self.source.__code__:
             frame = frame.f_back
-        return frame.f_lineno if frame else self.function.__code__.co_firstlineno
+        return frame.f_lineno if frame else self.source.__code__.co_firstlineno
 
     def add_parameter(self, parameter: Parameter) -> Symbol:
         """Register a learned vector or scalar."""
@@ -372,13 +413,22 @@ class Trace:
         for state, value in zip(self.states, next_states, strict=True):
             if self.names.setdefault(state.name, value) is not value:
                 message = "names a gate and a state that are not the same value; rename the gate"
-                raise _GateError(state.name, f"{state.name!r} {message}")
-        read = set(postorder((*next_states, *(self.names[n] for n in self.observed))))
+                raise _GateError(f"{state.name!r} {message}", self.lines.get(state.name))
+        roots = (*next_states, *(self.names[n] for n in self.observed))
+        read = set(postorder(roots))
         used = {n.matrix.gate for n in read if isinstance(n, Product)}
         unused = [g for g in self.linears if g not in used]
         if unused:
             message = "is never used; nothing the cell returns depends on it"
-            raise _GateError(unused[0], f"the gate {unused[0]!r} {message}")
+            raise _GateError(f"the gate {unused[0]!r} {message}", self.lines[unused[0]])
+        for gate, line in self.doubtful.items():
+            if not is_one_sum(gate, roots):
+                raise _GateError(
+                    f"the gate {gate!r} maps two values, which looks like one weight and is two, "
+                    "one for each value; give the second map a name of its own, such as "
+                    f"linear({gate + '2'!r}, …), or say that its weight is another: group=…",
+                    line,
+                )
         stacked = [name for name in self.vectors if name in self.stacks]
         if stacked:
             raise ValueError(
@@ -403,13 +453,28 @@ def _torch_order(item: tuple[str, Any]) -> int:
     return order.index(item[0]) if item[0] in order else len(order)
 
 
-def _near_word(error: Exception) -> str:
-    """What to write instead of an unknown name."""
-    import difflib
+def _readable(message: str) -> str:
+    """A message of Python's own, without the names of this package's classes."""
+    return re.sub(
+        r"'(Symbol|Apply|Product|Reduce|Const|Count)'( object)?", "a cell's value", message
+    )
 
-    from gatework.lang import words
 
-    if not isinstance(error, NameError) or not error.name:
+def _hint(error: Exception, line: str) -> str:
+    """What to write instead, as far as the line or the message tells what was wanted."""
+    from gatework.lang import words  # which stand on this module
+
+    message = str(error)
+    if isinstance(error, NameError) and error.name:
+        advice = meant(error.name, called=f"{error.name}(" in line)
+        return f"; {advice}" if advice else ""
+    function = re.search(r"\bc?math\.(\w+)\(", line) if "module math" in message else None
+    if function:
+        return f"; {how_to_write(function[1])}"
+    if message == "'str' object is not callable" and ".size(" in line:
+        return "; the size of a cell's value is a name: a number once a layer is built"
+    unknown = re.match(r"(\w+)\(\) got an unexpected keyword argument", message)
+    if unknown is None or unknown[1] not in words.__all__:
         return ""
-    near = difflib.get_close_matches(error.name, words.__all__, 1)
-    return f"; did you mean {near[0]}, imported from gatework?" if near else ""
+    taken = inspect.signature(getattr(words, unknown[1])).parameters
+    return f"; {unknown[1]} takes {', '.join(taken)}"

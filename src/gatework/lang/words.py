@@ -6,6 +6,7 @@ Functions carry torch's names and meaning. They work on the values of a cell whi
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 from gatework.lang.definition import Parameter
 from gatework.lang.expressions import (
@@ -40,14 +41,15 @@ def linear(
     Maps that read the same value are stacked in one parameter, in the order in which they first
     appear: those of the input in `weight_ih`, those of the first state in `weight_hh`, those of
     another state `c` in `weight_ch`. Any other value has a group of its own, `weight_<gate>h`
-    unless `group` names it.
+    unless `group` names it. Two calls share a weight only where they map the same value.
 
     Args:
         gate: The gate's name.
         values: What it reads; each may be the input, a state or any other value.
         bias: Whether each map adds a learned bias.
         size: The name of the result's size.
-        group: The name of the stacked parameter, for a value that is no input and no state.
+        group: The name of the stacked parameter, for a value that is neither the input nor the
+            first state.
         transposed: Whether each weight is applied transposed, Wᵀ v + b: `linear("g", h)` and
             `linear("g", h, transposed=True)` share one square weight.
 
@@ -63,11 +65,13 @@ def linear(
     trace.check_name(gate, "a gate")
     if not values:
         raise TypeError(f"linear({gate!r}) needs at least one value to map")
-    if len(set(values)) < len(values):
+    rows = tuple(map(as_expr, values))
+    if len(set(rows)) < len(rows):
         raise ValueError(f"linear({gate!r}) is given the same value twice; leave one out")
+    trace.check_size(size)
+    trace.add_values(gate, rows, group)
     total: Expr = const(0)
-    for value in values:
-        row = as_expr(value)
+    for row in rows:
         name = trace.group_of(row, gate, group)
         if transposed and row.size != size:
             raise ValueError(
@@ -86,12 +90,29 @@ def vector(name: str, init: float | None = None, *, size: str = "hidden") -> Exp
     `init` is the number it starts from; without it, it starts as torch starts weights, uniform in
     ±1/√hidden_size.
     """
-    return Trace.current("vector").add_parameter(Parameter(name, (name,), (size,), init=init))
+    trace = Trace.current("vector")
+    trace.check_size(size)
+    start = None if init is None else _start("vector", name, init)
+    return trace.add_parameter(Parameter(name, (name,), (size,), init=start))
 
 
 def scalar(name: str, init: float = 0.0) -> Expr:
     """One learned number per layer, starting at `init`."""
-    return Trace.current("scalar").add_parameter(Parameter(name, (name,), (SCALAR,), init=init))
+    trace = Trace.current("scalar")
+    start = _start("scalar", name, init)
+    return trace.add_parameter(Parameter(name, (name,), (SCALAR,), init=start))
+
+
+def _start(word: str, name: str, init: object) -> float:
+    """The number that a learned value starts from."""
+    if isinstance(init, Real) and not isinstance(init, bool) and math.isfinite(init):
+        return float(init)
+    given = repr(init) if isinstance(init, Real) else type(init).__name__
+    raise TypeError(
+        f"{word}({name!r}) starts from one finite number, init=0.5, the same for every unit; got "
+        f"{given}. To start each unit elsewhere, fill the layer's parameter: "
+        f"layer.{name}_l0.data.copy_(…)"
+    )
 
 
 def observe(name: str, value: Expr) -> Expr:

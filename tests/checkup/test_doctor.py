@@ -368,6 +368,17 @@ def test_padding_that_is_not_read(make, case):
     assert found(Model(layer, read, H * (1 + both)), padded(), lengths=LENGTHS) == []
 
 
+@either
+@pytest.mark.parametrize("first", [True, False])
+def test_as_many_steps_as_sequences(make, first):
+    """Which axis counts the steps is told by the layer alone."""
+    lengths = [B, 1, 3, B, 2]
+    model = Model(make.GRU(I, H, batch_first=first), lambda y, s: y)
+    assert found(model, normal(B, B, I), lengths=lengths) == []
+    both = Model(make.GRU(I, H, batch_first=first, bidirectional=True), lambda y, s: y, 2 * H)
+    assert found(both, normal(B, B, I), lengths=lengths) == ["padding-read"]
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_lengths_and_packed_sequences_are_not_accused(both):
     def final(output, state):
@@ -637,7 +648,9 @@ def test_a_report_is_readable():
     report = gw.doctor(model, normal(B, T, I))
     assert not report.ok
     shown = repr(report)
-    assert shown.startswith("looked at layer: 1 mistake found\nwarning in layer")
+    assert shown.startswith(
+        "looked at layer 'layer': 1 mistake found\nwarning in layer 'layer' (last-of-bidirectional)"
+    )
     assert "  seen: " in shown
     assert "  mend: " in shown
 
@@ -669,9 +682,8 @@ def test_a_batch_that_the_model_does_not_take_says_how_to_call_it():
     assert gw.doctor(model, loader, call=lambda m, batch: m(batch[0])).ok
 
 
-@pytest.mark.parametrize("size", [0, 1])
-def test_batches_of_no_sequence_and_of_one(size):
-    assert found(Model(gw.nn.GRU(I, H, batch_first=True), last), normal(size, T, I)) == []
+def test_a_batch_of_one_sequence():
+    assert found(Model(gw.nn.GRU(I, H, batch_first=True), last), normal(1, T, I)) == []
 
 
 def test_a_model_of_other_random_numbers_is_not_accused_of_reading_padding():
@@ -686,24 +698,218 @@ def test_a_model_of_other_random_numbers_is_not_accused_of_reading_padding():
 WRONG_ARGUMENTS = {
     "batch_dim": ({"batch_dim": 2}, "batch_dim should be 0 or 1"),
     "fractions": ({"lengths": [1.5] * B}, "lengths should be whole numbers"),
+    "one length": ({"lengths": 3}, "lengths should be whole numbers"),
+    "a negative length": ({"lengths": [-1] * B}, "lengths should be whole numbers from 0"),
+    "lengths of others": ({"lengths": [1, 2]}, "lengths has 2 numbers.*the batch has 5 or 7"),
+    "too long": ({"lengths": [99] * B}, "lengths has 99; the batch has 7 steps at most"),
+    "words as lengths": ({"lengths": "abc"}, "lengths should be one whole number for each"),
+    "words as output": ({"expected": "abc"}, "expected should be what the output should be"),
+    "nothing to equal": ({"expected": [float("nan")]}, "expected has values that are not finite"),
+    "no optimizer": ({"optimizer": "adam"}, r"a torch\.optim\.Optimizer, got str"),
+    "no call": ({"call": 3}, "call should be a function of the model and the batch, got int"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG_ARGUMENTS.values(), ids=list(WRONG_ARGUMENTS))
 def test_wrong_arguments_are_refused(case):
     options, says = case
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises((ValueError, TypeError), match=says):
         gw.doctor(gw.nn.GRU(I, H, batch_first=True), padded(), **options)
 
 
 def test_what_is_no_module_is_refused():
     with pytest.raises(TypeError, match=r"torch\.nn\.Module, got str"):
         gw.doctor("lstm", padded())
+    with pytest.raises(TypeError, match="got GRU; give an object of the class"):
+        gw.doctor(nn.GRU, padded())
+
+
+@either
+@pytest.mark.parametrize("batch", ["abc", None, 3, ["a", "b"], normal(T, B, I).numpy()], ids=str)
+def test_what_is_no_batch_is_refused(make, batch):
+    with pytest.raises(TypeError, match=r"ran the model on .*, and it raised: .*with call="):
+        gw.doctor(make.GRU(I, H), batch)
+
+
+def test_an_error_of_the_model_stays_its_own():
+    for batch in (normal(T, B, I).double(), normal(T, B, I).to("meta"), (normal(T, B, 9),)):
+        with pytest.raises((ValueError, RuntimeError)) as caught:
+            gw.doctor(gw.nn.GRU(I, H), batch)
+        assert "gatework.doctor ran the model on" in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match="the DataLoader has no batch"):
+        gw.doctor(gw.nn.GRU(I, H), DataLoader([]))
 
 
 def test_accelerated_models_are_looked_at():
     model = gw.accelerate(Model(nn.LSTM(I, H, batch_first=True, bidirectional=True), last, 2 * H))
     assert kinds(gw.doctor(model, normal(B, T, I))) == ["last-of-bidirectional"]
+
+
+@either
+@pytest.mark.parametrize("shape", [(T, 0, I), (0, I)])
+def test_batches_of_no_sequence_are_refused(make, shape):
+    layer = make.GRU(I, H) if len(shape) == 3 else make.GRUCell(I, H)
+    with pytest.raises(ValueError, match="the batch has no sequences, or no steps"):
+        gw.doctor(layer, normal(*shape))
+
+
+# ---- 11: no gradient ---------------------------------------------------------------------------
+
+
+@gw.cell
+def spiking(x, h):
+    return gw.where(gw.linear("v", x, h) > 0, 1.0, 0.0)
+
+
+@gw.cell
+def integrating(x, s, v):
+    """Leaky integrate and fire: a spike, and a membrane that has a slope."""
+    v = 0.9 * v * (1 - s) + gw.linear("i", x, s)
+    return gw.where(v > 1, 1.0, 0.0), v
+
+
+@gw.cell
+def signs(x, h):
+    return gw.sign(gw.linear("v", x, h))
+
+
+def layer_of(cell):
+    return gw.nn.Recurrent(cell, I, H)
+
+
+class HandingOn(Model):
+    def forward(self, x):
+        output, state = self.layer(x)
+        return self.head(output), state
+
+
+class Stepping(nn.Module):
+    def __init__(self, cell):
+        super().__init__()
+        self.step, self.head = gw.nn.RecurrentCell(cell, I, H), nn.Linear(H, CLASSES)
+
+    def forward(self, x):
+        state, rows = None, []
+        for row in x:
+            state = self.step(row, state)
+            rows.append(self.head(state if torch.is_tensor(state) else state[0]))
+        return torch.stack(rows)
+
+
+def all_steps(output, state):
+    return output
+
+
+BLOCKED = {
+    "spikes": lambda: layer_of(spiking),
+    "spikes and a head": lambda: Model(layer_of(spiking), all_steps),
+    "signs": lambda: layer_of(signs),
+    "a membrane": lambda: layer_of(integrating),
+    "a membrane and a head": lambda: Model(layer_of(integrating), all_steps),
+    "a membrane that is handed on": lambda: HandingOn(layer_of(integrating), all_steps),
+    "single steps": lambda: Stepping(spiking),
+    "single steps with a membrane": lambda: Stepping(integrating),
+    "behind a layer": lambda: nn.Sequential(
+        nn.Linear(I, I), layer_of(spiking).requires_grad_(False)
+    ),
+}
+
+
+@pytest.mark.parametrize("make", BLOCKED.values(), ids=list(BLOCKED))
+def test_a_layer_through_which_no_gradient_passes(make):
+    assert found(make(), normal(T, B, I)) == ["no-gradient"]
+
+
+def zeroed(model):
+    nn.init.zeros_(model.head.weight)
+    return model
+
+
+PASSING = {
+    "the membrane is read": lambda: Model(layer_of(integrating), lambda y, s: s[1][-1]),
+    "nothing is read yet": lambda: zeroed(Model(layer_of(spiking), all_steps)),
+    "nothing learns": lambda: layer_of(spiking).requires_grad_(False),
+    "half of it": lambda: layer_of(gw.cell(lambda x, h: gw.relu(gw.linear("v", x, h)))),
+}
+
+
+@pytest.mark.parametrize("make", PASSING.values(), ids=list(PASSING))
+def test_layers_that_are_not_accused_of_it(make):
+    assert found(make(), normal(T, B, I)) == []
+
+
+@either
+def test_saturated_units_pass_no_gradient(make):
+    model = Model(make.RNN(I, H), all_steps)
+    with torch.no_grad():
+        model.layer.weight_hh_l0.mul_(0)
+    x = normal(T, B, I)
+    assert found(model, 1e6 * x) == ["no-gradient"]
+    assert found(model, x) == []
+    assert found(model, 0 * x) == []
+    pinned = {"call": lambda m, b: m(b, pin={"r": 0.5, "z": 1.0, "n": 0.0})}
+    assert found(gw.nn.GRU(I, H), x, **pinned) == []
+
+
+# ---- 12: not finite ----------------------------------------------------------------------------
+
+
+def spoilt(model, name):
+    with torch.no_grad():
+        model.get_parameter(name).view(-1)[3] = torch.nan
+    return model
+
+
+def relu_model(make, factor=1.0):
+    layer = make.RNN(I, H, nonlinearity="relu")
+    with torch.no_grad():
+        layer.weight_hh_l0.fill_(factor)
+    return Model(layer, all_steps)
+
+
+NAN = float("nan")
+NOT_FINITE = {
+    "batch": (lambda m: Model(m.GRU(I, H), all_steps), NAN, "its input is not, as the batch is"),
+    "infinite": (lambda m: Model(m.GRU(I, H), all_steps), torch.inf, "its input is not"),
+    "single step": (lambda m: m.GRUCell(I, H), NAN, "its input is not, as the batch is not"),
+    "weight": (
+        lambda m: spoilt(Model(m.LSTM(I, H), all_steps), "layer.weight_hh_l0"), 1.0,
+        "weight_hh_l0 is not"),
+    "before it": (
+        lambda m: spoilt(nn.Sequential(nn.Linear(I, I), m.GRU(I, H)), "0.weight"), 1.0,
+        "its input is not, the batch is"),
+    "behind it": (
+        lambda m: spoilt(Model(m.LSTM(I, H), all_steps), "head.weight"), 1.0,
+        "output is NaN in places, behind its recurrent layers"),
+    "overflow": (
+        lambda m: relu_model(m, 1e30), 1.0, "they grow beyond what float32 holds"),
+}  # fmt: skip
+
+
+@either
+@pytest.mark.parametrize("case", NOT_FINITE.values(), ids=list(NOT_FINITE))
+def test_what_is_not_finite_is_said_to_be(make, case):
+    model, factor, says = case
+    torch.manual_seed(0)
+    model, x = model(make), factor * normal(T, B, I)
+    x = x[0] if isinstance(model, MAKERS["torch"].RNNCellBase | gw.nn.RecurrentCell) else x
+    report = gw.doctor(model, x, expected=torch.zeros(1), lengths=None)
+    (finding,) = report.findings
+    assert (finding.kind, finding.severity) == ("not-finite", "error")
+    assert says in finding.seen
+    assert not report.ok
+
+
+@either
+def test_what_may_be_infinite_is_not_accused(make):
+    class Masked(Model):
+        def forward(self, x):
+            mask = torch.tensor([0.0, 0.0, -torch.inf])
+            return super().forward(x.nan_to_num()) + mask
+
+    x = normal(T, B, I)
+    x[0, 0, 0] = torch.nan
+    assert found(Masked(make.GRU(I, H), all_steps), x) == []
 
 
 def test_random_numbers_go_on_as_if_nothing_had_been():
@@ -712,4 +918,8 @@ def test_random_numbers_go_on_as_if_nothing_had_been():
     expected = torch.rand(3)
     torch.manual_seed(5)
     gw.doctor(layer, normal(T, B, I))
+    assert torch.equal(torch.rand(3), expected)
+    data = DataLoader(TensorDataset(normal(T, B, I)), batch_size=T, shuffle=True)
+    torch.manual_seed(5)
+    gw.doctor(layer, data)
     assert torch.equal(torch.rand(3), expected)

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatework.checkup.layers import Visit
 from gatework.checkup.report import Finding
-from gatework.checkup.trial import Run, Trial
+from gatework.checkup.trial import Run, Trial, tensors
 
 Footprints = dict[int, Tensor]
 """Which places [T, B] of a layer's input an example reaches, by its index."""
@@ -58,18 +58,6 @@ def wrong_axes(
 def main_tensor(batch: Any) -> Tensor | None:
     """The first tensor of a batch with two axes or more, masks left out."""
     return next((t for t in tensors(batch) if t.dim() >= 2 and t.dtype != torch.bool), None)
-
-
-def tensors(batch: Any) -> Iterator[Tensor]:
-    """The tensors of a batch in order."""
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, Mapping):
-        for part in batch.values():
-            yield from tensors(part)
-    elif isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence):
-        for part in batch:
-            yield from tensors(part)
 
 
 def replaced(batch: Any, old: Tensor, new: Tensor) -> Any:

@@ -14,7 +14,8 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from gatework.checkup.layers import Visit, weights_of
+from gatework.checkup.graph import is_older, leaves, nodes_of, past
+from gatework.checkup.layers import Visit
 from gatework.checkup.report import Finding
 from gatework.checkup.trial import Run, Trial, restored
 
@@ -31,9 +32,11 @@ def hanging_state(first: Run, second: Run) -> Iterator[Finding]:
     """A state given to a layer that is still part of the graph of an earlier call."""
     for name in {**first.visits, **second.visits}:
         before, after = first.visits.get(name), second.visits.get(name)
-        if before is not None and _hangs(before, ()):
+        if before is not None and _hangs(before, first.began, ()):
             yield _hanging(name, "the state in the batch")
-        elif after is not None and _hangs(after, () if before is None else before.last):
+        elif after is not None and _hangs(
+            after, second.began, () if before is None else before.last
+        ):
             yield _hanging(name, "in the second of two calls the state")
 
 
@@ -81,18 +84,9 @@ def _hanging(name: str, which: str) -> Finding:
     )  # fmt: skip
 
 
-def _hangs(visit: Visit, earlier: tuple[Tensor, ...]) -> bool:
-    """Whether a given state was made by the layer's own weights, or of its earlier results."""
-    nodes = {s.grad_fn for s in earlier if s.grad_fn is not None}
-    weights = {id(p) for p in weights_of(visit.layer).values()}
-    seen: set[Any] = set()
-    pending = [s.grad_fn for s in visit.given_state if s.grad_fn is not None]
-    while pending:
-        node = pending.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node in nodes or id(getattr(node, "variable", None)) in weights:
-            return True
-        pending += [n for n, _ in node.next_functions if n is not None]
-    return False
+def _hangs(visit: Visit, began: int, earlier: tuple[Tensor, ...]) -> bool:
+    """Whether a given state was made before the run by the layer, or of its earlier results."""
+    results = set(nodes_of(earlier))
+    older = [n for n in past(nodes_of(visit.given_state)) if is_older(n, began)]
+    made_by = leaves(older)
+    return any(n in results for n in older) or any(id(p) in made_by for p in visit.held.values())

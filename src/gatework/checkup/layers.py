@@ -32,7 +32,7 @@ def recurrent_layers(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def weights_of(layer: nn.Module) -> dict[str, nn.Parameter]:
+def weights_of(layer: nn.Module) -> dict[str, Tensor]:
     """The learned parameters of a layer by name, without a learned initial state."""
     initial = layer.initial_parameters if isinstance(layer, Recurrent) else {}
     return {n: p for n, p in layer.named_parameters() if p.requires_grad and n not in initial}
@@ -68,6 +68,10 @@ def given_form(layer: Any, rows: Tensor, like: Tensor | PackedSequence) -> Any:
     return rows.transpose(0, 1) if layer.batch_first else rows
 
 
+def _rows(value: Tensor | PackedSequence) -> Tensor:
+    return value.data if isinstance(value, PackedSequence) else value
+
+
 def states_of(state: Any) -> tuple[Tensor, ...]:
     """The states in a result or an argument, one tensor each."""
     return (state,) if isinstance(state, Tensor) else tuple(state)
@@ -83,6 +87,9 @@ class Visit:
         output: What it returned for the steps, as it was handed on.
         state: The final states as they were handed on.
         last: The final states of its last call in the run.
+        held: The learned parameters that it had at that call, by name: in a functional call, or
+            where a wrapper sets them, others than its own.
+        made: The operations that made the results of all its calls.
         calls: How many times it was called in the run.
     """
 
@@ -91,6 +98,8 @@ class Visit:
     output: Any
     state: tuple[Tensor, ...]
     last: tuple[Tensor, ...]
+    held: Mapping[str, Tensor]
+    made: tuple[Any, ...] = ()
     calls: int = 1
 
     @property
@@ -103,6 +112,23 @@ class Visit:
         """What it read, in the given form."""
         value: Tensor | PackedSequence = self.arguments["input"]
         return value
+
+    @property
+    def rows(self) -> Tensor:
+        """What it read, in no particular form."""
+        return _rows(self.input)
+
+    @property
+    def results(self) -> tuple[Tensor, ...]:
+        """The output, as rows, and each final state; of a single step the new states."""
+        if isinstance(self.layer, STEPS):
+            return self.state
+        return (_rows(self.output), *self.state)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a value of its cell was held in this call."""
+        return bool(self.arguments.get("pin"))
 
     @property
     def x(self) -> Tensor:

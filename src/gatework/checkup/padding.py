@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatework.checkup.axes import tensors
+from gatework.checkup.axes import main_tensor
 from gatework.checkup.layers import Visit, directions, given_form, time_first
 from gatework.checkup.reading import Reading
 from gatework.checkup.report import Finding
-from gatework.checkup.trial import Run, Trial
+from gatework.checkup.trial import Run, Trial, tensors
 
 DIFFERENT = 1e-4  # relative difference of outputs that rounding does not explain
 
@@ -34,7 +34,8 @@ def lengths_of(trial: Trial, visit: Visit, given: Any) -> Lengths | None:
     """The lengths of the sequences that a layer reads; None when nothing says so."""
     count, batch = visit.x.shape[:2]
     if given is not None:
-        return _given_lengths(given, count, batch)
+        steps = torch.as_tensor(given).cpu()
+        return Lengths(steps, "lengths=", certain=True) if steps.shape == (batch,) else None
     named = _named_lengths(trial.batch, count, batch)
     if named is not None:
         return named
@@ -44,15 +45,22 @@ def lengths_of(trial: Trial, visit: Visit, given: Any) -> Lengths | None:
     return _zero_tails(visit.x)
 
 
-def _given_lengths(given: Any, count: int, batch: int) -> Lengths | None:
-    """The lengths that the caller gave, for a layer that reads those sequences."""
-    steps = torch.as_tensor(given).cpu()
-    if steps.dim() != 1 or steps.is_floating_point():
+def check_lengths(batch: Any, run: Run, given: Any) -> None:
+    """Raise if given lengths are those of no axis of the batch, and of no layer's sequences."""
+    if given is None:
+        return
+    main = main_tensor(batch)
+    read = [v.x.shape for v in run.visits.values() if v.whole]
+    axes = [] if main is None else list(main.shape)
+    counts, longest = {*axes[:2], *(r[1] for r in read)}, max([0, *axes, *(r[0] for r in read)])
+    steps = torch.as_tensor(given)
+    if len(steps) not in counts:
         raise ValueError(
-            f"lengths should be whole numbers, one for each sequence; got {steps.dtype} of shape "
-            f"{list(steps.shape)}"
+            f"lengths has {len(steps)} numbers, one for each sequence; the batch has "
+            f"{' or '.join(map(str, sorted(counts)))}"
         )
-    return Lengths(steps, "lengths=", certain=True) if steps.shape == (batch,) else None
+    if int(steps.max()) > longest:
+        raise ValueError(f"lengths has {int(steps.max())}; the batch has {longest} steps at most")
 
 
 def _named_lengths(batch: Any, count: int, size: int) -> Lengths | None:

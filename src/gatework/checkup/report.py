@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +29,7 @@ class Finding:
     mend: str
 
     def __str__(self) -> str:
-        head = f"{self.severity} in {self.layer} ({self.kind})"
+        head = f"{self.severity} in {_named(self.layer.split(', '))} ({self.kind})"
         return f"{head}\n  seen: {self.seen}\n  mend: {self.mend}"
 
 
@@ -52,9 +53,16 @@ class Report:
         return not self.findings
 
     def __repr__(self) -> str:
-        looked = f"looked at {', '.join(self.layers)}"
+        looked = f"looked at {_named(self.layers)}"
         head = f"{looked}: no mistake found" if self.ok else f"{looked}: {_counted(self.findings)}"
         return "\n".join([head, *map(str, self.findings), *(f"note: {n}" for n in self.notes)])
+
+
+def _named(layers: Sequence[str]) -> str:
+    """Layers by their names in the model, which may be numbers; alone it is called "model"."""
+    if tuple(layers) == ("model",):
+        return "the model"
+    return f"layer{'s'[: len(layers) > 1]} {', '.join(map(repr, layers))}"
 
 
 def _counted(findings: tuple[Finding, ...]) -> str:

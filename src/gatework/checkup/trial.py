@@ -1,21 +1,25 @@
 """Runs of a model on one batch, watched and changed at its recurrent layers, that leave no trace.
 
-Every run is in eval mode with the same random numbers, and begins with the model as it was found.
+Every run is in eval mode, unless asked for otherwise, with the same random numbers, and begins with
+the model as it was found.
 """
 
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gatework.checkup.layers import STEPS, Visit, recurrent_layers, states_of
+from gatework.checkup.graph import nodes_of, now
+from gatework.checkup.layers import STEPS, Visit, recurrent_layers, states_of, weights_of
 
 Edit = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Changes the arguments of a layer's first call."""
@@ -28,10 +32,12 @@ class Run:
     Attributes:
         outputs: The tensors of real numbers that the model returned.
         visits: The first call of each layer that was called, by name.
+        began: Operations of autograd's graph with a lower number are older than the run.
     """
 
     outputs: tuple[Tensor, ...]
     visits: Mapping[str, Visit]
+    began: int
 
 
 class Trial:
@@ -56,6 +62,7 @@ class Trial:
         edits: Mapping[str, Edit] | None = None,
         leaf: str | None = None,
         grad: bool = False,
+        training: bool = False,
     ) -> Run:
         """One run from the model as it was found.
 
@@ -65,9 +72,10 @@ class Trial:
             leaf: The layer whose results are cut from their past, so that a gradient with respect
                 to them shows what is made of them.
             grad: Whether autograd records the run.
+            training: Whether it is in training mode.
         """
         with restored(self.model):
-            return self.run_on(batch, edits, leaf, grad or leaf is not None)
+            return self.run_on(batch, edits, leaf, grad or leaf is not None, training)
 
     def run_on(
         self,
@@ -75,12 +83,13 @@ class Trial:
         edits: Mapping[str, Edit] | None = None,
         leaf: str | None = None,
         grad: bool = True,
+        training: bool = False,
     ) -> Run:
         """One run that goes on from the run before."""
-        watch = _Watch(self.layers, edits or {}, leaf)
-        with watch.hooked(), quiet(self.model), torch.set_grad_enabled(grad):
+        watch, began = _Watch(self.layers, edits or {}, leaf), now()
+        with watch.hooked(), quiet(self.model, training), torch.set_grad_enabled(grad):
             result = self._result(self.batch if batch is None else batch)
-        return Run(tuple(real_tensors(result)), watch.visits)
+        return Run(tuple(real_tensors(result)), watch.visits, began)
 
     @cached_property
     def _twice(self) -> tuple[Run, Run]:
@@ -95,11 +104,18 @@ class Trial:
         try:
             return self.call(self.model, batch)
         except Exception as error:
-            if self.call is plain_call:
-                error.add_note(
-                    f"gatework.doctor ran the model on {_described(batch)}; say how it is run on "
-                    "your batch with call=, such as call=lambda model, batch: model(batch[0])"
-                )
+            if self.call is not plain_call:
+                raise
+            ran = f"gatework.doctor ran the model on {_described(batch)}"
+            if next(tensors(batch), None) is None and not isinstance(batch, PackedSequence):
+                raise TypeError(
+                    f"{ran}, and it raised: {error}. A batch is a tensor, a tuple of arguments or "
+                    "a dict of keyword arguments; for others, say how the model is run with call="
+                ) from error
+            error.add_note(
+                f"{ran}; say how it is run on your batch with call=, such as "
+                "call=lambda model, batch: model(batch[0])"
+            )
             raise
 
 
@@ -114,10 +130,24 @@ def plain_call(model: nn.Module, batch: Any) -> Any:
     return model(batch)
 
 
+def tensors(batch: Any) -> Iterator[Tensor]:
+    """The tensors of a batch in order."""
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, Mapping):
+        for part in batch.values():
+            yield from tensors(part)
+    elif isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence):
+        for part in batch:
+            yield from tensors(part)
+
+
 def _described(batch: Any) -> str:
     """How a batch is given to the model."""
     if isinstance(batch, Mapping):
         return f"the keyword arguments {', '.join(map(str, batch))}"
+    if isinstance(batch, Tensor):
+        return f"one tensor of {batch.dtype}, {list(batch.shape)}, on {batch.device}"
     several = isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence)
     return f"{len(batch)} arguments" if several else f"one {type(batch).__name__}"
 
@@ -149,6 +179,7 @@ class _Watch:
         self.layers, self.edits, self.leaf = layers, edits, leaf
         self.visits: dict[str, Visit] = {}
         self.given: dict[str, Mapping[str, Any]] = {}
+        self.held: dict[str, Mapping[str, Tensor]] = {}
 
     @contextlib.contextmanager
     def hooked(self) -> Iterator[None]:
@@ -169,7 +200,7 @@ class _Watch:
         def hook(layer: nn.Module, args: Any, kwargs: Any) -> Any:
             if name in self.visits:
                 return None
-            self.given[name] = named_arguments(args, kwargs)
+            self.given[name], self.held[name] = named_arguments(args, kwargs), weights_of(layer)
             if name in self.edits:
                 self.given[name] = self.edits[name](self.given[name])
                 return (), dict(self.given[name])
@@ -179,22 +210,24 @@ class _Watch:
 
     def _after(self, name: str) -> Any:
         def hook(layer: nn.Module, args: Any, result: Any) -> Any:
-            if isinstance(layer, STEPS):
-                output, state = result, result
-            elif isinstance(result, tuple) and len(result) == 2:
-                output, state = result
-            else:
+            single = isinstance(layer, STEPS)
+            if not single and not (isinstance(result, tuple) and len(result) == 2):
                 return None  # a derived class with results of its own
+            made = tuple(nodes_of(real_tensors(result)))
             if name in self.visits:
-                first = self.visits[name]
-                last = states_of(state)
-                self.visits[name] = replace(first, last=last, calls=first.calls + 1)
+                first, last = self.visits[name], states_of(result if single else result[1])
+                self.visits[name] = replace(
+                    first, last=last, made=first.made + made, calls=first.calls + 1
+                )
                 return None
             if name == self.leaf:
-                output, state = _leaf(output), _leaf(state)
+                result = cut(result)
+            output, state = (result, result) if single else result
             states = states_of(state)
-            self.visits[name] = Visit(layer, self.given[name], output, states, states)
-            return None if name != self.leaf else (output, state)
+            self.visits[name] = Visit(
+                layer, self.given[name], output, states, states, self.held[name], made
+            )
+            return None if name != self.leaf else result
 
         return hook
 
@@ -204,30 +237,42 @@ def named_arguments(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
 
 
-def _leaf(value: Any) -> Any:
-    """The same values, cut from their past."""
+def cut(value: Any) -> Any:
+    """The same values as leaves, cut from their past."""
     if isinstance(value, Tensor):
         return value.detach().requires_grad_()
     if isinstance(value, PackedSequence):
-        return PackedSequence(_leaf(value.data), *value[1:])
-    return tuple(_leaf(v) for v in value)
+        return PackedSequence(cut(value.data), *value[1:])
+    return tuple(cut(v) for v in value)
 
 
 # ---- leaving no trace --------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def quiet(model: nn.Module) -> Iterator[None]:
+def quiet(model: nn.Module, training: bool = False) -> Iterator[None]:
     """Eval mode and fixed random numbers, and torch's own kernels where cuDNN's refuse eval."""
-    training = {m: m.training for m in model.modules()}
-    model.eval()
+    before = {m: m.training for m in model.modules()}
+    model.train(training)
     try:
         with torch.random.fork_rng(), torch.backends.cudnn.flags(enabled=False):
             torch.manual_seed(0)
             yield
     finally:
-        for module, was in training.items():
+        for module, was in before.items():
             module.training = was
+
+
+@contextlib.contextmanager
+def same_chance() -> Iterator[None]:
+    """The random numbers of torch, numpy and Python go on as if nothing had been drawn."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
 
 
 @contextlib.contextmanager

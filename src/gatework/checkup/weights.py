@@ -6,17 +6,25 @@ from collections.abc import Iterator
 
 import torch
 
-from gatework.checkup.layers import Visit, weights_of
+from gatework.checkup.graph import leaves, nodes_of
+from gatework.checkup.layers import weights_of
 from gatework.checkup.report import Finding
-from gatework.checkup.trial import Run, Trial, quiet, real_tensors, restored
+from gatework.checkup.trial import Run, Trial
 
 
-def unseen_weights(run: Run) -> Iterator[Finding]:
-    """Learned parameters of a layer on which its results do not depend."""
-    for name, visit in run.visits.items():
-        if visit.arguments.get("pin"):
-            continue  # a held gate needs no weights
-        unseen = _unseen(visit)
+def unseen_weights(trial: Trial, first: Run) -> Iterator[Finding]:
+    """Learned parameters of a layer on which neither its results nor the model's outputs depend.
+
+    Seen is what stands in the graph of either, whoever put it there: a wrapper may make the weights
+    that the layer computes with of the parameters anew at each call. Where it does so in training
+    alone, a run in training mode shows it.
+    """
+    suspects = _unseen(first)
+    if not suspects:
+        return
+    in_training = _unseen(trial.run(grad=True, training=True))
+    for name, names in suspects.items():
+        unseen = [n for n in names if n in in_training.get(name, ())]
         if unseen:
             yield Finding(
                 "error", "weight-unseen", name,
@@ -27,26 +35,18 @@ def unseen_weights(run: Run) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _unseen(visit: Visit) -> list[str]:
-    weights = weights_of(visit.layer)
-    arguments = {n: _cut(v) for n, v in visit.arguments.items()}
-    with restored(visit.layer), quiet(visit.layer), torch.enable_grad():
-        results = [t for t in real_tensors(visit.layer(**arguments)) if t.requires_grad]
-    if not results or not weights:
-        return []
-    found = torch.autograd.grad(
-        [t.sum() for t in results], list(weights.values()), allow_unused=True
-    )
-    return [n for n, g in zip(weights, found, strict=True) if g is None]
-
-
-def _cut(value: object) -> object:
-    """An argument without its past."""
-    if isinstance(value, torch.Tensor):
-        return value.detach()
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_cut(v) for v in value)
-    return value
+def _unseen(run: Run) -> dict[str, list[str]]:
+    """The names of such parameters, by layer."""
+    found = {}
+    for name, visit in run.visits.items():
+        if visit.pinned or not visit.made:
+            continue  # a held gate needs no weights; without a graph nothing shows
+        seen = leaves((*visit.made, *nodes_of(run.outputs)))
+        own = weights_of(visit.layer)
+        unseen = [n for n, p in visit.held.items() if p is own.get(n) and id(p) not in seen]
+        if unseen:
+            found[name] = unseen
+    return found
 
 
 def untrained_weights(trial: Trial, optimizer: torch.optim.Optimizer | None) -> Iterator[Finding]:

@@ -130,6 +130,88 @@ def test_what_does_not_fit_says_so(weights, options, message):
         from_arrays(gw.cells.lstm, weights, **options)
 
 
+def backwards(array):
+    """The same numbers, seen from the end of memory."""
+    return np.ascontiguousarray(array[..., ::-1])[..., ::-1]
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def negated(array):
+    return torch.complex(torch.zeros(array.shape, dtype=torch.float64),
+                         -torch.from_numpy(array)).conj().imag  # fmt: skip
+
+
+FORMS = {
+    "lists": lambda a: a.tolist(),
+    "tuples": lambda a: tuple(map(tuple, a)) if a.ndim == 2 else tuple(a),
+    "big-endian": lambda a: a.astype(">f8"),
+    "little-endian": lambda a: a.astype("<f8"),
+    "negative strides": backwards,
+    "column by column": np.asfortranarray,
+    "every second": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    "read only": read_only,
+    "float32": lambda a: a.astype(np.float32),
+    "float16": lambda a: a.astype(np.float16),
+    "big-endian float32": lambda a: a.astype(">f4"),
+    "tensors": torch.from_numpy,
+    "tensors with a gradient": lambda a: torch.tensor(a, requires_grad=True),
+    "transposed tensors": lambda a: torch.from_numpy(a.T.copy()).permute(*range(a.ndim)[::-1]),
+    "bfloat16": lambda a: torch.from_numpy(a).bfloat16(),
+    "negated tensors": negated,
+    "sparse tensors": lambda a: torch.from_numpy(a).to_sparse(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("pack", [lambda w: w, lambda w: [w], lambda w: Weights(*w), list])
+def test_arrays_of_every_form(form, pack):
+    given = tuple(np.round(64 * a) / 64 for a in arrays())  # exact in every precision but bfloat16
+    expected = from_arrays(gw.cells.lstm, given, order="ifco", gate_axis=1)
+    formed = tuple(form(a) for a in given)
+    found = from_arrays(gw.cells.lstm, pack(formed), order="ifco", gate_axis=1)
+    rough = found.weight_ih_l0.dtype == torch.bfloat16
+    for name, value in expected.state_dict().items():
+        error = (found.state_dict()[name].double() - value).abs().max()
+        assert error <= (0.02 if rough else 0)
+
+
+NO_ARRAYS = {
+    "six": (arrays() * 2, ValueError, "2 to 4 arrays, input, recurrent, bias, .*; got 6"),
+    "one": (arrays()[:1], ValueError, "at place 0 should be 2 to 4 arrays.*got 1"),
+    "six in a row": ([arrays() * 2], ValueError, "got 6"),
+    "a layer of one": ([arrays(), arrays()[:1]], ValueError, "at place 1 should be 2 to 4"),
+    "objects": (tuple(a.astype(object) for a in arrays()), ValueError, "floats: an array of obj"),
+    "texts": (tuple(a.astype(str) for a in arrays()), ValueError, "floats: an array of <U"),
+    "complex": (tuple(a + 0j for a in arrays()), ValueError, "floats: an array of complex128"),
+    "longdouble": (tuple(a.astype(np.longdouble) for a in arrays()), ValueError, "an array of f"),
+    "ragged": (([[1.0], [1.0, 2.0]], *arrays()[1:]), ValueError, "the input weights should be an"),
+    "nan": ((arrays()[0], arrays()[1] * np.nan), ValueError, "100 of the 100 values of the recur"),
+    "infinity": ((*arrays()[:2], np.full(20, np.inf)), ValueError, "20 .* bias weights are not fi"),
+    "numbers": ((1.0, 2.0, 3.0), ValueError, "an array of floats with 2 dimension"),
+    "one array": (arrays()[0], TypeError, "a tuple of arrays, or a list of such; got ndarray"),
+    "a dict": (dict(enumerate(arrays())), TypeError, "got dict"),
+    "nothing": (None, TypeError, "got NoneType"),
+}
+
+
+@pytest.mark.parametrize("case", NO_ARRAYS.values(), ids=NO_ARRAYS)
+def test_what_is_no_set_of_arrays_says_so(case):
+    weights, error, says = case
+    with pytest.raises(error, match=says):
+        from_arrays(gw.cells.lstm, weights, order="ifco", gate_axis=1)
+
+
+@pytest.mark.parametrize("example", [(1, 2, 3), 3])
+def test_an_example_is_a_pair(example):
+    with pytest.raises(TypeError, match="example should be a pair"):
+        from_arrays(gw.cells.lstm, arrays(), order="ifco", gate_axis=1, example=example)
+
+
 def test_cells_with_more_parameters_are_refused():
     with pytest.raises(ValueError, match=r"'peephole_lstm' is more than .* it has peephole_i"):
         from_arrays(gw.cells.peephole_lstm, arrays(), order="ifgo", gate_axis=1)

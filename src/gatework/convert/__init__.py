@@ -1,6 +1,7 @@
 """Weights from elsewhere and back: plain arrays in any gate order, and Keras."""
 
-from gatework.convert.arrays import Weights, from_arrays, to_arrays
+from gatework.convert.arrays import from_arrays, to_arrays
+from gatework.convert.given import Weights
 from gatework.convert.keras import from_keras, to_keras
 
 __all__ = ["Weights", "from_arrays", "from_keras", "to_arrays", "to_keras"]

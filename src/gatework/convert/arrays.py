@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import permutations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gatework.cells import gru, gru_reset_before, lstm, rnn, rnn_relu
+from gatework.convert.given import Weights, rows_of, tensor_of
 from gatework.lang.definition import Cell, Parameter
 from gatework.lang.equivalence import equivalent
 from gatework.lang.expressions import Expr, Symbol, const, postorder
@@ -24,22 +25,6 @@ OTHER_LETTERS = {"c": "gn", "j": "g", "h": "n", "u": "z"}
 """What others call a gate: the candidate c, j or h, the update gate u."""
 
 LARGEST_ERROR = 1e-4  # of an example's outputs, as a share of the largest, or of 1
-
-
-class Weights(NamedTuple):
-    """The arrays of one layer in one direction. The gates lie side by side along one axis.
-
-    Attributes:
-        input: What maps the input, [I, G·H], or [G·H, I] with the gates along axis 0.
-        recurrent: What maps the state, [H, G·H], or [G·H, H].
-        bias: [G·H]; or [2, G·H], the input's and the recurrent one.
-        recurrent_bias: [G·H], added where the state is mapped.
-    """
-
-    input: Any
-    recurrent: Any
-    bias: Any = None
-    recurrent_bias: Any = None
 
 
 def from_arrays(
@@ -81,7 +66,7 @@ def from_arrays(
         ... )
         LSTM(3, 5)
     """
-    rows = _rows(weights, bidirectional)
+    rows = rows_of(weights, bidirectional)
     gates = _checked_order(cell, order)
     blocks = [_divided(w, gates, gate_axis) for w in rows]
     layer = _layer(cell, blocks, bidirectional, batch_first)
@@ -153,8 +138,8 @@ def gates_of(cell: Cell) -> tuple[str, ...]:
     """
     first = next((p for p in cell.parameters if p.name == "weight_ih"), None)
     gates = first.blocks if first else ()
-    recurrent = [b for p in cell.parameters if _part(p) == "recurrent" for b in p.blocks]
-    strange = [p.name for p in cell.parameters if _part(p) is None or set(p.blocks) - set(gates)]
+    recurrent = [b for p in cell.parameters if part_of(p) == "recurrent" for b in p.blocks]
+    strange = [p.name for p in cell.parameters if part_of(p) is None or set(p.blocks) - set(gates)]
     if strange or sorted(recurrent) != sorted(gates):
         what = f"it has {strange[0]}" if strange else "not every gate reads input and state"
         raise ValueError(
@@ -164,7 +149,7 @@ def gates_of(cell: Cell) -> tuple[str, ...]:
     return gates
 
 
-def _part(parameter: Parameter) -> str | None:
+def part_of(parameter: Parameter) -> str | None:
     """Which of the `Weights` a parameter belongs to."""
     if parameter.name == "weight_ih":
         return "input"
@@ -218,30 +203,6 @@ Blocks = dict[str, dict[str, Tensor]]
 """For each of the `Weights`, what belongs to each gate: [H, I], [H, H] or [H]."""
 
 
-def _rows(weights: Any, bidirectional: bool) -> list[Weights]:
-    """One for each layer and direction."""
-    if isinstance(weights, Weights) or (len(weights) and getattr(weights[0], "ndim", 0)):
-        weights = [weights]
-    rows = [w if isinstance(w, Weights) else Weights(*w) for w in weights]
-    if not rows or (bidirectional and len(rows) % 2):
-        raise ValueError(
-            f"expected the arrays of {'two directions' if bidirectional else 'one direction'} for "
-            f"each layer, got {len(rows)}"
-        )
-    return [_two_biases(w) for w in rows]
-
-
-def _two_biases(weights: Weights) -> Weights:
-    if weights.bias is None or np.ndim(weights.bias) != 2:
-        return weights
-    if weights.recurrent_bias is not None or len(weights.bias) != 2:
-        raise ValueError(
-            "a bias should have one dimension, or two rows, the input's and the recurrent; got "
-            f"the shape {list(np.shape(weights.bias))}"
-        )
-    return weights._replace(bias=weights.bias[0], recurrent_bias=weights.bias[1])
-
-
 def _check_axis(gate_axis: Any) -> None:
     if gate_axis not in (0, 1):
         raise ValueError(
@@ -257,7 +218,7 @@ def _divided(weights: Weights, gates: Sequence[str], gate_axis: int) -> Blocks:
     given = {name: array for name, array in weights._asdict().items() if array is not None}
     if "input" not in given or "recurrent" not in given:
         raise ValueError(f"expected arrays for input and state, got only {', '.join(given)}")
-    tensors = {name: _tensor(array) for name, array in given.items()}
+    tensors = {name: tensor_of(f"{name} weights", array) for name, array in given.items()}
     dims = {"input": 2, "recurrent": 2, "bias": 1, "recurrent_bias": 1}
     for name, tensor in tensors.items():
         if tensor.dim() != dims[name] or not tensor.is_floating_point():
@@ -277,11 +238,6 @@ def _divided(weights: Weights, gates: Sequence[str], gate_axis: int) -> Blocks:
         parts = (tensor.T if tensor.dim() == 2 and gate_axis else tensor).chunk(len(gates))
         found[name] = dict(zip(gates, parts, strict=True))
     return found
-
-
-def _tensor(array: Any) -> Tensor:
-    """A copy of an array, or of a tensor."""
-    return torch.tensor(np.asarray(array.detach().cpu() if isinstance(array, Tensor) else array))
 
 
 def _hint(recurrent: Tensor, gates: int, gate_axis: int) -> str:
@@ -326,7 +282,7 @@ def _fill(
     """Write the blocks of one layer and direction into its parameters."""
     unread = {(part, gate) for part, of_gates in blocks.items() for gate in of_gates}
     for p, parameter in zip(described, parameters, strict=True):
-        part = _part(p)
+        part = part_of(p)
         assert part is not None
         for gate, target in zip(p.blocks, parameter.detach().chunk(len(p.blocks)), strict=True):
             source = blocks.get(part, {}).get(gate)
@@ -353,7 +309,7 @@ def _blocks(described: Sequence[Parameter], parameters: Sequence[Tensor]) -> Blo
     """The parameters of one layer and direction, divided by gate."""
     found: Blocks = {}
     for p, parameter in zip(described, parameters, strict=True):
-        part = _part(p)
+        part = part_of(p)
         assert part is not None
         parts = parameter.detach().cpu().chunk(len(p.blocks))
         found.setdefault(part, {}).update(zip(p.blocks, parts, strict=True))
@@ -382,7 +338,9 @@ def _check_example(
     layer: Recurrent, rows: Sequence[Weights], order: Sequence[str], gate_axis: int, example: Any
 ) -> None:
     """Raise unless the layer gives the example's outputs; say what would."""
-    x, expected = (_tensor(e) for e in example)
+    if not isinstance(example, tuple | list) or len(example) != 2:
+        raise TypeError("example should be a pair: an input and all outputs that belong to it")
+    x, expected = tensor_of("example's input", example[0]), tensor_of("output", example[1])
     error = _error(layer, x, expected)
     if error <= LARGEST_ERROR:
         return

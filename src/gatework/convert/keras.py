@@ -6,30 +6,37 @@ z, r, h; a GRU with reset_after=True has two biases, all others one.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from gatework.cells import gru, gru_reset_before, lstm, rnn, rnn_relu
-from gatework.convert.arrays import Weights, check_layer, from_arrays, to_arrays
-from gatework.lang.definition import Cell
+from gatework.convert.arrays import check_layer, from_arrays, part_of, to_arrays
+from gatework.convert.given import Weights
+from gatework.convert.keras_layers import (
+    catalogue_cell,
+    directions_of,
+    kind_of,
+    variables_of,
+    warn_of_losses,
+)
+from gatework.convert.overrides import changed_computation
+from gatework.lang.definition import Cell, Parameter
 from gatework.lang.equivalence import equivalent
 from gatework.lang.rewriting import single_bias
 from gatework.nn.recurrent import Recurrent
 
-ORDERS = {"LSTMCell": "ifco", "GRUCell": "zrh", "SimpleRNNCell": "h"}
-"""How the gates follow one another in each of Keras' cells."""
-
-ACTIVATIONS = {"activation": "tanh", "recurrent_activation": "sigmoid"}
-"""What the catalogue's cells compute with."""
+ORDERS = {"LSTM": "ifco", "GRU": "zrh", "SimpleRNN": "h"}
+"""How the gates follow one another in each of Keras' layers."""
 
 
 def from_keras(layers: Any, *, cell: Cell | None = None) -> Recurrent:
     """A layer of ours with the weights of Keras' LSTM, GRU or SimpleRNN, or Bidirectional of one.
 
-    It gives all steps, as Keras does with return_sequences=True, and takes [B, T, I].
+    It gives all steps, as Keras does with return_sequences=True, and takes [B, T, I]. What is not
+    trainable there needs no gradient here.
 
     Args:
         layers: A built layer of Keras, or several to stack.
@@ -37,8 +44,12 @@ def from_keras(layers: Any, *, cell: Cell | None = None) -> Recurrent:
             cell: a cell with the same gates, such as an LSTM written with `clamp`.
 
     Raises:
-        TypeError: If a layer is of another kind.
+        TypeError: If a layer is of another kind, or of a class derived from Keras' that computes
+            something of its own.
         ValueError: If a layer has no weights yet, or computes what the cell does not.
+
+    Warns:
+        UserWarning: If a layer has what is not carried over, such as dropout or a carried state.
 
     Example:
         >>> import keras, gatework as gw
@@ -48,23 +59,26 @@ def from_keras(layers: Any, *, cell: Cell | None = None) -> Recurrent:
         GRU(3, 5, batch_first=True)
     """
     layers = list(layers) if isinstance(layers, Sequence) else [layers]
-    rows = [_directions(layer) for layer in layers]
+    rows = [directions_of(layer) for layer in layers]
     if not rows or len({len(r) for r in rows}) != 1:
         raise ValueError("a stack needs layers, and all with one direction or all Bidirectional")
     flat = [layer for r in rows for layer in r]
-    cells = [cell or _cell(layer) for layer in flat]
-    if len({c.name for c in cells}) != 1:
+    cells = [cell or catalogue_cell(layer) for layer in flat]
+    if len({(c.name, kind_of(one)) for c, one in zip(cells, flat, strict=True)}) != 1:
         names = ", ".join(c.name for c in cells)
         raise ValueError(f"the layers of a stack should be of one kind, got {names}")
-    order = ORDERS[type(flat[0].cell).__name__]
-    return from_arrays(
+    for layer in flat:
+        warn_of_losses(layer)
+    made = from_arrays(
         cells[0],
         [Weights(*_arrays(layer)) for layer in flat],
-        order=order,
+        order=ORDERS[str(kind_of(flat[0]))],
         gate_axis=1,
         bidirectional=len(rows[0]) == 2,
         batch_first=True,
     )
+    _freeze(made, flat)
+    return made.to(getattr(torch, flat[0].cell.kernel.dtype))
 
 
 def to_keras(layer: Recurrent) -> list[Any]:
@@ -87,6 +101,12 @@ def to_keras(layer: Recurrent) -> list[Any]:
         [(3, 20), (5, 20), (20,)]
     """
     check_layer("to_keras", layer)
+    changed = changed_computation(layer, "gatework.")
+    if changed:
+        raise TypeError(
+            f"to_keras would not convert what this {type(layer).__name__} computes: {changed}; "
+            "make a layer of gatework.nn of its state_dict, if that is what is meant"
+        )
     import keras
 
     kinds: dict[Cell, tuple[type[Any], dict[str, Any]]] = {
@@ -105,7 +125,7 @@ def to_keras(layer: Recurrent) -> list[Any]:
         )
     make, arguments = kinds[cell]
     double = cell is gru
-    order = ORDERS[f"{make.__name__}Cell"]
+    order = ORDERS[make.__name__]
     arrays = to_arrays(layer, order=order, gate_axis=1, biases=2 if double else 1)
     dtype = str(arrays[0].input.dtype)
     found = []
@@ -118,6 +138,12 @@ def to_keras(layer: Recurrent) -> list[Any]:
         rows = arrays[k * layer.num_directions : (k + 1) * layer.num_directions]
         made.build((None, None, rows[0].input.shape[0]))
         made.set_weights([a for row in rows for a in _of_keras(row, double)])
+        for one, parameters in zip(
+            [made.forward_layer, made.backward_layer] if layer.bidirectional else [made],
+            layer.all_weights[k * layer.num_directions :],
+            strict=False,
+        ):
+            _freeze_theirs(one, layer, parameters)
         found.append(made)
     return found
 
@@ -126,7 +152,37 @@ def _arrays(layer: Any) -> list[Any]:
     """The weights of a layer as numpy arrays."""
     from keras import ops
 
-    return [ops.convert_to_numpy(w) for w in layer.cell.weights]
+    return [ops.convert_to_numpy(w) for w in variables_of(layer).values()]
+
+
+def _freeze(made: Recurrent, layers: Sequence[Any]) -> None:
+    """Parameters whose variable is not trainable need no gradient."""
+    for layer, parameters in zip(layers, made.all_weights, strict=True):
+        trained = {part: bool(v.trainable) for part, v in variables_of(layer).items()}
+        for described, parameter in zip(made.cell.parameters, parameters, strict=True):
+            parameter.requires_grad_(trained[_variable(described)])
+
+
+def _freeze_theirs(layer: Any, made: Recurrent, parameters: Sequence[torch.Tensor]) -> None:
+    """Variables none of whose parameters needs a gradient are not trainable."""
+    variables = variables_of(layer)
+    trained = {
+        _variable(described)
+        for described, parameter in zip(made.cell.parameters, parameters, strict=True)
+        if parameter.requires_grad
+    }
+    if not trained:
+        layer.trainable = False
+    for part, variable in variables.items():
+        if part not in trained:
+            variable.trainable = False
+
+
+def _variable(parameter: Parameter) -> str:
+    """Which of Keras' variables a parameter belongs to."""
+    part = part_of(parameter)
+    assert part is not None
+    return "bias" if part == "recurrent_bias" else part
 
 
 def _computes(cell: Cell, known: Cell) -> bool:
@@ -142,62 +198,3 @@ def _of_keras(weights: Weights, double: bool) -> list[Any]:
         return [weights.input, weights.recurrent]
     bias = np.stack([weights.bias, weights.recurrent_bias]) if double else weights.bias
     return [weights.input, weights.recurrent, bias]
-
-
-def _directions(layer: Any) -> list[Any]:
-    """The layer itself, or the two of a Bidirectional; checked."""
-    import keras
-
-    both = isinstance(layer, keras.layers.Bidirectional)
-    if both and layer.merge_mode != "concat":
-        raise ValueError(
-            f"{layer.name!r} has merge_mode={layer.merge_mode!r}, a layer of ours concatenates its "
-            "directions; convert a copy with merge_mode='concat' and merge the halves yourself"
-        )
-    found = [layer.forward_layer, layer.backward_layer] if both else [layer]
-    for one, backwards in zip(found, (False, True), strict=False):
-        kind = type(getattr(one, "cell", None)).__name__
-        if not isinstance(one, keras.layers.RNN) or kind not in ORDERS:
-            raise TypeError(
-                "from_keras takes LSTM, GRU, SimpleRNN and Bidirectional of Keras 3, "
-                f"got {type(one).__name__}; for others there is from_arrays"
-            )
-        if one.go_backwards != backwards:
-            raise ValueError(
-                f"{one.name!r} has go_backwards={one.go_backwards}, so it reads its input "
-                f"{'forward' if backwards else 'from the end'}; convert one with "
-                f"go_backwards={backwards} and turn its input and output with torch.flip"
-            )
-        if not one.cell.built:
-            raise ValueError(f"{one.name!r} has no weights yet; call it once, or build it")
-    return found
-
-
-def _cell(layer: Any) -> Cell:
-    """The catalogue's cell that computes what a layer of Keras does."""
-    from keras import activations
-
-    theirs = layer.cell
-    used = {n: activations.serialize(getattr(theirs, n)) for n in ACTIVATIONS if hasattr(theirs, n)}
-    for name in ("dropout", "recurrent_dropout"):
-        if getattr(theirs, name):
-            warnings.warn(
-                f"{layer.name!r} has {name}={getattr(theirs, name)}, which is not carried over; "
-                "predictions are the same, training is not",
-                stacklevel=4,
-            )
-    simple = type(theirs).__name__ == "SimpleRNNCell"
-    if simple and used["activation"] == "relu":
-        return rnn_relu
-    for name, activation in used.items():
-        if activation != ACTIVATIONS[name]:
-            raise ValueError(
-                f"{layer.name!r} has {name}={activation!r}, the cells of the catalogue have "
-                f"{ACTIVATIONS[name]!r} there; write the cell with its own function and give it as "
-                "cell=…"
-            )
-    if simple:
-        return rnn
-    if type(theirs).__name__ == "LSTMCell":
-        return lstm
-    return gru if theirs.reset_after else gru_reset_before

@@ -8,8 +8,11 @@ import torch
 
 import gatework as gw
 from gatework.lens import (
+    GradientFlow,
     MemoryHorizon,
+    Saturation,
     ablate,
+    compare,
     find_peaks,
     find_units,
     gradient_flow,
@@ -18,6 +21,7 @@ from gatework.lens import (
     label_text,
     load,
     memory_horizon,
+    read_passage,
     retention,
     saturation,
     watch,
@@ -67,6 +71,125 @@ def test_a_wrong_question_is_answered(name):
     ask, error, message = WRONG[name]
     with pytest.raises(error, match=message):
         ask()
+
+
+# ---- values that are not finite ----------------------------------------------------------------
+
+
+def nan_input(value):
+    def spoil(model, x):
+        x[4, 1, 2] = value
+        return model, x
+
+    return spoil
+
+
+def nan_weight(model, x):
+    with torch.no_grad():
+        model.weight_hh_l0[0, 0] = torch.nan
+    return model, x
+
+
+def overflowing(model, x):
+    with torch.no_grad():
+        model.weight_hh_l0.fill_(torch.inf)
+    return model, x
+
+
+SPOILT = {
+    "a NaN in the batch": nan_input(torch.nan),
+    "an infinity in the batch": nan_input(torch.inf),
+    "a NaN in a weight": nan_weight,
+    "an infinite weight": overflowing,
+}
+TAKEN = {
+    "saturation": lambda m, x: saturation(m, [X, x]),
+    "retention": lambda m, x: retention(m, [x]),
+    "kept shares": lambda m, x: kept_shares(m, x),
+    "units": lambda m, x: find_units(m, [(X, LABELS), (x, LABELS)]),
+    "peaks": lambda m, x: find_peaks(m, [x], [("l0.h", 1)]),
+    "horizon": lambda m, x: memory_horizon(m, [x], 3),
+    "flow": lambda m, x: gradient_flow(m, [x]),
+    "compare": lambda m, x: compare(gw.nn.GRU(3, 4), m, [x]),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+@pytest.mark.parametrize("take", TAKEN.values(), ids=TAKEN)
+@pytest.mark.parametrize("kind", ["LSTM", "RNN"])
+def test_nothing_is_measured_of_what_is_not_finite(kind, take, spoil):
+    options = {"nonlinearity": "relu"} if kind == "RNN" else {}
+    model, x = spoil(getattr(gw.nn, kind)(3, 4, **options), X.clone())
+    with pytest.raises(ValueError, match=r"values that are not finite"):
+        take(model, x)
+
+
+def test_what_is_not_finite_is_named():
+    x = X.clone()
+    x[4, 1, 2] = torch.nan
+    with pytest.raises(
+        ValueError, match=r"the input of the layer has 1 of 54 .* in batch 1; gatework.doctor"
+    ):
+        saturation(gw.nn.RNN(3, 4), [X, x])
+    with pytest.raises(ValueError, match="h has 20 of 36 values that are not finite"):
+        read_passage("123456789", gw.nn.RNN(3, 4).trace(x[:, 1:]), gw.cells.rnn)
+    with pytest.raises(ValueError, match=r"1.weight_hh_l0 has 1 of 64"):
+        retention(torch.nn.Sequential(torch.nn.Identity(), nan_weight(gw.nn.LSTM(3, 4), X)[0]), [X])
+    with pytest.raises(ValueError, match=r"the metric of the model as it is is nan"):
+        ablate(LAYER, lambda m: float("nan"))
+
+
+def test_padding_may_be_anything():
+    x = X.clone()
+    x[7:, 1] = torch.nan
+    found = saturation(LAYER, [x], run=lambda m, b: m(b, lengths=[9, 7]))
+    assert found.steps == 16
+    assert all(np.isfinite(v).all() for v in found.mean.values())
+    flow = gradient_flow(LAYER, [x], lambda m, b: m(b, lengths=[9, 7])[0].sum(), samples=0)
+    assert np.isfinite(flow.norms["l0.c"]).all()
+
+
+def test_a_gradient_beyond_what_floats_hold_explodes():
+    layer = gw.nn.RNN(1, 1, nonlinearity="relu", bias=False)
+    with torch.no_grad():
+        layer.weight_hh_l0.fill_(1e10)
+        layer.weight_ih_l0.fill_(1.0)
+    x = torch.zeros(6, 1, 1)
+    x[0] = 1e-30  # the state grows to 1e20, the gradient to 1e50
+    found = gradient_flow(layer, [x], samples=1)
+    assert np.isinf(found.norms["l0.h"]).any()
+    assert found.verdict("l0.h") == "exploding"
+    with pytest.raises(ValueError, match=r"the gradient of the output has .* not finite"):
+        memory_horizon(layer, [x], 5)
+    flow = GradientFlow(
+        norms={"l0.h": np.array([[1.0, 1e30, np.inf]])}, spectral_radius={"l0": np.ones(1)}
+    )
+    assert flow.growth("l0.h") == np.inf
+    assert flow.verdict("l0.h") == "exploding"
+
+
+def test_changes_that_break_the_metric_come_first():
+    values = iter([1.0, 1.5, float("nan"), 9.0])
+    changes = {name: {"f": 1.0} for name in "abc"}
+    found = ablate(LAYER, lambda m: next(values), changes)
+    assert [name for name, _ in found.largest()] == ["b", "c", "a"]
+
+
+def test_a_horizon_that_is_not_finite_has_no_reach():
+    influence = np.ones((3, 5))
+    influence[1, 2] = np.nan
+    with pytest.raises(ValueError, match="not finite at some lags"):
+        MemoryHorizon(influence).reach()
+
+
+def test_shares_at_the_bound_count():
+    shares = {"l0.f": np.array([0.99, 0.98, 1.0])}
+    found = Saturation(
+        steps=100, left=shares, right=shares, mean=shares, deviation=shares, gates=("l0.f",)
+    )
+    assert found.always_open()["l0.f"].tolist() == [0, 2]
+    assert found.always_closed()["l0.f"].tolist() == [0, 2]
+    assert found.always_open(0.98)["l0.f"].tolist() == [0, 1, 2]
 
 
 def test_one_name_may_stand_alone():

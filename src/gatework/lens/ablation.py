@@ -45,8 +45,12 @@ class Ablation(Measurement):
         return np.asarray(self.metric - self.baseline)
 
     def largest(self, count: int = 10) -> tuple[tuple[str, float], ...]:
-        """The changes that move the metric most, either way, with their differences."""
-        order = np.argsort(-np.abs(self.difference), kind="stable")[:count]
+        """The changes that move the metric most, either way, with their differences.
+
+        First of all those with which it is no finite number.
+        """
+        size = np.nan_to_num(np.abs(self.difference), nan=np.inf)
+        order = np.argsort(-size, kind="stable")[:count]
         return tuple((self.changes[k], float(self.difference[k])) for k in order)
 
 
@@ -69,7 +73,8 @@ def ablate(
         progress: told after each change how many have been tried.
 
     Raises:
-        ValueError: a change names a value that no layer has.
+        ValueError: a change names a value that no layer has, or the metric of the model as it is is
+            not finite.
 
     Example:
         >>> import torch, gatework as gw
@@ -84,6 +89,11 @@ def ablate(
     found = []
     with in_eval_mode(model):
         baseline = _number(metric(model))
+        if not np.isfinite(baseline):
+            raise ValueError(
+                f"the metric of the model as it is is {baseline}; expected a finite number, with "
+                "which those of the changes can be compared"
+            )
         for done, pins in enumerate(changes.values(), 1):
             with hold(model, pins):
                 found.append(_number(metric(model)))

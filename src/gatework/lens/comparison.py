@@ -17,7 +17,16 @@ from torch import Tensor, nn
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Expr
 from gatework.lens.measurement import Arrays, Measurement, axes
-from gatework.lens.measuring import Progress, Run, Scatter, activations, ratio, state_values
+from gatework.lens.measuring import (
+    Progress,
+    Run,
+    Scatter,
+    activations,
+    check_reading,
+    check_weights,
+    ratio,
+    state_values,
+)
 from gatework.lens.watching import check_batches, in_eval_mode, watch
 
 __all__ = ["Comparison", "compare"]
@@ -67,7 +76,8 @@ def compare(
         progress: told after each batch how many steps have been read so far.
 
     Raises:
-        ValueError: there is no batch, or the models have no value of the same name.
+        ValueError: there is no batch, the models have no value of the same name, or a value is not
+            finite.
 
     Example:
         >>> import torch, gatework as gw
@@ -80,6 +90,8 @@ def compare(
         1.0
     """
     check_batches(batches)
+    check_weights(first)
+    check_weights(second)
     run_first, run_second = runs or (_call, _call)
     moments: dict[str, _Pair] = {}
     steps = 0
@@ -121,6 +133,8 @@ def _values(model: nn.Module, batch: Any, run: Run) -> dict[str, Tensor]:
     """Every state and gate of a model on a batch by its full name, its steps as rows [N, n]."""
     with in_eval_mode(model), watch(model, _wanted) as readings:
         run(model, batch)
+    for reading in readings:
+        check_reading(reading)
     return {n: r.rows(v) for r in readings for n, v in r.values().items()}
 
 

@@ -23,7 +23,7 @@ from gatework.compiler.program import program
 from gatework.lang.definition import Cell, Noise, check_known
 from gatework.lang.expressions import Expr, symbol
 from gatework.lens.measurement import Arrays, Measurement, axes
-from gatework.lens.measuring import Progress, last_step, state_values
+from gatework.lens.measuring import Progress, check_finite, check_weights, last_step, state_values
 from gatework.lens.watching import check_batches, in_eval_mode, place_name, recurrent_layers
 from gatework.nn import Recurrent
 from gatework.nn.differentiable import Job
@@ -52,7 +52,8 @@ class GradientFlow(Measurement):
 
     Attributes:
         norms: of each state by full name, ‖∂L/∂s_t‖ of every sequence; along the second axis
-            stands the number of steps back from the last one, 0 … T−1.
+            stands the number of steps back from the last one, 0 … T−1. Infinite where the gradient
+            has grown beyond what floats hold.
         spectral_radius: of each layer and direction by name, at some random steps of the data.
     """
 
@@ -68,9 +69,11 @@ class GradientFlow(Measurement):
         """γ: by what factor the norm grows per step back in time; NaN with fewer than two norms.
 
         Steps whose norm is zero, or below the smallest share of the largest that a float32 keeps,
-        are left out.
+        are left out. Infinite where a norm is.
         """
         mean = self.mean(state)
+        if not np.isfinite(mean).all():
+            return float("inf")
         back = np.flatnonzero(mean > mean.max(initial=0.0) * np.finfo(np.float32).tiny)
         if len(back) < 2:
             return float("nan")
@@ -119,8 +122,8 @@ def gradient_flow(
         progress: told after each batch how many steps have been read so far.
 
     Raises:
-        ValueError: there is no batch, batches differ in their number of steps, or the model has
-            no recurrent layer.
+        ValueError: there is no batch, batches differ in their number of steps, the model has no
+            recurrent layer, or a state or the loss is not finite.
 
     Example:
         >>> import torch, gatework as gw
@@ -132,6 +135,7 @@ def gradient_flow(
     random = np.random.default_rng(seed)
     signs = torch.Generator().manual_seed(seed)
     loss = loss or (lambda model, batch: _random_weighting(model, batch, signs))
+    check_weights(model)
     norms: dict[str, list[NDArray[np.float64]]] = {}
     radii: dict[str, list[float]] = {}
     steps = 0
@@ -194,14 +198,16 @@ class _Ran:
     def norms(self) -> dict[str, NDArray[np.float64]]:
         """‖∂L/∂s_t‖ of each state, [B, T], from the last step run to the first."""
         ordered = {n: g if self.call.reverse else g.flip(0) for n, g in self.gradients.items()}
-        return {n: g.double().norm(dim=2).T.cpu().numpy() for n, g in ordered.items()}
+        norms = {n: g.double().norm(dim=2).T.cpu().numpy() for n, g in ordered.items()}
+        return {n: np.where(np.isfinite(v), v, np.inf) for n, v in norms.items()}
 
     def radius(self, random: np.random.Generator) -> float:
         """The largest |eigenvalue| of the Jacobian at a random step of a random sequence."""
         (steps, batch), order = self.call.shape, self.call.steps()
         k, b = int(random.integers(steps)), int(random.integers(batch))
         jacobian = self.jacobian(order[k], b, None if k == 0 else order[k - 1])
-        return float(np.abs(np.linalg.eigvals(jacobian)).max())
+        finite = bool(np.isfinite(jacobian).all())
+        return float(np.abs(np.linalg.eigvals(jacobian)).max()) if finite else float("inf")
 
     def jacobian(self, t: int, b: int, before: int | None) -> NDArray[np.float64]:
         """∂ (all states after step t) / ∂ (all states before it) in sequence b, [N, N].
@@ -255,6 +261,9 @@ def _differentiated(
             f"the loss has the shape {list(value.shape)}; expected one number that depends on "
             "the model's recurrent layers"
         )
+    for run in runs:
+        run.check()
+    check_finite("the loss", value)
     zeros = [zero for run in runs for zero in run.zeros.values()]
     gradients = iter(torch.autograd.grad(value.sum(), zeros, materialize_grads=True))
     return [
@@ -280,6 +289,16 @@ class _Run:
     read: Given
     states: dict[str, Tensor]
     zeros: dict[str, Tensor]
+    lengths: Tensor | None
+
+    def check(self) -> None:
+        """Raise unless what it read and its states are finite, at the steps of its sequences."""
+        read = {f"the input of {self.place}": self.read.sequences[self.cell.input.name]}
+        states = {f"{self.place}.{n}": v for n, v in self.states.items()}
+        for name, values in {**read, **states}.items():
+            steps = torch.arange(len(values), device=values.device)[:, None]
+            inside = None if self.lengths is None else steps < self.lengths.to(values.device)
+            check_finite(name, values if inside is None else values[inside])
 
 
 def _forward_with_zeros(path: str, layer: Recurrent, runs: list[_Run]) -> Callable[..., Any]:
@@ -303,7 +322,7 @@ def _forward_with_zeros(path: str, layer: Recurrent, runs: list[_Run]) -> Callab
         written = dict(zip(job.program.outputs, result.outputs, strict=True))
         states = {n: written[n] for n in names}
         place, cell = places[made % len(places)], job.program.cell
-        runs.append(_Run(place, cell, call, read, states, zeros))
+        runs.append(_Run(place, cell, call, read, states, zeros, lengths))
         made += 1
         return result.outputs, result.states[: len(names)]
 

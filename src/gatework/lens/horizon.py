@@ -18,7 +18,14 @@ from torch import Tensor, nn
 
 from gatework.lang.definition import check_known
 from gatework.lens.measurement import Arrays, Measurement, axes
-from gatework.lens.measuring import Progress, Run, last_step, state_values
+from gatework.lens.measuring import (
+    Progress,
+    Run,
+    check_finite,
+    check_weights,
+    last_step,
+    state_values,
+)
 from gatework.lens.watching import check_batches, in_eval_mode, recurrent_layers, watch
 from gatework.nn import Recurrent
 
@@ -174,7 +181,7 @@ def memory_horizon(
         The influence for every sequence and lag.
 
     Raises:
-        ValueError: a batch is too short, or there is none.
+        ValueError: a batch is too short, there is none, or values or gradients are not finite.
 
     Example:
         >>> layer = torch.nn.LSTM(8, 16)
@@ -188,7 +195,10 @@ def memory_horizon(
         )
     check_batches(batches)
     generator = torch.Generator().manual_seed(seed)
-    look: Any = _look_inside if _has_layers(model) else _look_through
+    look: Any = _look_through
+    if _has_layers(model):
+        look = _look_inside
+        check_weights(model)  # type: ignore[arg-type]
     rows = rows or (lambda result: last_step(model, result))
     parts: list[dict[str, NDArray[np.float64]]] = []
     steps = 0
@@ -199,7 +209,12 @@ def memory_horizon(
             _check_steps(given, max_lag)
             if not given.shape[1]:
                 continue
+            check_finite("the input", looked.source)
+            for name, target in looked.targets.items():
+                check_finite(name or "the output", target)
             squares = {n: looked.squares(n, probes, generator) for n in looked.targets}  # [T, B]
+            for name, square in squares.items():
+                check_finite(f"the gradient of {name or 'the output'}", square)
             by_lag = {n: s.flip(0)[: max_lag + 1] for n, s in squares.items()}  # [K+1, B]
             parts.append({n: s.sqrt().T.numpy() for n, s in by_lag.items()})
             steps += given.shape[0] * given.shape[1]
@@ -327,5 +342,7 @@ def _mean_share(runs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def _reach(mean: NDArray[np.float64], share: float) -> int:
+    if not np.isfinite(mean).all():
+        raise ValueError("the influence is not finite at some lags, so there is no reach")
     above = np.flatnonzero(mean >= share)
     return int(above[-1]) + 1 if len(above) else 0

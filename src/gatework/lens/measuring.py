@@ -13,11 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply, Expr
 from gatework.lens.measurement import Measurement
-from gatework.lens.watching import Reading, check_batches, in_eval_mode, watch
+from gatework.lens.watching import (
+    Reading,
+    check_batches,
+    in_eval_mode,
+    recurrent_layers,
+    watch,
+)
 from gatework.nn import Recurrent
 
 __all__ = ["Meter", "Progress", "Run", "Scatter", "carry_state", "measure", "state_values"]
@@ -69,7 +76,7 @@ def measure(
         The result of each meter, in their order.
 
     Raises:
-        ValueError: there is no batch, or the model has no recurrent layer.
+        ValueError: there is no batch, the model has no recurrent layer, or a value is not finite.
 
     Example:
         >>> import torch, gatework as gw
@@ -81,11 +88,13 @@ def measure(
     """
 
     def wanted(cell: Cell) -> dict[str, Expr]:
-        return {name: value for meter in meters for name, value in meter.wanted(cell).items()}
+        of_meters = {n: value for meter in meters for n, value in meter.wanted(cell).items()}
+        return {**state_values(cell), **of_meters}  # the states to see that they are finite
 
     check_batches(batches)
     run = run or _call
     steps = 0
+    check_weights(model)
     with in_eval_mode(model), torch.no_grad(), watch(model, wanted) as readings:
         for number, batch in enumerate(batches):
             run(model, batch)
@@ -96,6 +105,7 @@ def measure(
                 )
             steps += sum(_steps(reading) for reading in readings[:1])
             for reading in readings:
+                check_reading(reading, f"in batch {number}")
                 for meter in meters:
                     meter.add(reading, batch, number)
             readings.clear()
@@ -104,6 +114,35 @@ def measure(
     if not steps:
         raise ValueError("batches is empty, or has no steps; expected at least one")
     return tuple(meter.result() for meter in meters)
+
+
+def check_finite(name: str, values: Tensor, where: str = "") -> None:
+    """Raise unless all values are finite: of NaN no share, mean or rate says anything."""
+    if not bool(values.isfinite().all()):
+        count = int((~values.isfinite()).sum())
+        raise ValueError(
+            f"{name} has {count:,} of {values.numel():,} values that are not finite"
+            f"{' ' if where else ''}{where}; gatework.doctor(model, batch) says where they begin"
+        )
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise unless all weights of a model's recurrent layers are finite."""
+    for path, layer in recurrent_layers(model).items():
+        for name, weight in layer.named_parameters():
+            check_finite(f"{path}{'.' if path else ''}{name}", weight)
+
+
+def check_reading(reading: Reading, where: str = "") -> None:
+    """Raise unless all that a call read and traced is finite, at the steps of its sequences."""
+    given = reading.input
+    if isinstance(given, PackedSequence):
+        rows = given.data
+    else:
+        rows = reading.rows(reading.time_first(given))
+    check_finite(f"the input of {reading.module or 'the layer'}", rows, where)
+    for name, values in reading.values().items():
+        check_finite(name, reading.rows(values), where)
 
 
 def _call(model: nn.Module, batch: Any) -> Any:

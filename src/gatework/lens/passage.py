@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gatework.lang import Cell
 from gatework.lang.expressions import Apply
+from gatework.lens.measuring import check_finite
 
 __all__ = ["Passage", "gate_names", "read_passage"]
 
@@ -62,7 +63,12 @@ def read_passage(text: str, trace: Mapping[str, Tensor], cell: Cell, units: int 
         trace: name to values [T, 1, H], from a layer's `trace`.
         cell: the cell that was traced.
         units: how many to show.
+
+    Raises:
+        ValueError: a gate or state is not finite.
     """
+    for name in trace:
+        check_finite(name, trace[name])
     values = {name: trace[name][:, 0].detach().float().numpy().T for name in trace}  # [H, T]
     states = [state.name for state in cell.states if state.name in values]
     gates = gate_names(cell)

@@ -18,7 +18,14 @@ from gatework.compiler.gating import retention as retained_share
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
 from gatework.lens.measurement import Arrays, Measurement, axes
-from gatework.lens.measuring import Progress, Run, measure
+from gatework.lens.measuring import (
+    Progress,
+    Run,
+    check_reading,
+    check_weights,
+    measure,
+    state_values,
+)
 from gatework.lens.watching import Reading, in_eval_mode, watch
 
 __all__ = ["LAGS", "KeptShares", "Retention", "RetentionMeter", "kept_shares", "retention"]
@@ -148,11 +155,14 @@ def kept_shares(model: nn.Module, batch: Any, *, run: Run | None = None) -> Kept
         run: how the model is run on it.
 
     Raises:
-        ValueError: the model has no recurrent layer, or does not call it.
+        ValueError: the model has no recurrent layer or does not call it, or a share is not finite.
     """
     run = run or (lambda model, batch: model(batch))
-    with in_eval_mode(model), torch.no_grad(), watch(model, retention_values) as readings:
+    check_weights(model)
+    with in_eval_mode(model), torch.no_grad(), watch(model, _shares_and_states) as readings:
         run(model, batch)
+    for reading in readings:
+        check_reading(reading)
     shares = {
         state: kept.double().cpu().numpy()
         for reading in readings
@@ -166,6 +176,10 @@ def kept_shares(model: nn.Module, batch: Any, *, run: Run | None = None) -> Kept
 def retention_values(cell: Cell) -> dict[str, Expr]:
     """The share of each state that a step keeps, named so that it may be traced."""
     return {f"{PREFIX}{name}": value for name, value in retained_share(cell).items()}
+
+
+def _shares_and_states(cell: Cell) -> dict[str, Expr]:
+    return {**state_values(cell), **retention_values(cell)}
 
 
 def _is_reverse(state: str) -> bool:

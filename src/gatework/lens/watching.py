@@ -40,6 +40,7 @@ class Reading:
         module: the layer's path in the model; empty where it is the model.
         layer: the layer.
         trace: what `layer.trace` returned.
+        input: what the layer was given, in the form in which it was.
         inside: bool [T, B], which steps belong to their sequence; None when all do.
         begins: bool [T, B], which steps begin an episode (`resets=`); None when none does.
     """
@@ -47,6 +48,7 @@ class Reading:
     module: str
     layer: Recurrent
     trace: LayerTrace
+    input: Tensor | PackedSequence
     inside: Tensor | None
     begins: Tensor | None = None
 
@@ -186,7 +188,8 @@ def _traced_forward(
         traced.training, traced.held = layer.training, layer.held
         trace = traced.trace(*args, names=names, **kwargs)
         begins = _begins(layer, kwargs.get("resets"))
-        readings.append(Reading(path, layer, trace, _inside(trace), begins))
+        given = args[0] if args else kwargs["input"]
+        readings.append(Reading(path, layer, trace, given, _inside(trace), begins))
         return trace.output, trace.state
 
     return forward

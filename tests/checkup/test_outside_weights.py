@@ -282,6 +282,27 @@ def test_nor_are_those_of_single_steps(make, kind):
     assert gw.doctor(model.eval(), X).findings == ()
 
 
+class Kept(nn.Module):
+    """A parametrization that adds what was made of parameters once."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.a = nn.Parameter(normal(len(weight), 2))
+        self.kept = (self.a @ self.a.T)[:, : weight.shape[1]].tanh()
+
+    def forward(self, base):
+        return base + self.kept
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_graph_that_a_parametrization_keeps_and_that_is_used_up(make):
+    layer = MAKERS[make].GRU(I, H).requires_grad_(False)
+    parametrize.register_parametrization(layer, NAME, Kept(getattr(layer, NAME)))
+    assert gw.doctor(layer, X).findings == ()
+    layer(X)[0].sum().backward()
+    assert gw.doctor(layer, X).findings == ()
+
+
 @pytest.mark.parametrize("make", MAKERS)
 def test_weights_that_were_set_before_the_call_and_used_up(make):
     """A training loop that sets the weights itself: the last graph is gone, the doctor goes on."""

@@ -63,6 +63,7 @@ BODIES = {
     "cumsum": ("return cumsum(h), c  # !", "'cumsum' is not defined; the language has no cumsum"),
     "gelu": ("return gelu(h), c  # !", "'gelu' is not defined; write v / 2"),
     "sinc": ("return sinc(h), c  # !", "the language has no sinc"),
+    "atanh": ("return atanh(h), c  # !", "the language has no atanh"),
     "unknown variable": ("return hh, c  # !", "name 'hh' is not defined\n"),
     "unknown argument": (
         "return linear('n', x, biass=False), c  # !",
@@ -93,6 +94,10 @@ BODIES = {
     ),
     "a product of one gate": (
         "a = linear('m', h)\nreturn a * linear('m', c), c  # !",
+        "looks like one weight and is two",
+    ),
+    "one gate on its own map": (
+        "return linear('m', linear('m', h)), c  # !",
         "looks like one weight and is two",
     ),
     "one gate on two states": (

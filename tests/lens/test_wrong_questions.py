@@ -150,14 +150,15 @@ def test_padding_may_be_anything():
 
 
 def test_a_gradient_beyond_what_floats_hold_explodes():
-    layer = gw.nn.RNN(1, 1, nonlinearity="relu", bias=False)
+    layer = gw.nn.RNN(1, 2, nonlinearity="relu", bias=False)
     with torch.no_grad():
-        layer.weight_hh_l0.fill_(1e10)
+        layer.weight_hh_l0.copy_(torch.tensor([[1e10, 0.0], [0.0, 0.0]]))  # inf * 0 is NaN
         layer.weight_ih_l0.fill_(1.0)
     x = torch.zeros(6, 1, 1)
     x[0] = 1e-30  # the state grows to 1e20, the gradient to 1e50
     found = gradient_flow(layer, [x], samples=1)
     assert np.isinf(found.norms["l0.h"]).any()
+    assert not np.isnan(found.norms["l0.h"]).any()
     assert found.verdict("l0.h") == "exploding"
     with pytest.raises(ValueError, match=r"the gradient of the output has .* not finite"):
         memory_horizon(layer, [x], 5)

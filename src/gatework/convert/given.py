@@ -79,7 +79,7 @@ def tensor_of(name: str, array: Any) -> Tensor:
     """A copy of an array, of whatever order and byte order, or of a tensor, or of lists."""
     if isinstance(array, Tensor):
         tensor = array if array.layout == torch.strided else array.to_dense()
-        tensor = tensor.detach().to("cpu", copy=True).resolve_neg().resolve_conj()
+        tensor = tensor.detach().to("cpu", copy=True)
     else:
         tensor = torch.from_numpy(_plain(name, array))
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):

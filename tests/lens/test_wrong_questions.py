@@ -24,6 +24,7 @@ from gatework.lens import (
     read_passage,
     retention,
     saturation,
+    silenced_units,
     watch,
 )
 
@@ -61,6 +62,40 @@ WRONG = {
     "no horizons": (lambda: MemoryHorizon.of_runs([]), ValueError, "at least one"),
     "a unit as text": (
         lambda: find_peaks(LAYER, [X], ["l0.c[1]"]), TypeError, r"such as \(\"l0.c\", 5\)"),
+    "a lag as text": (lambda: memory_horizon(LAYER, [X], "3"), TypeError, "max_lag is '3'; exp"),
+    "half a lag": (lambda: memory_horizon(LAYER, [X], 2.5), TypeError, "max_lag is 2.5; expected"),
+    "rows as a number": (
+        lambda: memory_horizon(LAYER, [X], 3, rows=3), TypeError, "rows is a int; expected a func"),
+    "no model": (lambda: memory_horizon(3, [X], 3), TypeError, "model is a int; expected"),
+    "samples as text": (
+        lambda: gradient_flow(LAYER, [X], samples="a"), TypeError, "samples is 'a'; expected"),
+    "a loss as a number": (lambda: gradient_flow(LAYER, [X], 3), TypeError, "loss is a int"),
+    "a run as a number": (lambda: saturation(LAYER, [X], run=3), TypeError, "run is a int; exp"),
+    "a metric as a number": (lambda: ablate(LAYER, 3), TypeError, "metric is a int; expected"),
+    "changes as a number": (
+        lambda: ablate(LAYER, lambda m: 1.0, 3), TypeError, "changes is a int; expected a mapping"),
+    "units as a number": (lambda: silenced_units(LAYER, 3), TypeError, "units is a int; expected"),
+    "units as texts": (lambda: silenced_units(LAYER, ["a"]), TypeError, "unit is 'a'; expected a"),
+    "values as a number": (
+        lambda: find_units(LAYER, [(X, LABELS)] * 2, values=3), TypeError, "values is a int"),
+    "peaks of a number": (lambda: find_peaks(LAYER, [X], 3), TypeError, "units is a int; expect"),
+    "peaks of no pair": (
+        lambda: find_peaks(LAYER, [X], [3]), TypeError, "a unit is given as 3; expected a pair"),
+    "a count as text": (
+        lambda: find_peaks(LAYER, [X], [("l0.c", 1)], count="x"), TypeError, "count is 'x'"),
+    "one run for two": (
+        lambda: compare(LAYER, LAYER, [X], runs=(1,)), TypeError, "expected a pair of functions"),
+    "lags as text": (lambda: retention(LAYER, [X], lags="abc"), ValueError, "lags = abc; expected"),
+    "no number as a lag": (
+        lambda: retention(LAYER, [X], lags=[np.nan]), ValueError, "expected whole numbers"),
+    "names as a number": (lambda: watch(LAYER, 3).__enter__(), TypeError, "names is a int; expect"),
+    "a trace without gates": (
+        lambda: read_passage("a", {}, gw.cells.lstm), ValueError, "no traced value named 'i'"),
+    "no cell": (lambda: read_passage("a", {}, 3), TypeError, "expected a cell, .* got int"),
+    "streams as text": (
+        lambda: next(label_text(b"a", streams="x")), TypeError, "streams is 'x'; expected"),
+    "no cells to compare": (
+        lambda: gw.equivalent(gw.cells.lstm, 2), TypeError, "compares two cells, got int"),
     "backwards": (
         lambda: kept_shares(LAYER, X).between("l0.c", 5, 2), ValueError, "no way from step 5"),
 }  # fmt: skip

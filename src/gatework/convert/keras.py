@@ -58,6 +58,8 @@ def from_keras(layers: Any, *, cell: Cell | None = None) -> Recurrent:
         >>> gw.convert.from_keras(layer)
         GRU(3, 5, batch_first=True)
     """
+    if cell is not None and not isinstance(cell, Cell):
+        raise TypeError(f"cell should be a cell of gatework, got {type(cell).__name__}")
     layers = list(layers) if isinstance(layers, Sequence) else [layers]
     rows = [directions_of(layer) for layer in layers]
     if not rows or len({len(r) for r in rows}) != 1:

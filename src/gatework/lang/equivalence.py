@@ -69,6 +69,9 @@ def equivalent(a: Cell, b: Cell) -> bool:
         >>> equivalent(cells.gru.pin(r=1, z=0.5), cells.rnn)
         False
     """
+    for one in (a, b):
+        if not isinstance(one, Cell):
+            raise TypeError(f"equivalent compares two cells, got {type(one).__name__}")
     if [s.size for s in (a.input, *a.states)] != [s.size for s in (b.input, *b.states)]:
         return False
     if _weight_drops(a) != _weight_drops(b):

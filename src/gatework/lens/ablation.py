@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gatework.lens.arguments import check_functions, check_several, check_whole
 from gatework.lens.measurement import Measurement, axes
 from gatework.lens.measuring import Progress, activations, state_values
 from gatework.lens.watching import hold, in_eval_mode, place_name, recurrent_layers
@@ -85,7 +86,13 @@ def ablate(
         >>> found.metric[4]  # with the output gate closed nothing comes out
         np.float64(0.0)
     """
+    check_functions(metric=metric)
     changes = held_gates(model) if changes is None else changes
+    if not isinstance(changes, Mapping):
+        raise TypeError(
+            f"changes is a {type(changes).__name__}; expected a mapping from names of yours to "
+            'what is held, such as {"open": {"f": 1.0}}'
+        )
     found = []
     with in_eval_mode(model):
         baseline = _number(metric(model))
@@ -143,7 +150,10 @@ def silenced_units(
         >>> silenced_units(gw.nn.LSTM(4, 8), [5])
         {'l0[5]': {'l0.h': {5: 0.0}, 'l0.c': {5: 0.0}}}
     """
+    check_several("numbers of units, such as [0, 5]", units=units)
     wanted = None if units is None else list(units)
+    for unit in wanted or ():
+        check_whole(unit=unit)
     found = {}
     for place, layer in _places(model):
         size = layer.cell.states[0].size

@@ -90,6 +90,8 @@ def compare(
         1.0
     """
     check_batches(batches)
+    if runs is not None and (not isinstance(runs, tuple | list) or len(runs) != 2):
+        raise TypeError(f"runs is {runs!r}; expected a pair of functions, one for each model")
     check_weights(first)
     check_weights(second)
     run_first, run_second = runs or (_call, _call)

@@ -22,6 +22,7 @@ from gatework.backends.reference import Reference
 from gatework.compiler.program import program
 from gatework.lang.definition import Cell, Noise, check_known
 from gatework.lang.expressions import Expr, symbol
+from gatework.lens.arguments import check_functions, check_whole
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, check_finite, check_weights, last_step, state_values
 from gatework.lens.watching import check_batches, in_eval_mode, place_name, recurrent_layers
@@ -132,6 +133,8 @@ def gradient_flow(
         'vanishing'
     """
     check_batches(batches)
+    check_whole(samples=samples)
+    check_functions(loss=loss)
     random = np.random.default_rng(seed)
     signs = torch.Generator().manual_seed(seed)
     loss = loss or (lambda model, batch: _random_weighting(model, batch, signs))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gatework.lang.definition import check_known
+from gatework.lens.arguments import check_functions, check_whole
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import (
     Progress,
@@ -189,6 +190,8 @@ def memory_horizon(
         >>> horizon.reach(0.01) < 50  # untrained, it forgets soon
         True
     """
+    check_whole(max_lag=max_lag, probes=probes)
+    check_functions(model=model, rows=rows, run=run)
     if max_lag < 0 or probes < 1:
         raise ValueError(
             f"max_lag = {max_lag} and probes = {probes}; expected at least 0 steps and 1 probe"

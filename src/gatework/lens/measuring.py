@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply, Expr
+from gatework.lens.arguments import check_functions
 from gatework.lens.measurement import Measurement
 from gatework.lens.watching import (
     Reading,
@@ -92,6 +93,7 @@ def measure(
         return {**state_values(cell), **of_meters}  # the states to see that they are finite
 
     check_batches(batches)
+    check_functions(run=run)
     run = run or _call
     steps = 0
     check_weights(model)

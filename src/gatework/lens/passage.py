@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatework.lang import Cell
+from gatework.lang.definition import check_known
 from gatework.lang.expressions import Apply
+from gatework.lens.arguments import check_cell
 from gatework.lens.measuring import check_finite
 
 __all__ = ["Passage", "gate_names", "read_passage"]
@@ -44,6 +46,7 @@ def gate_names(cell: Cell) -> tuple[str, ...]:
         >>> gate_names(cells.lstm)
         ('i', 'f', 'o')
     """
+    check_cell(cell)
     return tuple(
         name
         for name, value in cell.names.items()
@@ -67,6 +70,7 @@ def read_passage(text: str, trace: Mapping[str, Tensor], cell: Cell, units: int 
     Raises:
         ValueError: a gate or state is not finite.
     """
+    check_known("traced value", gate_names(cell), trace, "the trace")
     for name in trace:
         check_finite(name, trace[name])
     values = {name: trace[name][:, 0].detach().float().numpy().T for name in trace}  # [H, T]

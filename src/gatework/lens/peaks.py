@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
+from gatework.lens.arguments import check_several, check_whole
 from gatework.lens.measurement import Measurement, axes
 from gatework.lens.measuring import Progress, Run, measure
 from gatework.lens.watching import Reading, value_names
@@ -114,13 +115,16 @@ class PeakMeter:
     def __init__(
         self, units: Sequence[tuple[Any, ...]], *, count: int = 8, before: int = 40, after: int = 10
     ) -> None:
+        check_whole(count=count, before=before, after=after)
+        check_several('pairs, such as [("l0.c", 5)]', units=units)
         if not units or count < 1 or before < 0 or after < 0:
             raise ValueError(
                 f"{len(units)} units, count = {count}, before = {before}, after = {after}; "
                 "expected at least one unit and one passage, and no negative number of steps"
             )
         for unit in units:
-            if isinstance(unit, str) or len(unit) < 2 or not isinstance(unit[1], int):
+            pair = isinstance(unit, tuple | list) and len(unit) >= 2
+            if not pair or not isinstance(unit[1], int):
                 raise TypeError(
                     f"a unit is given as {unit!r}; expected a pair of a value's full name and a "
                     'number, such as ("l0.c", 5)'

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gatework.lens.arguments import check_whole
+
 __all__ = [
     "TEXT_PROPERTIES",
     "Property",
@@ -160,6 +162,7 @@ def label_text(
         >>> inputs.shape, labels["inside a string"].shape
         (torch.Size([10, 2]), (10, 2))
     """
+    check_whole(streams=streams, window=window)
     if streams < 1 or window < 1:
         raise ValueError(f"streams = {streams} and window = {window}; expected at least 1 of each")
     given = _bytes_of(text)

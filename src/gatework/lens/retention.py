@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -213,6 +214,10 @@ class _Sums:
     survived: Any
 
 
+def _is_lag(lag: Any) -> bool:
+    return isinstance(lag, Real) and float(lag) >= 1 and float(lag).is_integer()
+
+
 class RetentionMeter:
     """Sums as batches come. See `gatework.lens.measure`.
 
@@ -221,7 +226,7 @@ class RetentionMeter:
     """
 
     def __init__(self, lags: Sequence[int] = LAGS) -> None:
-        if not isinstance(lags, Iterable) or any(lag != int(lag) or lag < 1 for lag in lags):
+        if not isinstance(lags, Iterable) or not all(_is_lag(lag) for lag in lags):
             raise ValueError(f"lags = {lags}; expected whole numbers of steps, 1 or more: [1, 10]")
         self.lags = sorted({int(lag) for lag in lags})
         if not self.lags:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
+from gatework.lens.arguments import check_several
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, Run, Scatter, measure, ratio, state_values
 from gatework.lens.watching import Reading
@@ -150,6 +151,7 @@ class UnitMeter:
     """
 
     def __init__(self, values: tuple[str, ...] | None = None) -> None:
+        check_several('names of values, such as ("c", "f")', values=values)
         self.values = (values,) if isinstance(values, str) else values
         self._halves: dict[str, _Halves] = {}
         self._properties: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
+from gatework.lens.arguments import check_several
 from gatework.nn import LayerTrace, Recurrent, RecurrentCell
 
 __all__ = ["Reading", "hold", "in_eval_mode", "place_name", "recurrent_layers", "watch"]
@@ -151,6 +152,7 @@ def watch(model: nn.Module, names: Sequence[str] | Choose | None = None) -> Iter
         {'1.l0.f': (6, 2, 8), '1.l0.c': (6, 2, 8), '1.l1.f': (6, 2, 8), '1.l1.c': (6, 2, 8)}
     """
     layers = recurrent_layers(model)
+    check_several('names of values, such as ("c", "f")', names=None if callable(names) else names)
     choose = names if callable(names) else _chosen(names, layers)
     readings: list[Reading] = []
     before = {layer: layer.__dict__.get("forward") for layer in layers.values()}

@@ -38,7 +38,7 @@ STAGES = {  # cell -> stages of a step forward, backward
     "multiplicative_lstm": (2, 3),
 }
 KEPT = {
-    "rnn": {"previous_h", "h"},
+    "rnn": {"previous_h", "kept_h"},
     "lstm": {"previous_h", "previous_c", "i", "f", "g", "o", "c"},
     "gru": {"previous_h", "r", "z", "n", "kept0"},
 }

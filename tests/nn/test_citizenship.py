@@ -173,3 +173,37 @@ def test_the_default_device_may_be_another_one(name):
     torch.manual_seed(1)
     torch.testing.assert_close(found, call(layer, x))
     assert not found.requires_grad or name == "step" or layer.weight_hh_l0.grad.isfinite().all()
+
+
+CHANGED_IN_PLACE = {
+    "output": lambda layer, x: layer(x)[0],
+    "batch first": lambda layer, x: layer(x)[0].transpose(0, 1),
+    "lengths": lambda layer, x: layer(x, lengths=[6, 0, 3])[0],
+    "resets": lambda layer, x: layer(x, resets=torch.eye(6, 3).bool())[0],
+    "final state": lambda layer, x: torch.cat(flat_state(layer(x)[1])),
+    "traced": lambda layer, x: layer.trace(x)["h"],
+    "traced state": lambda layer, x: layer.trace(x)[layer.cell.states[-1].name],
+    "traced gate": lambda layer, x: next(iter(layer.trace(x).values())),
+}
+
+
+def flat_state(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("what", CHANGED_IN_PLACE)
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "rnn_relu"])
+def test_what_a_call_returns_may_be_changed_in_place_before_the_backward_pass(name, what, backend):
+    cell, call = gw.cells.catalogue()[name], CHANGED_IN_PLACE[what]
+    layer, x = gw.nn.Recurrent(cell, 4, 8), torch.randn(6, 3, 4, requires_grad=True)
+    factor = torch.rand(call(layer, x).shape)
+    learned = [x, *layer.parameters()]
+
+    def found(changed):
+        with gw.use_backend(backend):
+            y = changed(call(layer, x))
+            return torch.autograd.grad(y.square().sum(), learned, allow_unused=True)
+
+    pairs = zip(found(lambda y: y.mul_(factor)), found(lambda y: y * factor), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)

@@ -115,7 +115,7 @@ def derive(forward: Recurrence, wrt: tuple[Symbol, ...]) -> Derivative:
         >>> from gatework import cells
         >>> from gatework.compiler.recurrence import of_cell
         >>> derive(of_cell(cells.rnn), wrt=(cells.rnn.input,)).kept
-        ('previous_h', 'h')
+        ('previous_h', 'kept_h')
     """
     gradients = _Gradients(forward)
     kept = Kept(forward)
@@ -329,8 +329,10 @@ class Kept:
             wish = f"previous_{node.name}"
         else:
             wish = self.new.get(node) or self.outputs.get(node) or self.forward.labels.get(node, "")
-        others = {n for n, v in self.forward.outputs.items() if v is not node}
-        taken = {s.name for s in self.forward.sequences} | {*others, *self.names.values()}
+        if wish in self.forward.outputs:  # which are handed out, and may be changed
+            wish = f"kept_{wish}"
+        sequences = {s.name for s in self.forward.sequences}
+        taken = {*sequences, *self.forward.outputs, *self.names.values()}
         while not wish or wish in taken or wish.startswith(adjoint("")):
             wish = f"kept{next(self.numbers)}"
         return wish

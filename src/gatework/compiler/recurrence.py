@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 from gatework.lang.definition import Cell, Parameter
 from gatework.lang.expressions import Expr, Matrix, Symbol
@@ -59,6 +60,8 @@ class Recurrence:
         contractions: Gradients of matrices, from whole sequences.
         summations: Gradients of learned vectors, from whole sequences.
         labels: What values of the step are called, for the names of what is kept.
+        asked: How many outputs, the first ones, are handed out. Whoever gets them may change them,
+            so they are never what a backward pass reads.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Recurrence:
     contractions: tuple[Contraction, ...] = ()
     summations: tuple[Summation, ...] = ()
     labels: Mapping[Expr, str] = field(default_factory=dict)
+    asked: int = 1
 
     @cached_property
     def reads(self) -> tuple[tuple[str, str], ...]:
@@ -80,9 +84,9 @@ class Recurrence:
         return (*((s.role, s.name) for s in rows), *parameters)
 
     @property
-    def handed_out(self) -> str:
-        """The output that whoever asked for it may change: the first one."""
-        return next(iter(self.outputs))
+    def handed_out(self) -> frozenset[str]:
+        """The outputs that whoever asked for them may change."""
+        return frozenset(islice(self.outputs, self.asked))
 
     def results(self) -> tuple[Expr, ...]:
         """Everything a step must compute: the new states, then the outputs."""
@@ -92,16 +96,18 @@ class Recurrence:
 def of_cell(cell: Cell, traced: tuple[str, ...] = ()) -> Recurrence:
     """The forward recurrence of a cell: it writes the output and the traced named values."""
     noises = tuple(n.symbol for n in cell.noises)
+    outputs = {
+        cell.states[0].name: cell.next_states[0],
+        **{n: cell.names[n] for n in traced},
+    }
     return Recurrence(
         name=cell.name,
         sequences=(cell.input, *(n for n in noises if n.role == "sequence")),
         constants=tuple(n for n in noises if n.role == "constant"),
         states=cell.states,
         next_states=cell.next_states,
-        outputs={
-            cell.states[0].name: cell.next_states[0],
-            **{n: cell.names[n] for n in traced},
-        },
+        outputs=outputs,
         parameters=cell.parameters,
         labels={v: n for n, v in reversed([*cell.names.items()]) if v.args},
+        asked=len(outputs),
     )

@@ -157,7 +157,7 @@ class Invocation:
         for name, value in {**plan.written, **late}.items():
             if name not in self.layout.aliases:
                 shape = (self.steps, self.batch, self.sizes[value.size])
-                making = maker if name == plan.recurrence.handed_out else leasing
+                making = maker if name in plan.recurrence.handed_out else leasing
                 make = making(shape, self.dtype, filled=self.ragged)
                 found[name] = self._make(f"sequence {name}", make)
         return found

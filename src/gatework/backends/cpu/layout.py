@@ -224,12 +224,12 @@ def _aliases(plan: Plan) -> dict[str, tuple[str, bool]]:
     and the sequence of its new ones. What is handed out has its own memory all the same.
     """
     found: dict[str, tuple[str, bool]] = {}
-    names, handed_out = {v: n for n, v in plan.written.items()}, plan.recurrence.handed_out
+    kept = {n: v for n, v in plan.written.items() if n not in plan.recurrence.handed_out}
+    names = {v: n for n, v in kept.items()}
     for state, new in zip(plan.recurrence.states, plan.next_states, strict=True):
         if state in names:
             found[names[state]] = (state.name, False)
-            same = (n for n, v in plan.written.items() if v is new and n != handed_out)
-            found.update((n, (state.name, True)) for n in same)
+            found.update((n, (state.name, True)) for n, v in kept.items() if v is new)
     return found
 
 

@@ -123,5 +123,6 @@ def _options(rows: Given) -> tuple[Any, ...]:
     """The weights; whether there are biases; one layer; no dropout; training; one direction."""
     weights = list(rows.parameters.values())
     biases = any(w.dim() == 1 for w in weights)
-    # "Training" lets cuDNN keep what its backward pass reads.
-    return weights, biases, 1, 0.0, torch.is_grad_enabled(), False
+    # "Training" lets cuDNN keep what its backward pass reads. A trace may be run with gradients.
+    training = torch.is_grad_enabled() or torch._C._is_tracing()
+    return weights, biases, 1, 0.0, training, False

@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
+from gatework.backends.gate import are_watched
 from gatework.lang.definition import Cell
 
 
@@ -104,6 +106,17 @@ def check_input(layer: str, x: Any, dims: tuple[int, int]) -> None:
     """Raise unless the input is a tensor of one of two numbers of dimensions."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{layer}: expected the input as a tensor, got {type(x).__name__}")
+    if x.is_nested:
+        raise TypeError(
+            f"{layer}: expected the input as one tensor, got a nested one; give "
+            "torch.nested.to_padded_tensor(input, 0.0) with lengths=, or "
+            "torch.nn.utils.rnn.pack_sequence(input.unbind(), enforce_sorted=False)"
+        )
+    if x.layout is not torch.strided:
+        raise TypeError(
+            f"{layer}: expected the input as a dense tensor, got the layout {x.layout}; "
+            "give input.to_dense()"
+        )
     if x.dim() not in dims:
         shown = " or ".join(f"{d}D" for d in dims)
         raise ValueError(f"{layer}: Expected input to be {shown}, got {x.dim()}D tensor instead")
@@ -173,7 +186,9 @@ def check_length_values(lengths: Tensor, steps: int) -> None:
 
 def _has_values(tensor: Tensor) -> bool:
     """Whether numbers can be read now: else whoever runs the call looks at them."""
-    if torch.compiler.is_compiling() or tensor.is_meta or type(tensor) is not Tensor:
+    if torch.compiler.is_compiling() or are_watched():
+        return False
+    if tensor.is_meta or isinstance(tensor, FakeTensor):
         return False
     return not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 

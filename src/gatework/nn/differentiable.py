@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import NoneType
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn import Parameter
 
 from gatework.backends import Backend, Call, Picker, chosen, filled, picker, select
+from gatework.backends.gate import are_plain, are_watched
 from gatework.compiler.derivative import adjoint
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
@@ -170,7 +171,7 @@ def run(
     job: Job, tensors: Tensors, lengths: Tensor | None = None
 ) -> tuple[Sequence[Tensor], tuple[Tensor, ...]]:
     """The written sequences and the final states, differentiable in every tensor."""
-    if _is_special(_input(tensors)):
+    if _is_special(tensors, lengths):
         from gatework.nn.routes import run_specially
 
         results = run_specially(job, job.filled(tensors), lengths)
@@ -188,11 +189,13 @@ def run_numbers(job: Job, tensors: Tensors, lengths: Tensor | None) -> Sequence[
     return run_plainly(job, tensors, lengths)
 
 
-def _is_special(x: Tensor) -> bool:
+def _is_special(tensors: Tensors, lengths: Tensor | None) -> bool:
     """Whether the call is more than numbers on the CPU with, at most, one backward pass."""
     return (
-        not x.is_cpu
-        or type(x) not in (Tensor, Parameter)  # a FakeTensor, or another one without memory
+        not _input(tensors).is_cpu
+        or not are_plain(tensors)
+        or type(lengths) not in (Tensor, NoneType)
+        or are_watched()
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
         or chosen() == "torch"
@@ -265,9 +268,15 @@ def _gradients(ctx: Any, gradients: Sequence[Tensor]) -> Sequence[Tensor | None]
         filled = ctx.job.filled(tensors)
         found = gradients_of(ctx.job, ctx.lengths, filled, kept, gradients)
         return [g if w else None for g, w in zip(found, wanted, strict=True)]
+    if are_watched():
+        from gatework.nn.operator import record_backward, register
+
+        key, filled = register(ctx.job), ctx.job.filled(tensors)
+        return record_backward(key, filled, ctx.lengths, kept, gradients, wanted)
     if torch._C._functorch.is_legacy_batchedtensor(gradients[0]):
         raise RuntimeError(
             "a backward pass cannot run over many gradients with is_grads_batched=True "
             "(vectorize=True of torch.autograd.functional); use torch.func.jacrev or vmap"
         )
-    return run_backward(ctx.job, tensors, ctx.lengths, kept, gradients, wanted, ctx.backend)
+    backend = ctx.backend if are_plain(gradients) and are_plain(saved) else None
+    return run_backward(ctx.job, tensors, ctx.lengths, kept, gradients, wanted, backend)

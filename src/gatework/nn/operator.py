@@ -8,6 +8,7 @@ it is loaded.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
@@ -15,11 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from gatework.compiler.program import program
 from gatework.lang.writing import cell_as_data, cell_of_data
 from gatework.nn.checks import check_length_values
 from gatework.nn.differentiable import Job, run_backward, run_keeping, run_plainly
+from gatework.nn.flops import backward_flops, forward_flops
 from gatework.nn.pinning import Held, pinned_cell
 from gatework.nn.saved import saved_tensors
 
@@ -41,7 +44,7 @@ def register(job: Job) -> str:
     return key
 
 
-def _job(key: str) -> Job:
+def job_of(key: str) -> Job:
     """The job of a key, made from its text where it was not registered in this process."""
     if key not in _JOBS:
         data = json.loads(key)
@@ -61,7 +64,7 @@ def call_key(key: str, held: Held | None, traced: tuple[str, ...], to: str | Non
 def _variant_key(
     key: str, held: tuple[Any, ...] | None, traced: tuple[str, ...], to: str | None
 ) -> str:
-    job = _job(key)
+    job = job_of(key)
     if held is not None:
         cell = pinned_cell(job.program.cell, Held(*held))
         job = replace(job, program=program(cell, traced))
@@ -84,14 +87,40 @@ def run_registered(
     Raises:
         RuntimeError: Under a transform of torch.func: the operators have no rules for them.
     """
-    if torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         raise RuntimeError(
             "a recurrent layer inside a transform of torch.func cannot be compiled; leave the "
             "transform uncompiled, with torch.compiler.disable"
         )
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    # torch.jit.trace checks its record in a run without gradients: it must hold the same
+    keep = wanted and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
     results = forward(key, list(tensors), lengths, keep)
     return results[:outputs], tuple(results[outputs : outputs + states])
+
+
+def record_keeping(
+    job: Job, tensors: Sequence[Tensor], lengths: Tensor | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The outputs and the final states of a job, and what its backward pass needs: one operator."""
+    offer_formulas()
+    found = forward(register(job), list(tensors), lengths, True)
+    count = len(job.program.outputs) + len(job.program.recurrence.states)
+    return found[:count], found[count:]
+
+
+def record_backward(
+    key: str,
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    kept: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradient of each wanted tensor of a job, None for the others: one operator."""
+    offer_formulas()
+    found = iter(backward(key, [*tensors], lengths, [*kept], [*gradients], [*wanted]))
+    return [next(found) if w else None for w in wanted]
 
 
 @torch.library.custom_op("gatework::forward", mutates_args=())
@@ -102,14 +131,14 @@ def forward(
     if lengths is not None:
         check_length_values(lengths, tensors[0].shape[0])
     if not keep:
-        return _unshared(run_plainly(_job(key), tensors, lengths), tensors)
-    results, kept, _ = run_keeping(_job(key), tensors, lengths)
+        return _unshared(run_plainly(job_of(key), tensors, lengths), tensors)
+    results, kept, _ = run_keeping(job_of(key), tensors, lengths)
     return _unshared([*results, *kept], tensors)
 
 
 @forward.register_fake
 def _(key: str, tensors: Sequence[Tensor], lengths: Tensor | None, keep: bool) -> list[Tensor]:
-    job = _job(key)
+    job = job_of(key)
     x = tensors[0]
     program = job.program
     outputs = {**program.keeping.written, **program.keeping.deferred}
@@ -132,7 +161,7 @@ def backward(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """The gradient of each wanted tensor of a job, in their order."""
-    found = run_backward(_job(key), tensors, lengths, kept, gradients, wanted)
+    found = run_backward(job_of(key), tensors, lengths, kept, gradients, wanted)
     pairs = zip(compress(found, wanted), compress(tensors, wanted), strict=True)
     results = [torch.zeros_like(t) if g is None else g for g, t in pairs]
     return _unshared(results, [*tensors, *kept, *gradients])
@@ -151,8 +180,8 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    key, tensors, lengths, _ = inputs
-    program = _job(key).program
+    key, tensors, lengths, ctx.kept = inputs
+    program = job_of(key).program
     n_results = len(program.outputs) + len(program.recurrence.states)
     ctx.key, ctx.lengths, ctx.n_results, ctx.n_tensors = key, lengths, n_results, len(tensors)
     ctx.save_for_backward(*tensors, *output[n_results:])
@@ -161,13 +190,50 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> N
 def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[None, list[Tensor | None], None, None]:
     saved = saved_tensors(ctx)
     tensors, kept = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
+    if not ctx.kept:  # recorded where no gradient was wanted, run where one is
+        kept = forward(ctx.key, list(tensors), ctx.lengths, True)[ctx.n_results :]
     of_results = list(gradients[: ctx.n_results])  # nothing but this backward pass reads the kept
-    wanted = list(ctx.needs_input_grad[1])
-    found = iter(backward(ctx.key, list(tensors), ctx.lengths, list(kept), of_results, wanted))
-    return None, [next(found) if w else None for w in wanted], None, None
+    wanted = ctx.needs_input_grad[1]
+    if torch.is_grad_enabled():  # the gradient will be differentiated again
+        from gatework.nn.transforms import gradients_of
+
+        found = gradients_of(job_of(ctx.key), ctx.lengths, tensors, kept, of_results)
+        return None, [g if w else None for g, w in zip(found, wanted, strict=True)], None, None
+    found = record_backward(ctx.key, tensors, ctx.lengths, kept, of_results, wanted)
+    return None, found, None, None
 
 
 forward.register_autograd(_backward, setup_context=_setup_context)
+
+
+def offer_formulas() -> None:
+    """Give the cost of the operators to torch's counter of operations, and to those that count now.
+
+    Where the counter is not loaded nobody counts; to load it may load a compiler for GPUs.
+    """
+    counting: Any = sys.modules.get("torch.utils.flop_counter")
+    if counting is None:
+        return
+    formulas = {torch.ops.gatework.forward: _flops, torch.ops.gatework.backward: _backward_flops}
+    for operator, formula in formulas.items():
+        if operator not in counting.flop_registry:
+            counting.register_flop_formula(operator)(formula)
+        for mode in _get_current_dispatch_mode_stack():
+            if isinstance(mode, counting._FlopCounterMode):
+                known = mode.counter.flop_registry
+                known.setdefault(operator, counting.flop_registry[operator])
+
+
+def _flops(key: str, shapes: Sequence[Sequence[int]], *_: Any, **__: Any) -> int:
+    steps, batch, _features = shapes[0]
+    return forward_flops(job_of(key), steps, batch)
+
+
+def _backward_flops(
+    key: str, shapes: Sequence[Sequence[int]], *rest: Any, out_shape: Any = None
+) -> int:
+    steps, batch, _features = shapes[0]
+    return backward_flops(job_of(key), steps, batch, rest[-1])
 
 
 def _unshared(tensors: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -27,6 +27,7 @@ from gatework.nn.packing import Padded, axes, lengths_of
 from gatework.nn.parameters import own_parameter
 from gatework.nn.pinning import Pin, held_values, pinned_cell
 from gatework.nn.precision import rounded_to, widened
+from gatework.nn.recording import Recordable, is_proxy
 from gatework.nn.resets import Resets, States
 from gatework.nn.streaming import Stream
 from gatework.nn.tracing import DirectionTrace, LayerTrace
@@ -43,7 +44,7 @@ class Asked(NamedTuple):
     traced: tuple[str, ...] | None = None
 
 
-class Recurrent(nn.Module):
+class Recurrent(Recordable):
     """A stack of recurrent layers of any cell.
 
     Args:
@@ -308,6 +309,10 @@ class Recurrent(nn.Module):
             >>> bool((y[3:, 1] == 0).all())
             True
         """
+        if is_proxy(input):
+            options = {"lengths": lengths, "resets": resets, "reset_to": reset_to, "pin": pin}
+            node: tuple[Any, State] = self._as_node(input, hx, **options)
+            return node
         output, state, _ = self._forward(input, hx, lengths, Asked(resets, reset_to, pin))
         return output, state
 

@@ -1,29 +1,35 @@
-"""Calls that are not plain: under torch.func, in forward mode, without memory, on other devices.
+"""Calls that are not plain: recorded, under torch.func, without memory, on other devices.
 
 A plain call runs a kernel and, at most, its derived backward pass. These take another way:
 
     in forward mode (`torch.func.jvp`, dual numbers)    the reference backend, which torch follows
     under another transform of `torch.func`             `gatework.nn.transforms`
-    on the meta device, with tensors without memory     the operators of `gatework.nn.operator`
+    in torch.func.functionalize                         operators, or the reference in another too
+    with tensors that stand for numbers elsewhere       the reference backend
+    while something records torch's operations          the operators of `gatework.nn.operator`
+    on the meta device, with FakeTensors                the same
     by torch's own kernels                              torch's own autograd
+
+A backend of torch operations that is chosen by hand is recorded as these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
+from torch._C._functorch import TransformType, get_interpreter_stack
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
 from gatework.backends import Backend, chosen, select
+from gatework.backends.gate import are_plain, are_watched, stands_for_numbers
 from gatework.backends.reference import Reference
 from gatework.nn.differentiable import Job, run_numbers
-from gatework.nn.operator import register, run_registered
+from gatework.nn.operator import offer_formulas, register, run_registered
+from gatework.nn.recording import check_onnx
 from gatework.nn.transforms import run_transformed
 from gatework.nn.undisturbed import undisturbed
-
-PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
@@ -33,12 +39,25 @@ def run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -
 
 
 def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
-    x = tensors[0]
     if forward_ad._current_level >= 0:
-        return _by_reference(job, tensors, lengths)
-    if torch._C._are_functorch_transforms_active():
+        return _by_reference(job, tensors, lengths, "in forward mode (jvp, dual numbers)")
+    transforms = [t.key() for t in get_interpreter_stack() or ()]
+    functionalized = TransformType.Functionalize in transforms
+    if transforms and not functionalized:
         return run_transformed(job, tensors, lengths)
-    if x.is_meta or type(x) not in PLAIN:
+    if len(transforms) > 1:
+        return _by_reference(job, tensors, lengths, "in torch.func.functionalize and in another")
+    given = tensors if lengths is None else (*tensors, lengths)
+    wrapped = next((type(t).__name__ for t in given if _stands_for_numbers(t)), None)
+    if wrapped is not None:
+        return _by_reference(job, tensors, lengths, f"on a {wrapped}, which has no memory")
+    watched = are_watched() or functionalized
+    if watched and chosen() in ("reference", "torch"):
+        backend = select(job.program.forward, job.call(tensors, lengths))
+        return _results(job, backend, tensors, lengths)
+    if watched or tensors[0].is_meta or not are_plain(given):
+        check_onnx(job.program.cell.name)
+        offer_formulas()
         counts = len(job.program.outputs), len(job.program.recurrence.states)
         outputs, final = run_registered(register(job), *counts, tensors, lengths)
         return [*outputs, *final]
@@ -48,12 +67,19 @@ def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) 
     return run_numbers(job, tensors, lengths)
 
 
-def _by_reference(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
+def _stands_for_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor runs operations itself. A FakeTensor has an operator's shapes at least."""
+    return stands_for_numbers(type(tensor)) and not isinstance(tensor, FakeTensor)
+
+
+def _by_reference(
+    job: Job, tensors: Sequence[Tensor], lengths: Tensor | None, where: str
+) -> Sequence[Tensor]:
     """The forward plan as torch operations, which carry their own derivatives."""
     if chosen() not in (None, "reference"):
         raise RuntimeError(
-            f"the backend {chosen()!r} cannot run {job.program.cell.name} in forward mode "
-            "(torch.func.jvp, dual numbers); the reference backend can"
+            f"the backend {chosen()!r} cannot run {job.program.cell.name} {where}; the reference "
+            "backend can"
         )
     return _results(job, Reference(), tensors, lengths)
 

@@ -21,10 +21,11 @@ from gatework.nn.noise import draw_noise
 from gatework.nn.options import Rewriting, StepOptions, described, rewritten
 from gatework.nn.parameters import own_parameter
 from gatework.nn.precision import rounded_to, widened
+from gatework.nn.recording import Recordable, is_proxy
 from gatework.nn.recurrent import State
 
 
-class RecurrentCell(nn.Module):
+class RecurrentCell(Recordable):
     """One step of any cell, called with the input and the state; it returns the new state.
 
     Args:
@@ -122,6 +123,9 @@ class RecurrentCell(nn.Module):
         Returns:
             The state after it, in the same form.
         """
+        if is_proxy(input):
+            node: State = self._as_node(input, hx)
+            return node
         checks.check_input(type(self).__name__, input, (1, 2))
         batched = input.dim() == 2
         x = input if batched else input[None]

@@ -15,6 +15,7 @@ from torch import Tensor
 from gatework.backends import Stepper
 from gatework.nn import checks
 from gatework.nn.precision import HALF, widened
+from gatework.nn.recording import check_live
 
 
 class Stream:
@@ -80,6 +81,8 @@ class Stream:
             >>> stream.step(np.zeros(3, np.float32)).shape
             (5,)
         """
+        if type(x) is not np.ndarray:
+            check_live(x)
         row = self._checked(x)
         if self._version != self._versions():
             self._refresh()

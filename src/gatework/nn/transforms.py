@@ -22,12 +22,14 @@ import torch
 from torch import Tensor
 
 from gatework.backends import Call, given, select
+from gatework.backends.gate import are_watched
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.definition import Parameter, block_of
 from gatework.nn.checks import check_length_values
 from gatework.nn.differentiable import Job, run_backward, run_keeping
+from gatework.nn.operator import record_backward, record_keeping, register
 from gatework.nn.saved import saved_tensors
 from gatework.nn.undisturbed import undisturbed
 
@@ -74,7 +76,7 @@ class _Results(torch.autograd.Function):
     def forward(job: Job, lengths: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
         if lengths is not None:
             check_length_values(lengths, tensors[0].shape[0])
-        results, kept, _ = run_keeping(job, tensors, lengths)
+        results, kept = _keeping(job, tensors, lengths)
         return (*results, *kept)
 
     @staticmethod
@@ -135,9 +137,14 @@ class _Gradients(torch.autograd.Function):
         tensors, rest = _split(rows, roles.n_tensors)
         kept, gradients = _split(rest, len(roles.kept))
         if groups != 1:
+            if are_watched():
+                return _by_reference(job, lengths, groups, tensors, gradients)
             return _grouped(job, lengths, groups, tensors, kept, gradients)
         wanted = [k < roles.n_wanted for k in range(roles.n_tensors)]
-        found = run_backward(job, tensors, lengths, kept, gradients, wanted)
+        if are_watched():
+            found = record_backward(register(job), tensors, lengths, kept, gradients, wanted)
+        else:
+            found = run_backward(job, tensors, lengths, kept, gradients, wanted)
         pairs = zip(found, tensors, roles.gradients, strict=False)
         filled = [(torch.zeros_like(t) if f is None else f, role) for f, t, role in pairs]
         return tuple(f[None] if role is GROUPED else f for f, role in filled)
@@ -174,6 +181,16 @@ class _Gradients(torch.autograd.Function):
             (in_dims[3:], [*roles.tensors, *roles.kept, *roles.results], rows),
             roles.gradients,
         )
+
+
+def _keeping(
+    job: Job, tensors: Sequence[Tensor], lengths: Tensor | None
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """The outputs and the final states, and what the backward pass needs."""
+    if are_watched():
+        return record_keeping(job, tensors, lengths)
+    results, kept, _ = run_keeping(job, tensors, lengths)
+    return results, kept
 
 
 def _split(values: Sequence[Any], count: int) -> tuple[Sequence[Any], Sequence[Any]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from gatework.backends.calls import Call, Result
 from gatework.backends.cpu import threads
 from gatework.backends.cpu.memory import workspace
+from gatework.backends.cpu.reading import is_readable, readable
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Preparation:
         inv = self.invocation
         if lengths.shape != (inv.batch,):
             raise ValueError(f"lengths should have shape [{inv.batch}], got {list(lengths.shape)}")
-        lengths = lengths.to(torch.int64).contiguous()
+        lengths = readable(lengths.to(torch.int64), "lengths")
         order, all_rows = inv.schedule.rows(lengths)
         given = {"lengths": lengths, "rows": order, "all rows": all_rows}
         for name, tensor in given.items():
@@ -81,8 +82,8 @@ class Preparation:
                     f"{name} should be {dtype} of shape {list(shape)} on the CPU, got "
                     f"{tensor.dtype} of shape {list(tensor.shape)} on {tensor.device}"
                 )
-            if not tensor.is_contiguous():
-                tensor = tensor.detach().contiguous()
+            if not is_readable(tensor):
+                tensor = readable(tensor, name)
                 self.alive.append(tensor)
             block[argument] = tensor.data_ptr()
 

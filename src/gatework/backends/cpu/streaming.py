@@ -14,6 +14,7 @@ from torch import Tensor
 from gatework.backends.calls import Call, given
 from gatework.backends.cpu.backend import Cpu
 from gatework.backends.cpu.preparation import Preparation
+from gatework.backends.cpu.reading import readable
 from gatework.backends.cpu.setting import HEADER
 from gatework.compiler.plan import Plan
 
@@ -45,7 +46,8 @@ class Stream:
         inputs = torch.zeros(1, batch, sizes[x.size], dtype=call.like.dtype, device="cpu")
         zero = (None for _ in recurrence.states)
         # matrices are packed at once; vectors are read at each step, so these are copied
-        given_weights = (w.detach() for w in given(plan, call).parameters.values())
+        parameters = given(plan, call).parameters.items()
+        given_weights = (readable(w, f"parameter {n}") for n, w in parameters)
         weights = [w.clone() if w.dim() == 1 else w for w in given_weights]
         call = Call((1, batch), sizes, (inputs, *zero, *weights))
         with torch.no_grad():

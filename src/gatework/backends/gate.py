@@ -8,11 +8,17 @@ is that of `gatework.backends.cpu.reading`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
+from types import NoneType
 
-import torch
 from torch import Tensor
+from torch._C import (
+    _get_dispatch_mode,
+    _is_tracing,
+    _len_torch_dispatch_stack,
+    _len_torch_function_stack,
+    _TorchDispatchModeKey,
+)
 from torch.nn import Parameter
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
@@ -20,18 +26,8 @@ from torch.utils._device import DeviceContext
 LOW = 2**40
 """An address below may be an offset into memory that is not there: look closer."""
 
-_PLAIN = frozenset({Tensor, Parameter, type(None)})
-
-
-def are_plain(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether none is of a class of its own, which may see and change what is done with it."""
-    return _PLAIN.issuperset(map(type, tensors))
-
-
-def have_memory(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether none is of a class that only stands for its numbers, such as a DTensor."""
-    classes: set[type] = {*map(type, tensors)}
-    return _PLAIN.issuperset(classes) or not any(map(stands_for_numbers, classes))
+PLAIN: frozenset[type] = frozenset({Tensor, Parameter, NoneType})
+"""A tensor of any other class may see and change what is done with it."""
 
 
 @cache
@@ -47,26 +43,23 @@ def are_watched() -> bool:
     That is `torch.jit.trace`, and every mode of torch: `make_fx`, counters of operations, a mode of
     the user's. `torch.device` as a context is one too, but it looks only at where tensors are made.
     """
-    return (
-        torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._is_tracing()
-        or (torch._C._len_torch_function_stack() > 0 and _functions_are_watched())
-    )
+    if _len_torch_dispatch_stack() or _is_tracing():
+        return True
+    return _len_torch_function_stack() > 0 and _functions_are_watched()
 
 
 def is_graph_made() -> bool:
     """Whether a graph is made of the operations that are run now, to be run again later."""
-    if torch._C._is_tracing():
+    if _is_tracing():
         return True
-    proxies = torch._C._TorchDispatchModeKey.PROXY  # those of make_fx and torch.export
-    if torch._C._len_torch_dispatch_stack() == 0:
+    if not _len_torch_dispatch_stack():
         return False
-    return torch._C._get_dispatch_mode(proxies) is not None
+    return _get_dispatch_mode(_TorchDispatchModeKey.PROXY) is not None  # make_fx, torch.export
 
 
 def is_freed(tensor: Tensor) -> bool:
     """Whether a tensor of no class of its own has lost its memory: torch reads on all the same."""
-    low = type(tensor) in _PLAIN and tensor.data_ptr() < LOW
+    low = type(tensor) in PLAIN and tensor.data_ptr() < LOW
     return low and not tensor._is_zerotensor() and not has_memory(tensor)
 
 

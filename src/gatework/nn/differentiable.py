@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from types import NoneType
 from typing import Any, cast
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gatework.backends import Backend, Call, Picker, chosen, filled, picker, select
-from gatework.backends.gate import are_plain, are_watched
+from gatework.backends.gate import PLAIN, are_watched
 from gatework.compiler.derivative import adjoint
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
@@ -192,9 +191,9 @@ def run_numbers(job: Job, tensors: Tensors, lengths: Tensor | None) -> Sequence[
 def _is_special(tensors: Tensors, lengths: Tensor | None) -> bool:
     """Whether the call is more than numbers on the CPU with, at most, one backward pass."""
     return (
-        not _input(tensors).is_cpu
-        or not are_plain(tensors)
-        or type(lengths) not in (Tensor, NoneType)
+        not PLAIN.issuperset(map(type, tensors))
+        or type(lengths) not in PLAIN
+        or not _input(tensors).is_cpu
         or are_watched()
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
@@ -278,5 +277,5 @@ def _gradients(ctx: Any, gradients: Sequence[Tensor]) -> Sequence[Tensor | None]
             "a backward pass cannot run over many gradients with is_grads_batched=True "
             "(vectorize=True of torch.autograd.functional); use torch.func.jacrev or vmap"
         )
-    backend = ctx.backend if are_plain(gradients) and are_plain(saved) else None
+    backend = ctx.backend if PLAIN.issuperset(map(type, gradients)) else None
     return run_backward(ctx.job, tensors, ctx.lengths, kept, gradients, wanted, backend)

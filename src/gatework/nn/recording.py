@@ -13,8 +13,7 @@ import warnings
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, nn
-from torch.fx import Proxy
+from torch import nn
 from torch.jit._trace import TracerWarning
 
 from gatework.backends.gate import is_freed, is_graph_made
@@ -55,11 +54,6 @@ class Recordable(nn.Module):
                 "torch.export.export"
             )
         return input.tracer.create_proxy("call_module", name, (input, *given), options)
-
-
-def is_proxy(input: Any) -> bool:
-    """Whether torch.fx is tracing."""
-    return type(input) is not Tensor and isinstance(input, Proxy)
 
 
 def check_onnx(what: str) -> None:

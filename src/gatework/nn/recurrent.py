@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
 from gatework.backends import Call, Stepper, filled, reasons, select
@@ -27,7 +28,7 @@ from gatework.nn.packing import Padded, axes, lengths_of
 from gatework.nn.parameters import own_parameter
 from gatework.nn.pinning import Pin, held_values, pinned_cell
 from gatework.nn.precision import rounded_to, widened
-from gatework.nn.recording import Recordable, is_proxy
+from gatework.nn.recording import Recordable
 from gatework.nn.resets import Resets, States
 from gatework.nn.streaming import Stream
 from gatework.nn.tracing import DirectionTrace, LayerTrace
@@ -309,7 +310,7 @@ class Recurrent(Recordable):
             >>> bool((y[3:, 1] == 0).all())
             True
         """
-        if is_proxy(input):
+        if type(input) is not Tensor and isinstance(input, Proxy):
             options = {"lengths": lengths, "resets": resets, "reset_to": reset_to, "pin": pin}
             node: tuple[Any, State] = self._as_node(input, hx, **options)
             return node

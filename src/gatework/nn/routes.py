@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
 from gatework.backends import Backend, chosen, select
-from gatework.backends.gate import are_plain, are_watched, stands_for_numbers
+from gatework.backends.gate import PLAIN, are_watched, stands_for_numbers
 from gatework.backends.reference import Reference
 from gatework.nn.differentiable import Job, run_numbers
 from gatework.nn.operator import offer_formulas, register, run_registered
@@ -55,7 +55,7 @@ def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) 
     if watched and chosen() in ("reference", "torch"):
         backend = select(job.program.forward, job.call(tensors, lengths))
         return _results(job, backend, tensors, lengths)
-    if watched or tensors[0].is_meta or not are_plain(given):
+    if watched or tensors[0].is_meta or not PLAIN.issuperset(map(type, given)):
         check_onnx(job.program.cell.name)
         offer_formulas()
         counts = len(job.program.outputs), len(job.program.recurrence.states)

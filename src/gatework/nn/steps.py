@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from gatework.cells import gru, lstm
 from gatework.compiler.program import program
@@ -21,7 +22,7 @@ from gatework.nn.noise import draw_noise
 from gatework.nn.options import Rewriting, StepOptions, described, rewritten
 from gatework.nn.parameters import own_parameter
 from gatework.nn.precision import rounded_to, widened
-from gatework.nn.recording import Recordable, is_proxy
+from gatework.nn.recording import Recordable
 from gatework.nn.recurrent import State
 
 
@@ -123,7 +124,7 @@ class RecurrentCell(Recordable):
         Returns:
             The state after it, in the same form.
         """
-        if is_proxy(input):
+        if type(input) is not Tensor and isinstance(input, Proxy):
             node: State = self._as_node(input, hx)
             return node
         checks.check_input(type(self).__name__, input, (1, 2))

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from gatework.backends.calls import Call, Result, Stepper
-from gatework.backends.gate import have_memory, stands_for_numbers
+from gatework.backends.gate import PLAIN, stands_for_numbers
 from gatework.compiler.plan import Plan
 
 if TYPE_CHECKING:
@@ -46,11 +46,10 @@ class Cpu:
             return f"it runs on the CPU only, and a tensor is on {tensor.device}"
         if tensor.dtype not in ELEMENTS:
             return f"it knows float32 and float64, and a tensor is {tensor.dtype}"
-        if not have_memory(call.tensors):
-            classes = [type(t) for t in call.tensors if t is not None]
-            name = next(c.__name__ for c in classes if stands_for_numbers(c))
-            return f"it reads memory, and a tensor is a {name}, which has none of its own"
-        return None
+        if PLAIN.issuperset(map(type, call.tensors)):
+            return None
+        classes: list[type] = [type(t) for t in call.tensors if t is not None]
+        return next((_refusal(c) for c in classes if stands_for_numbers(c)), None)
 
     def run(self, plan: Plan, call: Call) -> Result:
         """Run a plan on tensors."""
@@ -94,3 +93,7 @@ class Cpu:
         if key not in kernels:
             kernels[key] = Compiled(plan, schedule.setting, call.skip)
         return Invocation(plan, schedule, kernels[key], call.skip)
+
+
+def _refusal(cls: type) -> str:
+    return f"it reads memory, and a tensor is a {cls.__name__}, which has none of its own"

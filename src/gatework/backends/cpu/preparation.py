@@ -15,8 +15,9 @@ from torch import Tensor
 from gatework.backends.calls import Call, Result
 from gatework.backends.cpu import threads
 from gatework.backends.cpu.memory import workspace
-from gatework.backends.cpu.reading import is_readable, readable
+from gatework.backends.cpu.reading import address, readable
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
+from gatework.backends.gate import LOW
 
 if TYPE_CHECKING:
     from gatework.backends.cpu.invocation import Invocation
@@ -60,7 +61,9 @@ class Preparation:
         inv = self.invocation
         if lengths.shape != (inv.batch,):
             raise ValueError(f"lengths should have shape [{inv.batch}], got {list(lengths.shape)}")
-        lengths = readable(lengths.to(torch.int64), "lengths")
+        lengths = lengths.to(torch.int64)
+        if address(lengths) < LOW:
+            lengths = readable(lengths, "lengths")
         order, all_rows = inv.schedule.rows(lengths)
         given = {"lengths": lengths, "rows": order, "all rows": all_rows}
         for name, tensor in given.items():
@@ -82,10 +85,15 @@ class Preparation:
                     f"{name} should be {dtype} of shape {list(shape)} on the CPU, got "
                     f"{tensor.dtype} of shape {list(tensor.shape)} on {tensor.device}"
                 )
-            if not is_readable(tensor):
+            try:  # as `address`, whose call would cost as much as its questions
+                at = 0 if tensor.is_neg() or not tensor.is_contiguous() else tensor.data_ptr()
+            except RuntimeError:
+                at = 0
+            if at < LOW:
                 tensor = readable(tensor, name)
                 self.alive.append(tensor)
-            block[argument] = tensor.data_ptr()
+                at = tensor.data_ptr()
+            block[argument] = at
 
     def _make(self) -> list[Tensor | None]:
         """Make the memory that the kernel writes, in the order of the invocation."""

@@ -8,12 +8,12 @@ from torch import Tensor
 from gatework.backends.gate import LOW, has_memory
 
 
-def is_readable(tensor: Tensor) -> bool:
-    """Whether each number is in memory where native code looks for it."""
+def address(tensor: Tensor) -> int:
+    """Where native code finds each number of a tensor: below LOW, where it may not find them."""
     try:
-        return not tensor.is_neg() and tensor.is_contiguous() and tensor.data_ptr() >= LOW
+        return 0 if tensor.is_neg() or not tensor.is_contiguous() else tensor.data_ptr()
     except RuntimeError:  # some layouts do not even answer
-        return False
+        return 0
 
 
 def readable(tensor: Tensor, name: str) -> Tensor:
@@ -27,11 +27,12 @@ def readable(tensor: Tensor, name: str) -> Tensor:
     """
     if tensor.layout is not torch.strided:
         raise ValueError(f"{name} has the layout {tensor.layout}; give it as tensor.to_dense()")
-    if tensor._is_zerotensor():
-        return torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
-    if not has_memory(tensor):
-        raise ValueError(
-            f"{name} has no memory: its storage was freed, or it is a tensor that only stands for "
-            "numbers elsewhere; give a tensor whose numbers are in memory"
-        )
+    if tensor.data_ptr() < LOW:
+        if tensor._is_zerotensor():
+            return torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
+        if not has_memory(tensor):
+            raise ValueError(
+                f"{name} has no memory: its storage was freed, or it is a tensor that only stands "
+                "for numbers elsewhere; give a tensor whose numbers are in memory"
+            )
     return tensor.detach().resolve_neg().contiguous()

@@ -169,8 +169,9 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
             f"lengths should have one number for each of the {batch} sequences, "
             f"got the shape {list(lengths.shape)}{hint}"
         )
-    if _has_values(lengths):
-        check_length_values(lengths, steps)
+    numbers = _unwrapped(lengths)
+    if _has_values(numbers):
+        check_length_values(numbers, steps)
     checked: Tensor = lengths.to(torch.int64)
     return checked
 
@@ -188,9 +189,16 @@ def _has_values(tensor: Tensor) -> bool:
     """Whether numbers can be read now: else whoever runs the call looks at them."""
     if torch.compiler.is_compiling() or are_watched():
         return False
-    if tensor.is_meta or isinstance(tensor, FakeTensor):
-        return False
-    return not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return not (tensor.is_meta or isinstance(tensor, FakeTensor))
+
+
+def _unwrapped(tensor: Tensor) -> Tensor:
+    """What the transforms of torch.func have wrapped: its numbers are those of all that they run."""
+    if torch.compiler.is_compiling():
+        return tensor
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def as_tensor(value: Any) -> Tensor:

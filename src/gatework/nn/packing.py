@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from gatework.backends.gate import are_watched
 from gatework.nn import checks
 from gatework.nn.precision import widened
 
@@ -59,6 +60,8 @@ class Padded(NamedTuple):
         # In the packed order, longest first, so that nothing has to be sorted on the way.
         ordered = PackedSequence(input.data, input.batch_sizes)
         sequence, steps = pad_packed_sequence(ordered)
+        if are_watched():  # torch writes these past what records its operations
+            steps = _longest_first(input.batch_sizes, sequence.shape[1])
         return cls(sequence, steps.to(sequence.device), batch_first, packed=input)
 
     def flags(self, given: Any) -> Tensor:
@@ -138,7 +141,11 @@ def lengths_of(input: Any, lengths: Any) -> Tensor | None:
     """The steps of each sequence [B], in the order in which they were given."""
     if not isinstance(input, PackedSequence):
         return None if lengths is None else checks.as_tensor(lengths)
-    batch = torch.arange(int(input.batch_sizes[0]))
-    longest_first = (input.batch_sizes[:, None] > batch).sum(0)
+    longest_first = _longest_first(input.batch_sizes, int(input.batch_sizes[0]))
     given = input.unsorted_indices
     return longest_first if given is None else longest_first[given.cpu()]
+
+
+def _longest_first(batch_sizes: Tensor, batch: int) -> Tensor:
+    """The steps of each sequence [B], from how many sequences have each step."""
+    return (batch_sizes[:, None] > torch.arange(batch, device="cpu")).sum(0)

@@ -133,6 +133,7 @@ class RecurrentCell(Recordable):
         checks.check_step_features(x, self.input_size)
         parameters = [own_parameter(self, name) for name in self._names]
         weight = parameters[0] if parameters else x  # a pinned cell may have none
+        checks.check_device(x, weight)
         half = rounded_to(x, weight) is not None
         x = widened(x) if half else x
         states = self._initial(hx, x, batched, half)

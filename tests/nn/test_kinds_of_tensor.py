@@ -1,4 +1,4 @@
-"""Tensors of every kind in every place: the numbers they stand for are used, or an error says no."""
+"""Tensors of every kind in every place: the numbers they stand for are used, or it is an error."""
 
 import copy
 

@@ -335,7 +335,7 @@ def test_make_fx_of_what_is_transformed(name):
         assert_equal(ours(other), change(lambda x: theirs(x)[0])(other))
 
 
-# ---- torch.fx, TorchScript, ONNX, streams ----------------------------------------------------------
+# ---- torch.fx, TorchScript, ONNX, streams --------------------------------------------------------
 
 
 def test_torch_fx_finds_one_node_for_each_call():
@@ -353,7 +353,7 @@ def test_torch_fx_finds_one_node_for_each_call():
     assert [n.target for n in graph.graph.nodes if n.op == "call_module"] == ["layer", "step"]
     given = with_lengths(5, 3)
     assert torch.equal(graph(*given), model(*given))
-    with pytest.raises(RuntimeError, match="trace a model that holds it.*torch.export"):
+    with pytest.raises(RuntimeError, match=r"trace a model that holds it.*torch.export"):
         torch.fx.symbolic_trace(model.layer)
 
 

@@ -193,7 +193,7 @@ def _has_values(tensor: Tensor) -> bool:
 
 
 def _unwrapped(tensor: Tensor) -> Tensor:
-    """What the transforms of torch.func have wrapped: its numbers are those of all that they run."""
+    """The numbers that the transforms of torch.func have wrapped, for all that they run."""
     if torch.compiler.is_compiling():
         return tensor
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):

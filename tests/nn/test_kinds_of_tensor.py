@@ -1,6 +1,7 @@
 """Tensors of every kind in every place: the numbers they stand for are used, or it is an error."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch._subclasses import FakeTensorMode
 from torch.testing._internal.two_tensor import TwoTensor
 
 import gatework as gw
+from gatework.backends.reference import Reference
 from numerics import flat
 
 
@@ -131,6 +133,7 @@ def stepped(stream, x, state):
     return stream.step(x[0])
 
 
+@functools.cache  # compiled once; no test changes them
 def modules():
     ours, theirs = gw.nn.LSTM(4, 8), torch.nn.LSTM(4, 8)
     return {
@@ -192,3 +195,14 @@ def test_a_nested_tensor_is_told_the_way_out(module, layout):
     nested = torch.nested.nested_tensor([torch.randn(2, 4), torch.randn(3, 4)], layout=layout)
     with pytest.raises(TypeError, match=r"got a nested one; give .*lengths=.*pack_sequence"):
         modules()[module][0](nested)
+
+
+def test_shapes_without_numbers_are_those_of_the_operator(monkeypatch):
+    """However long the sequence, and also outside of the mode that made the tensors."""
+    module, x, state = modules()["layer"]
+    fake = FakeTensorMode().from_tensor
+    parameters = {n: fake(p.detach()) for n, p in module.named_parameters()}
+    monkeypatch.setattr(Reference, "run", lambda *_: pytest.fail("step by step"))
+    given = fake(x), tuple(fake(s) for s in state)
+    y, _ = torch.func.functional_call(module, parameters, given)
+    assert y.shape == (5, 3, 8)

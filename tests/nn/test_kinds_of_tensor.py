@@ -199,10 +199,8 @@ def test_a_nested_tensor_is_told_the_way_out(module, layout):
 
 def test_shapes_without_numbers_are_those_of_the_operator(monkeypatch):
     """However long the sequence, and also outside of the mode that made the tensors."""
-    module, x, state = modules()["layer"]
-    fake = FakeTensorMode().from_tensor
+    module, fake = gw.nn.Recurrent(gw.cells.lem, 4, 8), FakeTensorMode().from_tensor
     parameters = {n: fake(p.detach()) for n, p in module.named_parameters()}
     monkeypatch.setattr(Reference, "run", lambda *_: pytest.fail("step by step"))
-    given = fake(x), tuple(fake(s) for s in state)
-    y, _ = torch.func.functional_call(module, parameters, given)
+    y, _ = torch.func.functional_call(module, parameters, (fake(torch.randn(5, 3, 4)),))
     assert y.shape == (5, 3, 8)

@@ -8,13 +8,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from gatework.data import characters_of
 from gatework.lens import MemoryHorizon, Passage
 from gatework.lens.page import figure, page, paragraph, preformatted, section, table
 from gatework.lens.plots import draw_horizons, draw_learning_curves, draw_passage
 
 TEXT = 'def f(a):\n\t"<&>" '
 PASSAGE = Passage(
-    text=TEXT,
+    characters=characters_of(TEXT.encode()),
     units=(3, 17),
     gates={"f": np.full((2, len(TEXT)), 0.5, np.float32)},
     states={"c": np.linspace(-3, 3, 2 * len(TEXT), dtype=np.float32).reshape(2, -1)},
@@ -113,5 +114,5 @@ def test_the_characters_stand_under_the_heat_map():
 
 
 def test_a_passage_in_which_nothing_moves_can_be_drawn():
-    still = Passage("ab", (0,), {}, {"h": np.zeros((1, 2), np.float32)})
+    still = Passage(characters_of(b"ab"), (0,), {}, {"h": np.zeros((1, 2), np.float32)})
     assert "<svg" in draw_passage(still, "still").in_page

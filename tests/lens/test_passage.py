@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import gatework as gw
+from gatework.data import characters_of
 from gatework.lens import gate_names, read_passage
 
-TEXT = "def f(x):"
+TEXT = characters_of(b"def f(x):")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_a_passage_shows_what_the_trace_holds(name):
     sizes = dict.fromkeys(cell.size_names(), 12)
     trace = gw.nn.Recurrent(cell, 5, 12, **sizes).trace(torch.randn(len(TEXT), 1, 5))
     passage = read_passage(TEXT, trace, cell, units=4)
-    assert passage.text == TEXT
+    assert passage.characters == TEXT
     assert passage.units == tuple(sorted(set(passage.units)))
     assert tuple(passage.gates) == gate_names(cell)
     assert set(passage.states) == {state.name for state in cell.states} & set(trace)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from gatework.data import Character
+
 __all__ = ["bright_text", "figure", "page", "paragraph", "preformatted", "section", "table"]
 
 STYLE = """
@@ -90,26 +92,43 @@ def paragraph(text: str, *, quiet: bool = False) -> str:
 
 def preformatted(text: str) -> str:
     """Return text whose spaces and line ends matter."""
-    return f'<pre tabindex="0">{escape(text)}</pre>\n'
+    return f'<pre tabindex="0" dir="auto">{escape(text)}</pre>\n'
 
 
-def bright_text(text: str, values: Sequence[float], peak: int) -> str:
-    """Return a line of text, each character on a colour: green above zero, red below.
+def bright_text(characters: Sequence[Character], values: Sequence[float], peak: int) -> str:
+    """Return a line of text, each byte of a character on a colour: green above zero, red below.
 
     Args:
-        text: one character for each value.
+        characters: of a passage; a byte of it for each value.
         values: what to show; the largest of them, up or down, has the full colour.
-        peak: the character to be framed.
+        peak: the byte whose character is to be framed.
     """
     largest = max((abs(v) for v in values), default=0.0) or 1.0
+    colours = [_shade(value, largest) for value in values]
     marks = []
-    for place, (character, value) in enumerate(zip(text, values, strict=True)):
-        colour = "10 143 134" if value >= 0 else "209 96 61"
-        style = f"background:rgb({colour} / {0.85 * abs(value) / largest:.2f})"
-        kind = " class=peak" if place == peak else ""
-        shown = {" ": "·", "\n": "↵", "\t": "→"}.get(character, character)
-        marks.append(f'<span{kind} style="{style}">{escape(shown)}</span>')
-    return f'<p class="bright">{"".join(marks)}</p>\n'
+    for c in characters:
+        shades = colours[c.first : c.first + c.width]
+        kind = " class=peak" if c.first <= peak < c.first + c.width else ""
+        marks.append(
+            f'<span{kind} style="background:{_in_turn(shades, c)}">{escape(c.label)}</span>'
+        )
+    return f'<p class="bright" dir="auto">{"".join(marks)}</p>\n'
+
+
+def _shade(value: float, largest: float) -> str:
+    colour = "10 143 134" if value >= 0 else "209 96 61"
+    return f"rgb({colour} / {0.85 * abs(value) / largest:.2f})"
+
+
+def _in_turn(shades: Sequence[str], character: Character) -> str:
+    """The colours of a character's bytes side by side, in the direction in which it is read."""
+    if len(shades) == 1:
+        return shades[0]
+    stops = (
+        f"{c} {100 * k / len(shades):.3g}% {100 * (k + 1) / len(shades):.3g}%"
+        for k, c in enumerate(shades)
+    )
+    return f"linear-gradient(to {'left' if character.leftward else 'right'}, {', '.join(stops)})"
 
 
 def figure(svg: str, alt: str, caption: str, *, wide: bool = False, cell: bool = False) -> str:

@@ -1,17 +1,18 @@
-"""One passage as a network reads it: gates and states of a few units, character by character.
+"""One passage as a network reads it: gates and states of a few units, step by step.
 
-T  time steps, one per character      H  hidden size
+T  time steps, one for each byte      H  hidden size
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gatework.data import Character
 from gatework.lang import Cell
 from gatework.lang.definition import check_known
 from gatework.lang.expressions import Apply
@@ -26,16 +27,27 @@ class Passage:
     """Gates and states of some units over a text.
 
     Attributes:
-        text: the T characters read.
+        characters: what was read; their widths add up to T.
         units: numbers of the units shown.
         gates: name to float32 [units, T]; 0 is closed, 1 is open.
         states: name to float32 [units, T].
     """
 
-    text: str
+    characters: tuple[Character, ...]
     units: tuple[int, ...]
     gates: Mapping[str, NDArray[np.float32]]
     states: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return sum(character.width for character in self.characters)
+
+    @property
+    def text(self) -> str:
+        """What was read, with � for a byte that belongs to no character."""
+        read = "".join(character.text for character in self.characters)
+        return read.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def gate_names(cell: Cell) -> tuple[str, ...]:
@@ -54,7 +66,9 @@ def gate_names(cell: Cell) -> tuple[str, ...]:
     )
 
 
-def read_passage(text: str, trace: Mapping[str, Tensor], cell: Cell, units: int = 6) -> Passage:
+def read_passage(
+    characters: Sequence[Character], trace: Mapping[str, Tensor], cell: Cell, units: int = 6
+) -> Passage:
     """Choose units that show what the gates do, and take their part of a trace.
 
     Shown are the units whose gates vary most over the passage (standard deviation, added over
@@ -62,7 +76,7 @@ def read_passage(text: str, trace: Mapping[str, Tensor], cell: Cell, units: int 
     state that is no more than an older value of another has no trace and is left out.
 
     Args:
-        text: the T characters read.
+        characters: what was read, T steps wide: `gatework.data.characters_of` makes them of bytes.
         trace: name to values [T, 1, H], from a layer's `trace`.
         cell: the cell that was traced.
         units: how many to show.
@@ -79,7 +93,7 @@ def read_passage(text: str, trace: Mapping[str, Tensor], cell: Cell, units: int 
     liveliness = sum(values[name].std(axis=1) for name in gates or states)  # [H]
     chosen = np.sort(np.argsort(-liveliness, kind="stable")[:units])
     return Passage(
-        text=text,
+        characters=tuple(characters),
         units=tuple(int(unit) for unit in chosen),
         gates={name: values[name][chosen] for name in gates},
         states={name: values[name][chosen] for name in states},

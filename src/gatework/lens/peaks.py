@@ -56,13 +56,13 @@ class Peaks(Measurement):
     symbols: NDArray[np.int64] = field(metadata=axes("unit", "rank", "place"))
 
     def text(self, unit: int, rank: int) -> str:
-        """A passage of a text of bytes, a character for each byte that was given.
+        """A passage of a text of bytes, with � for what is no character of it.
 
-        What is neither printable ASCII nor white space stands as �. The peak is the character
-        number `before`, or earlier where the batch begins less than that before it.
+        `symbols` has its bytes, of which that of the peak is number `before`, or an earlier one
+        where the batch begins less than that before it.
         """
-        given = [int(symbol) for symbol in self.symbols[unit, rank] if symbol >= 0]
-        return "".join(chr(s) if 32 <= s < 127 or s in (9, 10) else "\ufffd" for s in given)
+        given = bytes(int(symbol) for symbol in self.symbols[unit, rank] if symbol >= 0)
+        return given.decode("utf-8", "replace")
 
 
 def find_peaks(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape, unescape
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
+from gatework.data import Character
 from gatework.lens.flow import GradientFlow
+from gatework.lens.letters import cells, spell_out
 from gatework.lens.horizon import MemoryHorizon
 from gatework.lens.measurement import Measurement
 from gatework.lens.passage import Passage
@@ -41,6 +46,8 @@ Curve = tuple[Sequence[float], Sequence[float]]
 INK, GRID, PAPER_GRID = "#010203", "#040506", "#d9dbd6"
 """Two that stand for the page's own colours, which only the page knows, and what the second is in a
 file."""
+COLUMN, LETTER = 0.13, 10
+"""Inches that a byte of a passage is wide, and the points of a letter that has room enough."""
 DOTS = "#2f7fc1"
 LINES = (
     ("#d1603d", "-"),
@@ -81,15 +88,18 @@ class Plot:
     Attributes:
         figure: The drawing as matplotlib has it.
         name: Unlike that of any other drawing on the same page.
+        letters: What texts of the figure stand for, and its size in points, where no font of this
+            machine has the letters; in an SVG, which is shown with other fonts, they are there.
     """
 
     figure: Figure
     name: str
+    letters: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
     @property
     def in_page(self) -> str:
         """An SVG element in the colours of the page that it stands in."""
-        svg = _svg(self.figure, self.name)
+        svg = _svg(self)
         for stand_in, colour in ((INK, "currentColor"), (GRID, "var(--line)")):
             svg = svg.replace(stand_in, colour)
         return svg
@@ -97,7 +107,7 @@ class Plot:
     @property
     def svg(self) -> str:
         """An SVG file: dark on white."""
-        svg = _svg(self.figure, self.name).replace(GRID, PAPER_GRID)
+        svg = _svg(self).replace(GRID, PAPER_GRID)
         return svg.replace("<svg ", '<svg style="background:#fff" ', 1)
 
     def save(self, path: str | Path) -> None:
@@ -158,7 +168,7 @@ def draw_learning_curves(curves: Mapping[str, Curve], x_label: str) -> Plot:
     axes.set_xlabel(x_label)
     axes.set_ylabel("bits per byte")
     axes.legend()
-    return Plot(figure, "curves")
+    return _plot(figure, "curves")
 
 
 @mpl.rc_context(STYLE)
@@ -175,7 +185,7 @@ def draw_horizons(horizons: Mapping[str, MemoryHorizon], step: str = "bytes") ->
     axes.set_xlabel(f"k, {step} back")
     axes.set_ylabel("influence, share of that at k = 0")
     axes.legend()
-    return Plot(figure, "horizons")
+    return _plot(figure, "horizons")
 
 
 @mpl.rc_context(STYLE)
@@ -186,9 +196,9 @@ def draw_flows(flows: Mapping[str, GradientFlow]) -> Plot:
         flows: by the name of the model; a line for each of its states.
     """
     lines = {
-        _joined(name, state): flow.mean(state)
+        _joined(name, short): flow.mean(state)
         for name, flow in flows.items()
-        for state in flow.norms
+        for state, short in short_names(flow.norms).items()
     }
     figure, axes = _canvas(6.0, 4.0)
     for (name, norms), style in _styled(lines):
@@ -198,7 +208,7 @@ def draw_flows(flows: Mapping[str, GradientFlow]) -> Plot:
     axes.set_xlabel("steps back from the last one")
     axes.set_ylabel("gradient, share of the largest")
     axes.legend()
-    return Plot(figure, "flows")
+    return _plot(figure, "flows")
 
 
 @mpl.rc_context(STYLE)
@@ -209,9 +219,9 @@ def draw_retentions(retentions: Mapping[str, Retention]) -> Plot:
         retentions: by the name of the model; a line for each of its states that keeps something.
     """
     lines = {
-        _joined(name, state): (found.lags, survival)
+        _joined(name, short): (found.lags, found.survival[state])
         for name, found in retentions.items()
-        for state, survival in found.survival.items()
+        for state, short in short_names(found.survival).items()
     }
     figure, axes = _canvas(6.0, 4.0)
     for (name, (lags, survival)), style in _styled(lines):
@@ -222,7 +232,7 @@ def draw_retentions(retentions: Mapping[str, Retention]) -> Plot:
     axes.set_xlabel("k, steps later")
     axes.set_ylabel("share of a stored value that is left")
     axes.legend()
-    return Plot(figure, "retentions")
+    return _plot(figure, "retentions")
 
 
 @mpl.rc_context(STYLE)
@@ -231,49 +241,69 @@ def draw_saturation(saturation: Saturation) -> Plot:
 
     After Karpathy, Johnson & Fei-Fei 2015, figure 2 (right).
     """
-    gates = saturation.gates or tuple(saturation.left)
+    gates = short_names(saturation.gates or tuple(saturation.left))
     columns = min(3, max(1, len(gates)))
     rows = max(1, -(-len(gates) // columns))
     figure = Figure((2.4 * columns + 0.6, 2.6 * rows), layout="constrained")
     places = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
-    for axes, gate in zip(places, gates, strict=False):
+    for axes, (gate, title) in zip(places, gates.items(), strict=False):
         axes.plot([0, 1], [1, 0], color=GRID, linewidth=0.8)
         axes.scatter(saturation.left[gate], saturation.right[gate], s=14, alpha=0.6, color=DOTS)
-        axes.set_title(gate, fontsize=10, fontweight="bold")
+        axes.set_title(title, fontsize=10, fontweight="bold")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
     for axes in list(places)[len(gates) :]:
         axes.set_visible(False)
     figure.supxlabel(f"share of steps below {LEFT:g}", fontsize=10)
     figure.supylabel(f"share of steps above {RIGHT:g}", fontsize=10)
-    return Plot(figure, "saturation")
+    return _plot(figure, "saturation")
 
 
 @mpl.rc_context(STYLE)
 def draw_passage(passage: Passage, name: str) -> Plot:
-    """Draw gates and states of some units under the characters that the network reads.
+    """Draw gates and states of some units over the characters that the network reads.
+
+    Each column is a byte; a character stands in the middle of its bytes.
 
     Args:
         passage: what to draw.
         name: of the drawing, unlike that of any other on the page.
     """
     panels = {**passage.gates, **passage.states}
-    width = 0.13 * len(passage.text) + 1.0
+    width = COLUMN * passage.steps + 1.0
     height = (0.2 * len(passage.units) + 0.55) * len(panels)
     figure = Figure((width, height), layout="constrained")
     rows = figure.subplots(len(panels), squeeze=False)[:, 0]
+    labels: dict[Text, int] = {}
     for axes, (panel, values) in zip(rows, panels.items(), strict=True):
         _draw_panel(axes, values, is_gate=panel in passage.gates)
-        _label_panel(axes, f"{panel} ({_kind(panel, passage)})", passage)
-    return Plot(figure, name)
+        labels |= _label_panel(axes, f"{panel} ({_kind(panel, passage)})", passage)
+    return _plot(figure, name, labels)
 
 
 def _joined(name: str, value: str) -> str:
     """The name of a line: of the model, where there are several, and of the value in it."""
-    return " ".join(filter(None, [name, value.removeprefix("layer.")]))
+    return " ".join(filter(None, [name, value]))
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Full names of values, such as "layer.l0.c", without the layer where all are of the same.
+
+    Example:
+        >>> short_names(["layer.l0.c", "layer.l0.h"])
+        {'layer.l0.c': 'c', 'layer.l0.h': 'h'}
+        >>> short_names(["layer.l0.c", "layer.l1.c"])
+        {'layer.l0.c': 'l0.c', 'layer.l1.c': 'l1.c'}
+    """
+    parts = {name: name.split(".") for name in names}
+    least = min(map(len, parts.values()), default=0)
+    same = 0
+    while same < least - 1 and len({tuple(p[: same + 1]) for p in parts.values()}) == 1:
+        same += 1
+    return {name: ".".join(p[same:]) for name, p in parts.items()}
 
 
 def _draw_panel(axes: Axes, values: NDArray[np.float32], is_gate: bool) -> None:
-    """Draw a row per unit, a column per character: gates from 0 to 1, states around 0."""
+    """Draw a row per unit, a column per byte: gates from 0 to 1, states around 0."""
     highest = 1.0 if is_gate else float(np.abs(values).max())
     lowest = 0.0 if is_gate else -highest
     colours = "cividis" if is_gate else "RdBu_r"
@@ -286,21 +316,61 @@ def _draw_panel(axes: Axes, values: NDArray[np.float32], is_gate: bool) -> None:
     bar.outline.set_visible(False)
 
 
-def _label_panel(axes: Axes, title: str, passage: Passage) -> None:
+def _label_panel(axes: Axes, title: str, passage: Passage) -> dict[Text, int]:
+    """Write title, units and characters; return the labels of these with their columns."""
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=3)
     axes.set_yticks(range(len(passage.units)), [f"{unit}" for unit in passage.units], fontsize=8)
-    characters = [_visible(character) for character in passage.text]
-    axes.set_xticks(range(len(characters)), characters, fontsize=10, family="monospace")
+    axes.set_xticks([])
     axes.tick_params(length=0, pad=2)
     axes.spines[:].set_visible(False)
+    return {_write_below(axes, character): character.width for character in passage.characters}
+
+
+def _write_below(axes: Axes, character: Character) -> Text:
+    """Write a character in the middle of its columns; a line shows how many they are."""
+    first, last = character.first - 0.5, character.first + character.width - 0.5
+    below = axes.get_xaxis_transform()
+    if character.width > 1:
+        line = Line2D([first + 0.15, last - 0.15], [-0.02, -0.02], transform=below, clip_on=False)
+        line.set(color=INK, linewidth=0.6)
+        axes.add_line(line)
+    return axes.annotate(
+        character.label,
+        ((first + last) / 2, 0),
+        xycoords=below,
+        xytext=(0, -4),
+        textcoords="offset points",
+        annotation_clip=False,
+        horizontalalignment="center",
+        verticalalignment="top",
+        fontsize=_fitting(character.label, character.width),
+        parse_math=False,
+    )
 
 
 def _kind(panel: str, passage: Passage) -> str:
     return "gate: dark is closed, bright is open" if panel in passage.gates else "state"
 
 
-def _visible(character: str) -> str:
-    return {" ": "·", "\n": "↵", "\t": "→"}.get(character, character)
+def _fitting(label: str, columns: int) -> float:
+    """The size of a label that fits over its columns, in points."""
+    return min(LETTER, 72 * COLUMN * columns / (0.65 * cells(label)))
+
+
+def _plot(figure: Figure, name: str, labels: Mapping[Text, int] = MappingProxyType({})) -> Plot:
+    """A drawing whose texts can be drawn with the fonts of this machine.
+
+    Args:
+        figure: the drawing.
+        name: of it.
+        labels: those of its texts that have no more room than some columns of a passage.
+    """
+    letters = {}
+    for text, whole in spell_out(figure).items():
+        letters[text.get_text()] = whole, text.get_fontsize()
+        if text in labels:
+            text.set_fontsize(_fitting(text.get_text(), labels[text]))
+    return Plot(figure, name, letters)
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
@@ -317,16 +387,29 @@ def _styled(lines: Mapping[str, _Item]) -> Iterable[tuple[tuple[str, _Item], dic
         yield item, {"color": colour, "linestyle": dash, "linewidth": 2}
 
 
-def _svg(figure: Figure, name: str) -> str:
+def _svg(plot: Plot) -> str:
     """Return the drawing as an SVG element that may stand in a page with others.
 
-    Its ids begin with `name`.
+    Its ids begin with the plot's name.
     """
     buffer = io.StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with mpl.rc_context({**STYLE, "svg.hashsalt": plot.name}):
+        plot.figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", svg)  # equal images have equal ids
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{plot.name}-", svg)
+    return re.sub(r"(<text [^>]*?font: )[\d.]+px([^>]*>)([^<]*)", _lettered(plot.letters), svg)
+
+
+def _lettered(letters: Mapping[str, tuple[str, float]]) -> Callable[[re.Match[str]], str]:
+    """Puts letters into the place of their code points."""
+
+    def put(found: re.Match[str]) -> str:
+        if unescape(found[3]) not in letters:
+            return found[0]
+        whole, size = letters[unescape(found[3])]
+        return f"{found[1]}{size:g}px{found[2]}{escape(whole)}"
+
+    return put

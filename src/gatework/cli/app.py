@@ -170,7 +170,10 @@ def train(
 @app.command(epilog="Example: gatework sample runs/mine --prompt 'class Queue' --temperature 0.5")
 def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "def ",
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="Text to continue.", show_default="a line of the held-out text"),
+    ] = None,
     temperature: Annotated[float, typer.Option(help="Below 1 safer, above 1 wilder.")] = 0.7,
     length: Annotated[int, typer.Option(help="Bytes to write.")] = 500,
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,

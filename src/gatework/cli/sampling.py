@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import chain
 from pathlib import Path
 
 import torch
 
-from gatework.train import Run, generate
-from gatework.train.sample import as_text
+from gatework.data.characters import readable
+from gatework.train import Run
+from gatework.train.sample import held_out_of, openings, write_on
 
 __all__ = ["sample"]
 
 
-def sample(path: Path, prompt: str, temperature: float, length: int, seed: int) -> None:
-    """Print the prompt and what the run's model writes after it."""
+def sample(path: Path, prompt: str | None, temperature: float, length: int, seed: int) -> None:
+    """Print a prompt and what the run's model writes after it, as it writes it.
+
+    Args:
+        path: the run folder.
+        prompt: what to continue; None for the beginning of a line of the run's held-out text.
+        temperature: above 0.
+        length: bytes to write.
+        seed: of the draws.
+    """
     torch.set_num_threads(1)  # one byte at a time is nothing to share
-    model = Run.open(path).load_model()
-    given = prompt.encode("utf-8", errors="surrogateescape")
-    written = generate(model, given, length, temperature=temperature, seed=seed)
-    print(as_text(given + written))
+    run = Run.open(path)
+    model = run.load_model()
+    given = _opening(run) if prompt is None else prompt.encode("utf-8", "surrogateescape")
+    written = write_on(model, given, length, temperature=temperature, seed=seed)
+    for text in readable(chain([given], written)):
+        print(text, end="", flush=True)
+    print()
+
+
+def _opening(run: Run) -> bytes:
+    """What to continue where nothing is given."""
+    found = openings(held_out_of(run), 1)
+    if not found:
+        print("note: no text of the run to begin with; it begins a line", file=sys.stderr)
+    return found[0] if found else b""

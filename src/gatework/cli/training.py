@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,10 @@ from gatework.cli.progress import TrainingProgress
 from gatework.data import Corpus, InputError, load_corpus
 from gatework.train import Run, RunConfig, Runner, Trainer, fit, generate
 from gatework.train.report import run_page
-from gatework.train.sample import as_text
+from gatework.train.sample import as_text, openings
 
 __all__ = ["announce", "given", "resume", "train"]
 
-PROMPT = b"def "
-"""What the sample at the end begins with; a text that is not Python will do with it, too."""
 SAMPLE_BYTES = 400
 
 
@@ -99,15 +98,16 @@ def _train(runner: Runner) -> None:
     with Interrupt() as interrupted:
         with TrainingProgress([runner], console) as progress:
             finished = fit([runner], progress, interrupted)
-        sample = as_text(PROMPT + generate(trainer.model, PROMPT, SAMPLE_BYTES))
+        prompts = openings(bytes(trainer.corpus.valid.tolist()), 2) or [b""]
+        sample = as_text(prompts[0] + generate(trainer.model, prompts[0], SAMPLE_BYTES))
         run.write_report(run_page(run, sample))
-    _show_results(console, run, sample)
+    _show_results(console, run, sample, prompts[-1].decode())
     if not finished:
         console.print(f"interrupted, all saved; go on with: gatework train --resume {run.path}")
         raise typer.Exit(interrupted.exit_code)
 
 
-def _show_results(console: Console, run: Run, sample: str) -> None:
+def _show_results(console: Console, run: Run, sample: str, prompt: str) -> None:
     validations = [record for record in run.records() if record.split == "valid"]
     console.print(f"\nsample\n\n{sample}\n")
     if validations:
@@ -117,5 +117,8 @@ def _show_results(console: Console, run: Run, sample: str) -> None:
         )
     console.print(f"run       {run.path}")
     console.print(f"report    {run.path / 'report.html'}")
-    console.print(f"more      gatework sample {run.path} --prompt 'import '")
-    console.print(f"inside    gatework inspect {run.path}")
+    path = shlex.quote(str(run.path))
+    console.print(
+        f"more      gatework sample {path}" + f" --prompt {shlex.quote(prompt)}" * bool(prompt)
+    )
+    console.print(f"inside    gatework inspect {path}")

@@ -1,9 +1,9 @@
 """Bytes as the characters that people read: what stands over which bytes of a text.
 
-A model of bytes reads 大 as three bytes and é as two. Pictures, pages and the studio label the bytes
-of a text with what is made here: each character over the width of its bytes. A character is what a
-reader takes for one: a letter with its marks, an emoji that is joined of several. A byte that belongs
-to no character, as in a file that is not UTF-8, stands as its two digits, such as E5.
+A model of bytes reads 大 as three bytes and é as two. Pictures, pages and the studio label the
+bytes of a text with what is made here: each character over the width of its bytes. A character is
+what a reader takes for one: a letter with its marks, an emoji that is joined of several. A byte
+that belongs to no character, as in a file that is not UTF-8, stands as its digits, such as E5.
 """
 
 from __future__ import annotations
@@ -41,8 +41,13 @@ class Character:
 
     @property
     def label(self) -> str:
-        """The character as a sign that can be seen: · for a space, ↵ for a line's end, E5 for a byte."""
+        """It as a sign that can be seen: · for a space, ↵ for a line's end, E5 for a byte."""
         return _label(self.text)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it lies in the window."""
+        return len(self.text.encode("utf-8", "surrogateescape")) == self.width
 
     @property
     def leftward(self) -> bool:
@@ -183,7 +188,7 @@ def _control(c: str) -> str:
 
 
 def _harmless(c: str) -> str:
-    """A character as it may be printed: what controls a terminal or turns a line round, as a sign."""
+    """A character as it may be printed: a sign for what controls a terminal or turns a line."""
     category = unicodedata.category(c)
     if category == "Cc":
         return _control(c) if c.isascii() else "\ufffd"

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from gatework.data import Character
 from gatework.lens.flow import GradientFlow
-from gatework.lens.letters import cells, spell_out
 from gatework.lens.horizon import MemoryHorizon
+from gatework.lens.letters import cells, spell_out
 from gatework.lens.measurement import Measurement
 from gatework.lens.passage import Passage
 from gatework.lens.retention import Retention
@@ -38,6 +38,7 @@ __all__ = [
     "draw_retentions",
     "draw_saturation",
     "plot",
+    "short_names",
 ]
 
 Curve = tuple[Sequence[float], Sequence[float]]
@@ -222,6 +223,7 @@ def draw_retentions(retentions: Mapping[str, Retention]) -> Plot:
         _joined(name, short): (found.lags, found.survival[state])
         for name, found in retentions.items()
         for state, short in short_names(found.survival).items()
+        if state in found.keeping
     }
     figure, axes = _canvas(6.0, 4.0)
     for (name, (lags, survival)), style in _styled(lines):
@@ -231,7 +233,8 @@ def draw_retentions(retentions: Mapping[str, Retention]) -> Plot:
     axes.set_xscale("log")
     axes.set_xlabel("k, steps later")
     axes.set_ylabel("share of a stored value that is left")
-    axes.legend()
+    if lines:
+        axes.legend()
     return _plot(figure, "retentions")
 
 
@@ -365,9 +368,9 @@ def _plot(figure: Figure, name: str, labels: Mapping[Text, int] = MappingProxyTy
         name: of it.
         labels: those of its texts that have no more room than some columns of a passage.
     """
-    letters = {}
+    letters: dict[str, tuple[str, float]] = {}
     for text, whole in spell_out(figure).items():
-        letters[text.get_text()] = whole, text.get_fontsize()
+        letters[text.get_text()] = whole, float(text.get_fontsize())
         if text in labels:
             text.set_fontsize(_fitting(text.get_text(), labels[text]))
     return Plot(figure, name, letters)

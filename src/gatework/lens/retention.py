@@ -67,6 +67,11 @@ class Retention(Measurement):
     mean: Arrays = field(metadata=axes("unit"))
     survival: Arrays = field(metadata=axes("lag", "unit"))
 
+    @property
+    def keeping(self) -> tuple[str, ...]:
+        """The states of which a step keeps anything: not an LSTM's `h`, which is written anew."""
+        return tuple(name for name, share in self.mean.items() if share.any())
+
     def time_constant(self, state: str) -> NDArray[np.float64]:
         """τ of each unit of a state, in steps: 0 where nothing is kept, inf where all is."""
         check_known("state", [state], self.mean, "the measurement")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gatework.data import characters_of
 from gatework.studio.models import Studied
 
 __all__ = ["Library"]
@@ -77,7 +78,10 @@ class Library:
             first, last = max(0, int(t) - BEFORE), min(len(score), int(t) + AFTER + 1)
             found.append(
                 {
-                    "bytes": self.data[first:last, b].tolist(),
+                    "characters": [
+                        {"label": c.label, "width": c.width, "leftward": c.leftward}
+                        for c in characters_of(self.data[:, b].tobytes(), first, last)
+                    ],
                     "values": values[first:last, b].round(3).tolist(),
                     "at": int(t) - first,
                 }

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from torch import Tensor
 
 from gatework.cells import catalogue
 from gatework.compiler.explanation import explain
-from gatework.compiler.gating import keepers
+from gatework.compiler.gating import keepers, writers
 from gatework.data import Corpus, InputError, load_corpus
+from gatework.data.characters import label_of_next, unfinished
 from gatework.draw import cell_svg, gates_of
 from gatework.lang.definition import Cell
 from gatework.lang.equivalence import equivalent
@@ -33,6 +35,8 @@ from gatework.train.run import runs_of
 
 __all__ = ["Studied", "open_models"]
 
+MOST_BEGUN = 4
+"""Characters that are named where a byte only begins one."""
 ORDERED_BY = 2_000
 """Bytes of held-out text by which units are put in order."""
 WORDS = {
@@ -102,6 +106,24 @@ class Studied:
         layer = self.model.layer
         return int(layer._sizes(0)[self.cell.names[name].size])
 
+    @cached_property
+    def letters(self) -> tuple[tuple[bytes, str], ...]:
+        """The characters of more than a byte in its held-out text, the most frequent first."""
+        text = (self.held_out or b"").decode("utf-8", "ignore")
+        counts = Counter(c for c in text if not c.isascii())
+        return tuple((c.encode(), c) for c, _ in counts.most_common())
+
+    def byte_after(self, before: bytes, byte: int) -> dict[str, Any]:
+        """A byte that may come after a text, in words: the character that it ends, or may begin."""
+        begun = unfinished(before) + bytes([byte])
+        goes_on = unfinished(begun) == begun
+        within = (c for code, c in self.letters if code.startswith(begun)) if goes_on else iter(())
+        return {
+            "byte": byte,
+            "label": label_of_next(before, byte),
+            "begins": "".join(islice(within, MOST_BEGUN)),
+        }
+
     def held(self, pins: Mapping[str, float]) -> dict[str, Tensor]:
         """Pins for the model: a number per unit, so that a slider needs no new machine code."""
         return {n: torch.full((self.units(n),), v) for n, v in pins.items()}
@@ -119,6 +141,7 @@ class Studied:
             "bits": records[-1].bits_per_byte if records else None,
             "order": [order.tolist() for order in self.orders],
             "values": [self._describe_value(n) for n in self.values],
+            "tries": self.tries(),
         }
 
     @cached_property
@@ -141,6 +164,30 @@ class Studied:
             "words": self._words(name, kind),
             "scale": self.scales[name],
         }
+
+    def tries(self) -> list[dict[str, Any]]:
+        """What to try first: gates to hold, by what they do to the memory, in a few words."""
+        kept = [k for gates in keepers(self.cell).values() for k in gates if k.name in self.gates]
+        written = {v for gates in writers(self.cell).values() for v in gates}
+        others = [n for n in self.gates if n not in {k.name for k in kept}]
+        found = []
+        for gate in kept[:1]:
+            assert gate.name is not None
+            found.append(self._try(gate.name, not gate.keeps, "it forgets"))
+            found.append(self._try(gate.name, gate.keeps, "it keeps"))
+        writing = [n for n in others if self.cell.names[n] in written]
+        if writing:
+            found.append(self._try(writing[0], False, "nothing new comes in"))
+        elif others:
+            found.append(self._try(others[0], False, "nothing passes it"))
+        return found
+
+    def _try(self, name: str, is_open: bool, then: str) -> dict[str, Any]:
+        """A button that holds a gate: its words, and what it holds."""
+        known = WORDS.get((self.cell.name, name), "")
+        gate = f"the {known.partition(':')[0]}" if known else name
+        words = f"{'Open' if is_open else 'Close'} {gate}: {then}"
+        return {"words": words, "hold": {name: float(is_open)}}
 
     def _words(self, name: str, kind: str) -> str:
         if (self.cell.name, name) in WORDS:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gatework.data import characters_of
 from gatework.studio.models import Studied
 from gatework.train.model import State
 
@@ -29,6 +30,8 @@ CHUNK = 512
 """Steps between two states that are kept."""
 LEVELS = (1, 8, 64, 512)
 """Steps that one column of a tile stands for, level by level."""
+CONTEXT, READ_BEFORE = 128, 48
+"""Bytes before a step that are looked at to know its character; those that are told with it."""
 RECENT = 6
 """Chunks of single steps that are kept, the last ones asked for."""
 
@@ -197,14 +200,22 @@ class Reading:
         chunk, row = self.chunk(at // CHUNK), at % CHUNK
         chances = torch.softmax(chunk.scores[row].double(), 0)
         best = torch.topk(chances, count)
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        before = self.data[max(0, at - CONTEXT) : at + 1]
         means: dict[str, list[float]] = {}
         for (_, name), values in chunk.values.items():
             means.setdefault(name, []).append(round(float(values[row].mean()), 4))
         return {
             "at": at,
-            "next": [[byte, round(chance, 5)] for byte, chance in pairs],
-            "coming": self.data[at + 1] if at + 1 < len(self) else None,
+            "read": "".join(
+                c.label for c in characters_of(before, max(0, len(before) - READ_BEFORE))
+            ),
+            "next": [
+                {**self.studied.byte_after(before, byte), "chance": round(chance, 5)}
+                for byte, chance in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            ],
+            "coming": (
+                self.studied.byte_after(before, self.data[at + 1]) if at + 1 < len(self) else None
+            ),
             "chance": round(float(chances[self.data[at + 1]]), 5) if at + 1 < len(self) else None,
             "means": means,
         }

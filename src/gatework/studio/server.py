@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gatework.data import characters_of
 from gatework.studio.firing import Library
 from gatework.studio.models import Studied
 from gatework.studio.reading import CHUNK, LEVELS, Reading
@@ -45,7 +46,7 @@ ASSETS = {
     "index.html": "text/html; charset=utf-8",
     "studio.css": "text/css; charset=utf-8",
     **dict.fromkeys(
-        ("api.js", "maps.js", "panel.js", "reading.js", "studio.js"),
+        ("api.js", "maps.js", "panel.js", "reading.js", "studio.js", "text.js"),
         "text/javascript; charset=utf-8",
     ),
 }
@@ -73,6 +74,12 @@ class ReadBody(_Body):
     model: Annotated[int, Field(ge=0)]
     text: Annotated[str, Field(min_length=1, max_length=MOST_BYTES)]
     hold: Annotated[dict[Name, Hold], Field(max_length=16)] = {}
+
+
+class TextBody(_Body):
+    """Divide a text into characters."""
+
+    text: Annotated[str, Field(max_length=MOST_BYTES)]
 
 
 class CellBody(_Body):
@@ -148,9 +155,7 @@ class Studio:
         """The reading of a text; begun, if it is new."""
         studied = self.model(body.model)
         pins = self.hold(studied, body.hold)
-        data = _encoded(body.text)
-        if len(data) > MOST_BYTES:
-            raise _wrong(f"a text of {len(data):,} bytes", f"at most {MOST_BYTES:,}", 413)
+        data = _data(body.text)
         told = json.dumps([body.model, pins]).encode() + data
         key = hashlib.sha256(told).hexdigest()[:20]
         with self._changed:
@@ -207,6 +212,7 @@ def make_app(models: Sequence[Studied], hosts: frozenset[str]) -> ASGIApp:
         Route("/api/readings/{key}/tile", _answers(studio, _tile), methods=["GET"]),
         Route("/api/readings/{key}/step", _answers(studio, _step), methods=["GET"]),
         Route("/api/readings/{key}/unit", _answers(studio, _unit), methods=["GET"]),
+        Route("/api/characters", _answers(studio, _characters), methods=["POST"]),
         Route("/api/cell", _answers(studio, _cell), methods=["POST"]),
         Route("/api/passages", _answers(studio, _passages), methods=["POST"]),
     ]
@@ -304,6 +310,12 @@ def _begin(studio: Studio, request: Request, body: bytes) -> Response:
     return JSONResponse({"reading": key, "length": len(reading)})
 
 
+def _characters(studio: Studio, request: Request, body: bytes) -> Response:
+    """What is written under the maps: each character, and over how many bytes it stands."""
+    found = characters_of(_data(_parsed(TextBody, body).text))
+    return JSONResponse({"labels": [c.label for c in found], "widths": [c.width for c in found]})
+
+
 def _progress(studio: Studio, request: Request, body: bytes) -> Response:
     reading = studio.reading(request.path_params["key"])
     return JSONResponse(
@@ -374,11 +386,15 @@ def _passages(studio: Studio, request: Request, body: bytes) -> Response:
 # ---- what was asked ----------------------------------------------------------------------------
 
 
-def _encoded(text: str) -> bytes:
+def _data(text: str) -> bytes:
+    """The bytes of a text that was sent."""
     try:
-        return text.encode()
+        data = text.encode()
     except UnicodeEncodeError:
         raise _wrong("a text with half a character", "whole Unicode characters") from None
+    if len(data) > MOST_BYTES:
+        raise _wrong(f"a text of {len(data):,} bytes", f"at most {MOST_BYTES:,}", 413)
+    return data
 
 
 def _parsed(kind: type[Any], body: bytes) -> Any:

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from gatework.cells import catalogue
-from gatework.data import Corpus, InputError
+from gatework.data import Corpus, InputError, characters_of
 from gatework.files import write_atomically
 from gatework.lens import MemoryHorizon, Passage, memory_horizon, read_passage
 from gatework.train.config import RunConfig, check_cell
 from gatework.train.fit import Runner
 from gatework.train.model import LanguageModel, parameter_count
 from gatework.train.run import Record
-from gatework.train.sample import as_characters
 
 __all__ = [
     "FAR_LAG",
@@ -183,13 +182,14 @@ def stretches(corpus: Corpus, length: int) -> Iterator[Tensor]:
 @torch.no_grad()
 def passage_of(model: LanguageModel, corpus: Corpus, cell: str) -> Passage:
     """Read a passage of held-out text, with some text before it to arrive with a state."""
-    start = _passage_start(bytes(corpus.valid.tolist()))
+    text = bytes(corpus.valid.tolist())
+    start = _passage_start(text)
     before = corpus.valid[max(0, start - SETTLE) : start].long().unsqueeze(1)  # [≤SETTLE, 1]
     shown = corpus.valid[start : start + PASSAGE_BYTES].long().unsqueeze(1)  # [T, 1]
     state = model(before)[1] if len(before) else None
     trace = model.layer.trace(model.embedding(shown), state)
-    text = as_characters(bytes(shown[:, 0].tolist()))
-    return read_passage(text, trace, catalogue()[cell])
+    characters = characters_of(text, start, start + PASSAGE_BYTES)
+    return read_passage(characters, trace, catalogue()[cell])
 
 
 def _passage_start(text: bytes) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatework.data import Corpus, InputError, load_corpus
+from gatework.data import Character, Corpus, InputError, characters_of, load_corpus
 from gatework.lens import (
     Ablation,
     FoundUnits,
@@ -37,7 +37,7 @@ from gatework.train.evaluate import bits_per_byte
 from gatework.train.model import LanguageModel
 from gatework.train.run import Record, Run
 
-__all__ = ["Inspection", "inspect_run"]
+__all__ = ["Inspection", "inspect_run", "occurring"]
 
 MOST_BYTES = 1 << 18
 """Held-out bytes read for saturation, retention and units; their first, where there are more."""
@@ -88,6 +88,18 @@ class Inspection:
     tracking: Mapping[str, TrackingUnit]
     peaks: Peaks | None
     ablation: Ablation | None
+
+    def peak_passage(self, unit: int, rank: int) -> tuple[Character, ...]:
+        """The characters of a passage of `peaks`; text around it tells what stands at its ends."""
+        assert self.peaks is not None
+        text = _read_text(self.corpus)
+        batch, sequence, step = (
+            int(place[unit, rank])
+            for place in (self.peaks.batch, self.peaks.sequence, self.peaks.step)
+        )
+        start = sequence * _stretch(text) + batch * WINDOW  # of the window in which the peak is
+        shown = np.flatnonzero(self.peaks.symbols[unit, rank] >= 0) - self.peaks.before + step
+        return characters_of(text, start + int(shown[0]), start + int(shown[-1]) + 1)
 
 
 def inspect_run(run: Run, told: Told = lambda what: None) -> Inspection:
@@ -169,9 +181,21 @@ def _read_through(model: LanguageModel, corpus: Corpus) -> tuple[Saturation, Ret
 
 
 def _labelled(corpus: Corpus) -> Iterator[tuple[Tensor, dict[str, NDArray[np.float32]]]]:
-    text = bytes(corpus.valid[:MOST_BYTES].tolist())
-    streams = max(1, min(MOST_STREAMS, len(text) // (8 * WINDOW)))
-    return label_text(text, _properties(corpus), streams=streams, window=WINDOW)
+    text = _read_text(corpus)
+    return label_text(text, _properties(corpus), streams=_streams(text), window=WINDOW)
+
+
+def _read_text(corpus: Corpus) -> bytes:
+    return bytes(corpus.valid[:MOST_BYTES].tolist())
+
+
+def _streams(text: bytes) -> int:
+    return max(1, min(MOST_STREAMS, len(text) // (8 * WINDOW)))
+
+
+def _stretch(text: bytes) -> int:
+    """Bytes that each stream reads, as `label_text` divides the text."""
+    return len(text) // _streams(text) // WINDOW * WINDOW
 
 
 def _properties(corpus: Corpus) -> Mapping[str, Property]:
@@ -184,8 +208,17 @@ def _properties(corpus: Corpus) -> Mapping[str, Property]:
 
 def _tracking(units: FoundUnits) -> dict[str, TrackingUnit]:
     """Of each property the unit that tracks it best, if it does on the held-out half too."""
-    best = {name: units.best(name, 1)[0] for name in units.properties}
+    best = {name: units.best(name, 1)[0] for name in occurring(units)}
     return {n: u for n, u in best.items() if abs(u.held_out) >= LEAST_TRACKED}
+
+
+def occurring(units: FoundUnits) -> tuple[str, ...]:
+    """The properties that are not the same at every place of the text that units are chosen on."""
+    return tuple(
+        name
+        for p, name in enumerate(units.properties)
+        if any(r[p].any() for r in units.correlation.values())
+    )
 
 
 def _peaks(model: LanguageModel, corpus: Corpus, units: list[TrackingUnit]) -> Peaks | None:

@@ -24,6 +24,7 @@ from gatework.lens.page import (
     section,
     table,
 )
+from gatework.lens.passage import COLUMNS
 from gatework.lens.plots import (
     draw_flows,
     draw_horizons,
@@ -33,15 +34,14 @@ from gatework.lens.plots import (
     draw_saturation,
 )
 from gatework.train.comparison import FAR_LAG, MAX_LAG
-from gatework.train.inspection import FLOW_STEPS, LEAST_TRACKED, Inspection
+from gatework.train.inspection import FLOW_STEPS, LEAST_TRACKED, Inspection, occurring
 
 __all__ = ["inspection_page"]
 
 MOST_LISTED = 8
 VERDICTS = {"vanishing": "vanishes", "healthy": "arrives", "exploding": "explodes"}
 GATES = (
-    "Each column is one character of a passage that the network has not seen (· is a space, ↵ a "
-    "line's end), each row one unit. A gate near 1 is open and bright, near 0 closed and dark. A "
+    f"{COLUMNS} A gate near 1 is open and bright, near 0 closed and dark. A "
     "state is red above zero and blue below."
 )
 PICTURE = (
@@ -57,10 +57,14 @@ HORIZON = (
 FLOW = (
     f"Learning goes the other way: from an error after the last step back over {FLOW_STEPS} steps "
     "to what caused it. The curves show how much of the gradient arrives at each state. The growth "
-    "rate is by what factor it changes with each step back; the spectral radius is the largest "
-    "|eigenvalue| of the recurrent Jacobian ∂sₜ/∂sₜ₋₁, at some steps of the text. Where the "
-    "gradient falls to a thousandth within a hundred steps, it vanishes: what is far back can "
-    "hardly be learned from."
+    "rate is by what factor it changes with each step back. Where the gradient falls to a "
+    "thousandth within a hundred steps, it vanishes: what is far back can hardly be learned from."
+)
+RADIUS = (
+    "The spectral radius is the largest |eigenvalue| of the recurrent Jacobian ∂sₜ/∂sₜ₋₁ of all "
+    "states of a layer together, on average over some steps of the text: the factor of the one "
+    "direction that lasts longest in that step. Near 1 something can last; how much of the "
+    "gradient does, the growth rates tell."
 )
 RETENTION = (
     "How much of a value that a unit stores is still there k steps later, through no matrix: the "
@@ -110,7 +114,8 @@ def inspection_page(found: Sequence[Inspection]) -> str:
 def _title(one: Inspection) -> str:
     config = one.run.config
     layers = f"{config.layers} layers of " if config.layers > 1 else ""
-    return f"{one.name} ({layers}{config.hidden_size} {config.cell} units)"
+    cell = f"{config.cell}, " if one.name != config.cell else ""
+    return f"{one.name} ({cell}{layers}{config.hidden_size} units)"
 
 
 def _several(found: Sequence[Inspection], one: Inspection) -> str:
@@ -166,7 +171,7 @@ def _tracks(one: Inspection, name: str, unit: tuple[str, int, float, float]) -> 
         for least, word in ((0.7, "closely follows"), (0.5, "follows"), (0.0, "goes along with"))
         if abs(held_out) >= least
     )
-    opposite = ", turned round" if held_out < 0 else ""
+    opposite = ", the lower the more" if held_out < 0 else ""
     return (
         f"number {number} of {_short(one, value)} {strength} “{name}”{opposite} "
         f"(r = {held_out:.2f} on held-out text)"
@@ -216,25 +221,48 @@ def _memory(found: Sequence[Inspection]) -> Iterator[str]:
         for s in one.flow.norms
     )
     yield figure(draw_flows(flows).in_page, told, "Norm of the gradient at each state.")
-    header = ("state", "growth rate", "spectral radius", "the gradient")
+    header = ("state", "growth rate", "the gradient")
     yield table(header, [row for one in found for row in _flow_rows(found, one)])
+    yield paragraph(RADIUS)
+    yield table(("layer", "spectral radius"), [row for one in found for row in _radii(found, one)])
     yield paragraph(RETENTION)
-    kept = {_several(found, one): one.retention for one in found}
-    yield figure(draw_retentions(kept).in_page, "Share left against steps.", "What is left of it.")
-    header = ("state", "median τ", "longest-lived tenth", "longest τ")
-    yield table(header, [row for one in found for row in _retention_rows(found, one)])
+    yield from _kept(found)
+
+
+def _kept(found: Sequence[Inspection]) -> Iterator[str]:
+    """What is left of stored values: of the states that store any."""
+    kept = {_several(found, one): one.retention for one in found if one.retention.keeping}
+    if kept:
+        drawing = draw_retentions(kept).in_page
+        yield figure(drawing, "Share left against steps.", "What is left of it.")
+        header = ("state", "median τ", "longest-lived tenth", "longest τ")
+        yield table(header, [row for one in found for row in _retention_rows(found, one)])
+    anew = [
+        f"{_several(found, one)} {_short(one, state)}".strip()
+        for one in found
+        for state in one.retention.mean
+        if state not in one.retention.keeping
+    ]
+    if anew:
+        yield paragraph(
+            f"Written anew at every step, so that nothing is stored: {', '.join(anew)}."
+        )
 
 
 def _flow_rows(found: Sequence[Inspection], one: Inspection) -> Iterator[tuple[str, ...]]:
     for state in one.flow.norms:
-        radius = one.flow.spectral_radius[state.rpartition(".")[0]]
         name = f"{_several(found, one)} {_short(one, state)}".strip()
-        verdict = VERDICTS[one.flow.verdict(state)]
-        yield name, f"{one.flow.growth(state):.3f}", f"{radius.mean():.2f}", verdict
+        yield name, f"{one.flow.growth(state):.3f}", VERDICTS[one.flow.verdict(state)]
+
+
+def _radii(found: Sequence[Inspection], one: Inspection) -> Iterator[tuple[str, ...]]:
+    for k, radius in enumerate(one.flow.spectral_radius.values()):
+        layer = f"layer {k}" if one.run.config.layers > 1 or len(found) == 1 else ""
+        yield f"{_several(found, one)} {layer}".strip(), f"{radius.mean():.2f}"
 
 
 def _retention_rows(found: Sequence[Inspection], one: Inspection) -> Iterator[tuple[str, ...]]:
-    for state in one.retention.mean:
+    for state in one.retention.keeping:
         tau = one.retention.time_constant(state)
         name = f"{_several(found, one)} {_short(one, state)}".strip()
         yield name, *(f"{_steps(t)}" for t in (np.median(tau), np.quantile(tau, 0.9), tau.max()))
@@ -303,11 +331,14 @@ def _units(found: Sequence[Inspection]) -> Iterator[str]:
         if len(found) > 1:
             yield f"<h3>{escape(_title(one))}</h3>\n"
         yield table(header, list(_unit_rows(one)))
+        if missing := [name for name in one.units.properties if name not in occurring(one.units)]:
+            yield paragraph(f"Does not occur in this text: {', '.join(missing)}.", quiet=True)
         yield from _passages(one)
 
 
 def _unit_rows(one: Inspection) -> Iterator[tuple[str, ...]]:
-    for k, name in enumerate(one.units.properties):
+    for name in occurring(one.units):
+        k = one.units.properties.index(name)
         best = one.units.best(name, 1)[0]
         probe = max(scores[k] for scores in one.units.probe.values())
         unit = f"{best.unit} of {_short(one, best.value)}"
@@ -331,7 +362,8 @@ def _passages(one: Inspection) -> Iterator[str]:
             shown = one.peaks.symbols[k, rank] >= 0
             if shown.any():
                 peak = one.peaks.before - int(np.argmax(shown))
-                yield bright_text(one.peaks.text(k, rank), one.peaks.around[k, rank][shown], peak)
+                around = one.peaks.around[k, rank][shown]
+                yield bright_text(one.peak_passage(k, rank), around, peak)
 
 
 def _learning(found: Sequence[Inspection]) -> Iterator[str]:

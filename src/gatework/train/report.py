@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gatework.data import Corpus
 from gatework.lens import Passage
 from gatework.lens.page import figure, page, paragraph, preformatted, section, table
+from gatework.lens.passage import COLUMNS
 from gatework.lens.plots import Curve, draw_horizons, draw_learning_curves, draw_passage
 from gatework.train.comparison import FAR_LAG, MAX_LAG, REACH_SHARES, Contender
 from gatework.train.run import Record, Run
@@ -125,12 +126,11 @@ def _learning(validations: dict[str, list[Record]]) -> list[str]:
 
 def _gates(contenders: Sequence[Contender]) -> list[str]:
     words = (
-        "Each column is one character of a passage that the network has not seen (· is a space, "
-        "↵ a line's end), each row one unit. A gate near 1 is open, near 0 closed. In an LSTM the "
+        f"{COLUMNS} A gate near 1 is open, near 0 closed. In an LSTM the "
         "input gate i lets the new in, the forget gate f keeps the old, the output gate o gives "
         "it out, and c is what is kept. In a GRU the update gate z keeps the old and the reset "
         "gate r decides how much of it the new may see. A vanilla RNN has no gate: all of its "
-        "state h is overwritten with every character."
+        "state h is overwritten with every byte."
     )
     return [paragraph(words), *(_gate_map(contender) for contender in contenders)]
 

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
-from gatework.data import InputError
+from gatework.data import InputError, characters_of, load_corpus
+from gatework.data.characters import readable
 from gatework.nn import Carry
 from gatework.train.model import LanguageModel
+from gatework.train.run import Run
 
-__all__ = ["as_characters", "as_text", "generate"]
+__all__ = ["as_text", "generate", "held_out_of", "openings", "write_on"]
+
+TRIED, LINE, OPENING = 40, 200, 8
+"""Places looked at for a line to begin with; bytes of it; the most characters that are taken."""
 
 
 def generate(
     model: LanguageModel, prompt: bytes, length: int, *, temperature: float = 0.7, seed: int = 0
 ) -> bytes:
-    """Continue a text.
+    """Continue a text. See `write_on`, which gives it byte by byte.
+
+    Returns:
+        The drawn bytes, without the prompt.
+    """
+    return b"".join(write_on(model, prompt, length, temperature=temperature, seed=seed))
+
+
+def write_on(
+    model: LanguageModel, prompt: bytes, length: int, *, temperature: float = 0.7, seed: int = 0
+) -> Iterator[bytes]:
+    """Continue a text, byte by byte as it is drawn.
 
     Each byte is drawn from softmax(scores / temperature): towards 0 the likeliest byte is
     always taken, 1 draws as the model believes, above 1 is wilder.
@@ -29,7 +47,7 @@ def generate(
         seed: of the draws; the same seed gives the same text.
 
     Returns:
-        The drawn bytes, without the prompt.
+        The drawn bytes one by one, without the prompt.
 
     Raises:
         InputError: length below 1 or temperature not above 0.
@@ -39,13 +57,13 @@ def generate(
     if not 0 < temperature < float("inf"):
         came = f"temperature = {temperature}"
         raise InputError(came, "a number above 0", "0.7 is a good start; smaller is safer")
-    return bytes(_draw(model, prompt or b"\n", length, temperature, seed))
+    return _draw(model, prompt or b"\n", length, temperature, seed)
 
 
 @torch.no_grad()
 def _draw(
     model: LanguageModel, prompt: bytes, length: int, temperature: float, seed: int
-) -> Iterator[int]:
+) -> Iterator[bytes]:
     model.eval()
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.tensor(list(prompt)).unsqueeze(1)  # [T, 1]
@@ -54,19 +72,54 @@ def _draw(
     for _ in range(length):
         chances = torch.softmax(scores[-1, 0].double() / temperature, dim=0)
         inputs = torch.multinomial(chances, 1, generator=generator).unsqueeze(1)  # [1, 1]
-        yield int(inputs)
+        yield bytes([int(inputs)])
         scores, _ = carry(inputs)
 
 
 def as_text(text: bytes) -> str:
-    """Decode bytes for a terminal or a page: UTF-8; what is not, and control characters, as �."""
-    return "".join(map(_harmless, text.decode("utf-8", errors="replace")))
+    """Decode bytes for a terminal or a page, in whole characters; see `readable`."""
+    return "".join(readable([text]))
 
 
-def as_characters(text: bytes) -> str:
-    """Return a character for each byte: itself if it is printable ASCII or white space, else �."""
-    return "".join(map(_harmless, text.decode("ascii", errors="replace")))
+def openings(text: bytes, count: int) -> list[bytes]:
+    """Choose beginnings of lines to be continued: of whole characters that can be printed.
+
+    Args:
+        text: such as a corpus's held-out part.
+        count: how many at most; fewer where the text has not so many different ones.
+
+    Example:
+        >>> found = openings("\\n  if x:\\n床前明月光，疑是地上霜".encode(), count=2)
+        >>> [opening.decode() for opening in found]
+        ['if ', '床前明月光，疑是']
+    """
+    found: dict[bytes, None] = {}
+    for place in np.linspace(0, len(text), TRIED, endpoint=False).astype(int).tolist():
+        after_break = text.find(b"\n", place) + 1 or text.find(b" ", place) + 1
+        if opening := _opening(text, after_break or place):
+            found[opening] = None
+        if len(found) == count:
+            break
+    return list(found)
 
 
-def _harmless(character: str) -> str:
-    return character if character.isprintable() or character in "\n\t" else "\ufffd"
+def _opening(text: bytes, begin: int) -> bytes:
+    """The first word of the line that begins there, or its first few characters; or nothing."""
+    line = text[begin : begin + LINE].partition(b"\n")[0]
+    characters = [c for c in characters_of(text, begin, begin + len(line)) if c.is_whole]
+    word = re.match(r"\s*(\S* ?)", "".join(c.text for c in characters))
+    assert word is not None  # which the empty text matches
+    given = word[1].encode("utf-8", "surrogateescape")
+    if as_text(given) != word[1] or not re.search(r"\w", word[1]):
+        return b""
+    return "".join(c.text for c in characters_of(given)[:OPENING]).encode()
+
+
+def held_out_of(run: Run) -> bytes:
+    """Return the held-out text of a run; nothing where it is gone or has changed."""
+    try:
+        corpus = load_corpus(run.config.files)
+    except InputError:
+        return b""
+    same = corpus.sha256 == run.manifest.corpus_sha256
+    return bytes(corpus.valid.tolist()) if same else b""

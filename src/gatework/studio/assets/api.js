@@ -15,6 +15,7 @@ const post = (path, body, signal) => ask(path, {
 }).then(r => r.json());
 
 export const models = () => ask("/api/models").then(r => r.json());
+export const characters = text => post("/api/characters", { text });
 export const begin = (model, text, hold) => post("/api/readings", { model, text, hold });
 export const progress = key => ask(`/api/readings/${key}`).then(r => r.json());
 export const step = (key, at) => ask(`/api/readings/${key}/step?at=${at}`).then(r => r.json());

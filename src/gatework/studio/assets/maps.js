@@ -85,7 +85,7 @@ export function levelFor(view, levels) {
 
 export function drawMap(canvas, height, reading, layer, value, view, marks) {
   const { drawing, width } = context(canvas, height);
-  if (!reading) return;
+  if (!reading) return; // no text, an empty map
   const { levels, tile: columns } = reading.plan;
   const wanted = levelFor(view, levels), last = view.first + width / view.scale;
   for (let level = levels.length - 1; level >= wanted; level--) {
@@ -123,7 +123,7 @@ const MOST_BITS = 10;
 // Bars for the cost of each byte; a line for what it was without any gate held.
 export function drawCost(canvas, height, reading, base, view, marks) {
   const { drawing, width } = context(canvas, height);
-  if (!reading) return;
+  if (!reading) return; // no text, an empty map
   const bar = (x, w, bits) => {
     const h = Math.min(1, bits / MOST_BITS) * (height - 2);
     drawing.fillRect(x, height - h, w, h);
@@ -156,18 +156,21 @@ function each(reading, view, width, step, draw) {
   }
 }
 
-export function drawText(canvas, bytes, view, at) {
+// The text under the maps: each character in the middle of the columns of its bytes.
+export function drawText(canvas, text, view, at) {
   const { drawing, width } = context(canvas, 22);
-  const last = Math.min(bytes.length, Math.ceil(view.first + width / view.scale));
+  const last = Math.min(text.length, view.first + width / view.scale);
   const ink = colour("--ink"), quiet = colour("--quiet");
   drawing.font = `${Math.min(15, Math.max(9, view.scale * 1.5))}px ui-monospace, monospace`;
   drawing.textAlign = "center";
   drawing.textBaseline = "middle";
   if (view.scale >= 5.5) {
-    for (let t = Math.max(0, Math.floor(view.first)); t < last; t++) {
-      const sign = visible(bytes[t]);
-      drawing.fillStyle = t === at ? colour("--accent") : "·↵→".includes(sign) ? quiet : ink;
-      drawing.fillText(sign, (t + 0.5 - view.first) * view.scale, 11);
+    for (let k = text.indexAt(Math.max(0, Math.floor(view.first))); text.firsts[k] < last; k++) {
+      const sign = text.labels[k], first = text.firsts[k], room = text.widths[k] * view.scale;
+      const x = (first - view.first) * view.scale, here = first <= at && at < first + text.widths[k];
+      drawing.fillStyle = here ? colour("--accent") : "·↵→".includes(sign) ? quiet : ink;
+      drawing.fillText(sign, x + room / 2, 10, Math.max(room, 9));
+      if (text.widths[k] > 1) drawing.fillRect(x + 1.5, 20, room - 3, 1);
     }
   } else {
     drawing.fillStyle = quiet;
@@ -176,19 +179,11 @@ export function drawText(canvas, bytes, view, at) {
       drawing.fillText(t.toLocaleString("en"), (t + 0.5 - view.first) * view.scale, 11);
     }
   }
-  drawCursor(drawing, 22, view, { at });
+  if (text.length) drawCursor(drawing, 22, view, { at });
 }
 
-// A byte as one character that can be seen.
-export function visible(byte) {
-  if (byte === 32) return "·";
-  if (byte === 10) return "↵";
-  if (byte === 9) return "→";
-  return byte > 32 && byte < 127 ? String.fromCharCode(byte) : "�";
-}
-
-// A byte as it is read aloud.
-export function spoken(byte) {
-  const names = { 32: "space", 10: "line end", 9: "tab" };
-  return names[byte] || (byte > 32 && byte < 127 ? String.fromCharCode(byte) : `byte ${byte}`);
+// What a sign is called when it is read aloud.
+export function spoken(label) {
+  const names = { "·": "space", "↵": "line end", "→": "tab" };
+  return names[label] || (/^[0-9A-F]{2}$/.test(label) ? `byte ${label}` : label);
 }

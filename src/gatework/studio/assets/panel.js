@@ -1,6 +1,6 @@
 // One network on the page: its gates with their sliders, its maps, its prediction, its cell.
 import * as api from "./api.js";
-import { drawCost, drawMap, decode, levelFor, visible } from "./maps.js";
+import { drawCost, drawMap, decode, levelFor } from "./maps.js";
 import { Reading } from "./reading.js";
 
 const COST_HEIGHT = 34, LEAST_HEIGHT = 44, MOST_HEIGHT = 84, ROW = 5;
@@ -16,6 +16,9 @@ export function element(tag, properties = {}, ...children) {
   made.append(...children);
   return made;
 }
+
+// A byte that comes, in words.
+const named = ({ label, begins }) => begins ? `${label}, the beginning of one like ${begins}` : label;
 
 export class Panel {
   constructor(number, info, studio) {
@@ -68,6 +71,8 @@ export class Panel {
       select.addEventListener("change", () => { this.layer = Number(select.value); this.studio.redraw(); });
       made.push(select);
     }
+    const tries = this.info.tries.map(({ words, hold }) => this.button(words, () => this.setHold(hold)));
+    if (tries.length) made.push(element("span", { className: "quiet", textContent: "Try first:" }), ...tries);
     if (this.info.cell === "gru") {
       made.push(this.button("Hold r = 1, z = 0: the vanilla RNN", () => {
         this.details.open = true;
@@ -213,7 +218,10 @@ export class Panel {
 
   async read(text) {
     this.base?.stop();
-    this.base = await this.begin(text, {});
+    const fresh = await this.begin(text, {});
+    if (text !== this.studio.typed) { fresh.stop(); return; } // more has been typed
+    this.base?.stop();
+    this.base = fresh;
     await this.readHeld(text);
   }
 
@@ -250,6 +258,16 @@ export class Panel {
     old?.stop();
   }
 
+  // Without a text there is nothing to show.
+  empty() {
+    this.base?.stop();
+    this.held?.stop();
+    this.asked = this.expected = this.base = this.held = null;
+    this.list.replaceChildren();
+    this.context.textContent = this.chance.textContent = "";
+    this.picture.querySelectorAll("[data-name]").forEach(node => node.style.removeProperty("--open"));
+  }
+
   // ---- drawing ---------------------------------------------------------------------------------
 
   draw() {
@@ -277,20 +295,20 @@ export class Panel {
     const [now, before] = await Promise.all([api.step(reading.key, at),
       base !== reading && at < base.done ? api.step(base.key, at) : null]);
     if (at !== this.studio.at || reading !== this.reading) return;
-    const was = new Map(before?.next);
-    const items = now.next.map(([byte, chance]) => {
+    const was = new Map(before?.next.map(({ byte, chance }) => [byte, chance]));
+    const items = now.next.map(({ byte, label, begins, chance }) => {
       const bar = element("span", { className: "bar" }, element("i", { style: `width:${100 * chance}%` }));
       if (was.has(byte)) bar.append(element("u", { style: `left:${100 * was.get(byte)}%` }));
-      return element("li", { className: byte === now.coming ? "right" : "" },
-        element("code", { textContent: visible(byte) }), bar,
+      const sign = element("code", { textContent: label });
+      if (begins) sign.append(element("small", { textContent: ` ${begins}…`, title: `the beginning of ${[...begins].join(" ")} …` }));
+      return element("li", { className: byte === now.coming?.byte ? "right" : "" }, sign, bar,
         element("span", { className: "share", textContent: `${(100 * chance).toFixed(1)} %` }));
     });
     this.list.replaceChildren(...items);
-    const read = this.studio.bytes.subarray(Math.max(0, at - 24), at + 1);
-    this.context.textContent = "\u2066" + Array.from(read, visible).join("") + "\u2069";
-    const told = [`The next byte is ${visible(now.coming)}: ${(100 * now.chance).toFixed(1)} %`];
-    if (before?.chance != null) told.push(`, before ${(100 * before.chance).toFixed(1)} %`);
-    this.chance.textContent = now.coming === null ? "The text ends here." : told.join("") + ".";
+    this.context.textContent = `\u2068${now.read}\u2069`;
+    this.chance.textContent = now.coming === null ? "The text ends here."
+      : `The next byte is ${named(now.coming)}: ${(100 * now.chance).toFixed(1)} %`
+        + (before?.chance != null ? `, before ${(100 * before.chance).toFixed(1)} %.` : ".");
     this.openGates(now.means);
     this.expected = now.next[0];
   }

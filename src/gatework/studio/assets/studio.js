@@ -1,7 +1,8 @@
 // The studio: a text, a place in it, and a panel for each network.
 import * as api from "./api.js";
-import { colour, context, drawText, onTheme, shade, spoken, visible } from "./maps.js";
+import { colour, context, drawText, onTheme, shade, spoken } from "./maps.js";
 import { Panel, element } from "./panel.js";
+import { EMPTY, Text } from "./text.js";
 
 const $ = id => document.getElementById(id);
 const BEGIN_SCALE = 10, FINEST = 40, STEPS_A_SECOND = 10, TYPING = 250, SLIDING = 40;
@@ -13,7 +14,7 @@ class Studio {
     this.single = told.models.length === 1;
     this.view = { first: 0, scale: BEGIN_SCALE };
     this.at = 0;
-    this.bytes = new Uint8Array();
+    this.text = EMPTY;
     this.chosen = null;
     this.panels = told.models.map((info, number) => new Panel(number, info, this));
     $("models").replaceChildren(...this.panels.map(p => p.root));
@@ -25,31 +26,48 @@ class Studio {
 
   // ---- the text --------------------------------------------------------------------------------
 
-  readText() {
-    const text = $("text").value;
-    this.bytes = new TextEncoder().encode(text);
-    const { length } = this.bytes;
-    $("count").textContent = `${length.toLocaleString("en")} bytes of at most ${this.limit.toLocaleString("en")}`;
-    $("position").max = Math.max(0, length - 1);
-    if (!length) return;
-    if (length > this.limit) {
-      this.fault(new Error(`The text has ${length.toLocaleString("en")} bytes, which is too long`));
+  async readText() {
+    const typed = this.typed = $("text").value;
+    const length = new TextEncoder().encode(typed).length, count = n => n.toLocaleString("en");
+    $("count").textContent = `${count(length)} bytes of at most ${count(this.limit)}`;
+    if (!length || length > this.limit) {
+      this.empty();
+      if (length) this.fault(new Error(`The text has ${count(length)} bytes, which is too long`));
       return;
     }
-    this.text = text;
-    this.clamp();
-    Promise.all(this.panels.map(panel => panel.read(text))).then(() => {
+    try {
+      const text = new Text(await api.characters(typed));
+      if (typed !== this.typed) return; // more has been typed
+      this.text = text;
+      $("position").max = length - 1;
+      this.clamp();
+      await Promise.all(this.panels.map(panel => panel.read(typed)));
+      if (typed !== this.typed) return;
       this.goTo(Math.min(this.at || 40, length - 1));
       this.panels.forEach(panel => panel.drawCell());
       if (this.chosen) this.plotUnit();
-    }).catch(error => this.fault(error));
+    } catch (error) { this.fault(error); }
+  }
+
+  // Nothing to read: nothing is shown.
+  empty() {
+    this.text = EMPTY;
+    this.play(false);
+    this.panels.forEach(panel => panel.empty());
+    $("position").max = 0;
+    $("readout").textContent = $("live").textContent = "";
+    context($("unit-plot"), 130);
+    $("unit-legend").replaceChildren();
+    this.clamp();
+    this.redraw();
   }
 
   held(panel) {
     clearTimeout(panel.waiting);
     panel.waiting = setTimeout(() => {
       panel.drawCell().catch(error => this.fault(error));
-      panel.readHeld(this.text).then(() => this.changed(panel, panel.reading))
+      if (!this.text.length) return;
+      panel.readHeld(this.typed).then(() => this.changed(panel, panel.reading))
         .catch(error => this.fault(error));
     }, SLIDING);
   }
@@ -70,11 +88,11 @@ class Studio {
   get width() { return Math.max(1, $("strip").clientWidth); }
 
   stepAt(x) {
-    return Math.max(0, Math.min(this.bytes.length - 1, Math.floor(this.view.first + x / this.view.scale)));
+    return Math.max(0, Math.min(this.text.length - 1, Math.floor(this.view.first + x / this.view.scale)));
   }
 
   clamp() {
-    const length = Math.max(1, this.bytes.length);
+    const length = Math.max(1, this.text.length);
     const least = Math.min(BEGIN_SCALE, this.width / length);
     this.view.scale = Math.max(least, Math.min(FINEST, this.view.scale));
     const room = length - this.width / this.view.scale;
@@ -96,13 +114,14 @@ class Studio {
   }
 
   goTo(at) {
+    if (!this.text.length) return;
     this.at = at;
     this.clamp();
     const seen = this.width / this.view.scale, { first } = this.view;
     if (this.at < first || this.at + 1 > first + seen) this.view.first = this.at - seen / 3;
     this.clamp();
     $("position").value = this.at;
-    $("position").setAttribute("aria-valuetext", `step ${this.at}, ${spoken(this.bytes[this.at])}`);
+    $("position").setAttribute("aria-valuetext", `step ${this.at}, ${spoken(this.text.labelAt(this.at))}`);
     this.redraw();
     this.predict();
   }
@@ -125,14 +144,14 @@ class Studio {
     this.telling = setTimeout(() => {
       if (this.timer || !this.panels.every(p => p.expected)) return;
       const expected = this.panels.filter(p => p.expected).map(p =>
-        `${p.info.name} expects ${spoken(p.expected[0])}, ${Math.round(100 * p.expected[1])} percent`);
+        `${p.info.name} expects ${spoken(p.expected.label)}, ${Math.round(100 * p.expected.chance)} percent`);
       $("live").textContent =
-        `Step ${this.at}, ${spoken(this.bytes[this.at])}. ${expected.join("; ")}.`;
+        `Step ${this.at}, ${spoken(this.text.labelAt(this.at))}. ${expected.join("; ")}.`;
     }, 500);
   }
 
   readOut(panel, map, { at, unit }) {
-    const parts = [`step ${at} ${visible(this.bytes[at] ?? 32)}`];
+    const parts = [`step ${at} ${this.text.labelAt(at)}`];
     if (map) {
       const value = panel.valueAt(map, at, unit);
       parts.push(`${map.value.name}[${unit}]${value === null ? "" : ` = ${value.toFixed(2)}`}`);
@@ -145,7 +164,7 @@ class Studio {
   play(on = !this.timer) {
     clearInterval(this.timer);
     this.timer = on ? setInterval(() => {
-      if (this.at + 1 >= this.bytes.length) this.play(false);
+      if (this.at + 1 >= this.text.length) this.play(false);
       else this.goTo(this.at + 1);
     }, 1000 / STEPS_A_SECOND) : null;
     $("play").textContent = on ? "❚❚ Pause" : "▶ Play";
@@ -219,11 +238,22 @@ class Studio {
     const titles = value.scale === "open" ? ["most open", "most closed"] : ["highest", "lowest"];
     return [told.high, told.low].map((places, k) => element("section", {},
       element("h3", { textContent: `Where its ${value.name} is ${titles[k]} in held-out text` }),
-      element("ol", {}, ...places.map(place => element("li", {}, ...place.bytes.map((byte, t) => {
-        const paint = `background:${shade(place.values[t], value.scale)};color:${ink(shade(place.values[t], value.scale))}`;
-        return element("mark", { textContent: visible(byte), style: paint,
-          className: t === place.at ? "peak" : "", title: place.values[t].toFixed(2) });
-      }))))));
+      element("ol", {}, ...places.map(place => element("li", { dir: "auto" },
+        ...this.marks(place, value.scale))))));
+  }
+
+  // The characters of a passage, each byte of them on the colour of its value.
+  marks(place, scale) {
+    let first = 0;
+    return place.characters.map(({ label, width, leftward }) => {
+      const values = place.values.slice(first, first + width), last = (first += width);
+      const shades = values.map(v => shade(v, scale));
+      const stops = shades.map((c, k) => `${c} ${100 * k / width}% ${100 * (k + 1) / width}%`);
+      const paint = `background:linear-gradient(to ${leftward ? "left" : "right"},${stops.join()})`;
+      return element("mark", { textContent: label, style: `${paint};color:${ink(shades[0])}`,
+        className: last - width <= place.at && place.at < last ? "peak" : "",
+        title: values.map(v => v.toFixed(2)).join("  ") });
+    });
   }
 
   // ---- the page --------------------------------------------------------------------------------
@@ -231,7 +261,7 @@ class Studio {
   redraw() {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
-      drawText($("strip"), this.bytes, this.view, this.at);
+      drawText($("strip"), this.text, this.view, this.at);
       this.panels.forEach(panel => panel.draw());
     });
   }
@@ -273,7 +303,7 @@ class Studio {
     if (field || event.ctrlKey || event.metaKey || event.altKey) return;
     const acts = {
       ArrowLeft: () => this.goTo(this.at - 1), ArrowRight: () => this.goTo(this.at + 1),
-      Home: () => this.goTo(0), End: () => this.goTo(this.bytes.length - 1),
+      Home: () => this.goTo(0), End: () => this.goTo(this.text.length - 1),
       "+": () => this.zoom(1.5), "=": () => this.zoom(1.5), "-": () => this.zoom(1 / 1.5),
       " ": () => this.play(),
     };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -88,6 +89,37 @@ def test_a_sample_begins_with_the_prompt_and_follows_the_seed(gatework, run_fold
     assert first.out.startswith("class Ä")
     assert gatework("sample", "mine", *options).out == first.out
     assert gatework("sample", "mine", *options, "--seed", "1").out != first.out
+
+
+def test_prompt_and_hint_come_from_the_runs_own_text(gatework, tmp_path, small):
+    text = "床前明月光，疑是地上霜。\n白日依山尽，黄河入海流。\n" * 60
+    (tmp_path / "诗.txt").write_text(text, encoding="utf-8")
+    trained = gatework("train", "诗.txt", *small, "--steps", "4", "--out", "my 诗")
+    assert trained.code == 0
+    assert "import" not in trained.out
+    assert "def " not in trained.out
+    sample = trained.out.partition("\nsample\n\n")[2]
+    assert sample.startswith(("床前明月", "白日依山"))
+    (hint,) = [line for line in trained.out.splitlines() if line.startswith("more ")]
+    _, *command = shlex.split(hint.removeprefix("more"))
+    assert command[:2] == ["sample", "my 诗"]
+    assert text.count(command[3]) == 60
+    asked = gatework(*command, "--length", "3")
+    assert asked.out.startswith(command[3])
+    assert gatework("sample", "my 诗", "--length", "3").out.startswith(("床前明月", "白日依山"))
+    (tmp_path / "诗.txt").unlink()
+    without = gatework("sample", "my 诗", "--length", "3")
+    assert without.code == 0
+    assert "no text of the run" in without.err
+
+
+def test_a_sample_never_ends_in_half_a_character(gatework, run_folder, monkeypatch):
+    for length in range(1, 8):
+        written = "月😀é".encode()[:length]
+        draw = lambda *_, written=written, **__: (bytes([byte]) for byte in written)  # noqa: E731
+        monkeypatch.setattr("gatework.cli.sampling.write_on", draw)
+        shown = gatework("sample", "mine", "--prompt", "x").out
+        assert shown == f"x{written.decode(errors='ignore')}\n"
 
 
 def test_a_finished_run_goes_on_with_a_larger_budget(gatework, text, small, run_folder):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from gatework.data import characters_of
 from gatework.lens import MemoryHorizon, Passage
-from gatework.lens.page import figure, page, paragraph, preformatted, section, table
+from gatework.lens.letters import font_with
+from gatework.lens.page import bright_text, figure, page, paragraph, preformatted, section, table
 from gatework.lens.plots import draw_horizons, draw_learning_curves, draw_passage
 
 TEXT = 'def f(a):\n\t"<&>" '
@@ -111,6 +114,54 @@ def test_the_characters_stand_under_the_heat_map():
     letters = re.findall(r"<text[^>]*>([^<]*)</text>", draw_passage(PASSAGE, "p").in_page)
     shown = "".join(letter for letter in letters if len(letter) == 1 or letter.startswith("&"))
     assert 'def·f(a):↵→"&lt;&amp;&gt;"·' in shown.replace("&quot;", '"')
+
+
+TEXTS = {
+    "Chinese": "床前明月",
+    "many": "Привет שלום سلام สวัสดี नम 👩\u200d👧 é\r\n$",
+    "Latin-1": "Größe".encode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("fonts", ["all", "none"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_passage_in_any_language_is_drawn(name, fonts, tmp_path, monkeypatch):
+    """As a picture with the fonts that there are, or without any but matplotlib's own."""
+    if fonts == "none":
+        monkeypatch.setattr("gatework.lens.letters.FONTS", ("DejaVu Sans",))
+    font_with.cache_clear()
+    text = TEXTS[name] if isinstance(TEXTS[name], bytes) else TEXTS[name].encode()
+    characters = characters_of(text)
+    passage = Passage(characters, (0,), {}, {"h": np.ones((1, len(text)), np.float32)})
+    drawn = draw_passage(passage, "any")
+    drawn.save(tmp_path / "passage.png")  # a glyph that is missing would be a warning
+    texts = [text.get_text() for text in drawn.figure.findobj(Text)]
+    missing = {c.label for c in characters if c.label not in texts}
+    if fonts == "none" and name == "Chinese":
+        assert missing == set("床前明月")
+        assert "U+5E8A" in texts
+    letters = re.findall(r"<text[^>]*>([^<]*)</text>", drawn.in_page)
+    assert {escape(c.label) for c in characters} <= set(letters)  # in a page they are all there
+    font_with.cache_clear()
+
+
+def test_the_name_of_a_run_may_be_in_any_language(tmp_path):
+    drawn = draw_learning_curves({"诗ส": ([1, 2], [4, 3])}, "bytes")
+    drawn.save(tmp_path / "curves.png")
+    assert ">诗ส</text>" in drawn.in_page
+
+
+def test_a_character_takes_the_colours_of_its_bytes():
+    html = bright_text(characters_of("a大ש".encode()), [1, -1, 0, 0.5, 0, 0], peak=2)
+    spans = re.findall(r"<span( class=peak)? style=\"background:([^\"]*)\">(.)</span>", html)
+    assert [(peak, letter) for peak, _, letter in spans] == [
+        ("", "a"),
+        (" class=peak", "大"),
+        ("", "ש"),
+    ]
+    assert spans[0][1] == "rgb(10 143 134 / 0.85)"
+    assert spans[1][1].startswith("linear-gradient(to right, rgb(209 96 61 / 0.85) 0% 33.3%, ")
+    assert spans[2][1].startswith("linear-gradient(to left, ")
 
 
 def test_a_passage_in_which_nothing_moves_can_be_drawn():

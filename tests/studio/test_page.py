@@ -133,6 +133,62 @@ def test_what_is_typed_is_read_by_all_at_once(page):
     assert "31 bytes" in page.locator("#count").inner_text()
 
 
+FIELD = "Text that the networks read"
+
+
+def test_a_chinese_text_is_shown_in_its_characters(page):
+    page.get_by_role("textbox", name=FIELD).fill("床前e\u0301 明月👍🏽")
+    wait_until(page, "studio.panels.every(p => p.base.length === 24 && p.base.finished)")
+    assert page.evaluate("studio.text.labels") == ["床", "前", "e\u0301", "·", "明", "月", "👍🏽"]
+    assert page.evaluate("studio.text.widths") == [3, 3, 3, 1, 3, 3, 8]
+    owners = "Array.from({ length: 24 }, (_, byte) => studio.text.labelAt(byte)).join('')"
+    assert page.evaluate(owners) == "床床床前前前" + 3 * "e\u0301" + "·明明明月月月" + 8 * "👍🏽"
+    told = "document.querySelector('.next').innerText"
+    for at, read, coming in ((3, "床E5", "89"), (4, "床E589", "前"), (14, "·明E69C", "月")):
+        page.evaluate(f"studio.goTo({at})")
+        wait_until(page, f"{told}.includes('{read}') && {told}.includes('next byte is {coming}:')")
+    assert "\ufffd" not in page.locator("body").inner_text()
+    wait_until(page, f"c => ({COLOURS})(c) > 3", arg=page.locator("#strip").element_handle())
+
+
+def test_an_emptied_text_leaves_nothing_of_the_old_one(page):
+    page.get_by_role("textbox", name=FIELD).fill("")
+    wait_until(page, "studio.panels.every(p => !p.reading)")
+    page.wait_for_timeout(400)  # longer than anything that was on its way
+    assert page.locator("#count").inner_text().startswith("0 bytes")
+    for canvas in page.locator("canvas").all():
+        assert not canvas.is_visible() or canvas.evaluate(COLOURS) == 1
+    for part in (".next .context", ".next ol", ".next p", ".bits", "#readout"):
+        assert page.locator(part).all_inner_texts() == len(page.locator(part).all()) * [""]
+    page.keyboard.press("End")
+    panel(page, "lstm").get_by_role("button", name="Close the forget gate").click()
+    page.get_by_role("textbox", name=FIELD).fill("again")
+    wait_until(page, "studio.panels.every(p => p.reading?.finished && p.reading.length === 5)")
+    settled(page, 1)
+    panel(page, "lstm").get_by_role("button", name="Let go of all gates").click()
+
+
+def test_a_text_that_is_too_long_leaves_nothing_either(page):
+    paste = "(field, text) => { field.value = text; field.dispatchEvent(new Event('input')); }"
+    page.get_by_role("textbox", name=FIELD).evaluate(paste, "大" * 70_000)
+    wait_until(page, "studio.panels.every(p => !p.reading)")
+    assert "210,000 bytes" in page.get_by_role("alert").inner_text()
+
+
+def test_what_to_try_first_holds_a_gate(page):
+    assert panel(page, "rnn").locator(".tries").count() == 0
+    words = panel(page, "lstm").locator(".tries button").all_inner_texts()
+    assert words == [
+        "Close the forget gate: it forgets",
+        "Open the forget gate: it keeps",
+        "Close the input gate: nothing new comes in",
+    ]
+    panel(page, "gru").get_by_role("button", name="Open the update gate: it keeps").click()
+    settled(page, 2)
+    assert page.evaluate("JSON.stringify(studio.panels[2].hold)") == '{"z":1}'
+    panel(page, "gru").get_by_role("button", name="Let go of all gates").click()
+
+
 def test_keys_alone_are_enough(page):
     page.locator("#models").focus()
     page.keyboard.press("Home")
@@ -151,7 +207,7 @@ def test_keys_alone_are_enough(page):
     assert page.get_by_role("region", name="Unit ").is_visible()
     assert "lstm expects" in page.locator("#live").text_content()
     page.keyboard.press("End")
-    assert page.evaluate("studio.at === studio.bytes.length - 1")
+    assert page.evaluate("studio.at === studio.text.length - 1")
 
 
 def test_everything_that_can_be_used_has_a_name(page):

@@ -93,6 +93,45 @@ def test_the_page_says_the_figures(found, html):
     assert len(ids) == len(set(ids))
 
 
+@pytest.fixture(scope="module")
+def chinese(tmp_path_factory):
+    """A text without brackets, quotes or indentation, and lines of unequal length."""
+    path = tmp_path_factory.mktemp("poems")
+    lines = np.random.default_rng(1).choice(["床前明月光，疑是地上霜。\n", "春眠不觉晓。é\n"], 900)
+    (path / "poems.txt").write_text("".join(lines), encoding="utf-8")
+    config = RunConfig.of(
+        cell="lstm", hidden_size=10, embedding_size=6, batch_size=8, window=32, steps=60,
+        files=(path / "poems.txt",),
+    )  # fmt: skip
+    trainer = Trainer(config, load_corpus(config.files))
+    run = Run.create(config, trainer.corpus, path / "诗")
+    fit([Runner(trainer, run)], lambda *_: None)
+    return inspect_run(run)
+
+
+def test_a_page_on_a_chinese_text_shows_its_characters(chinese):
+    html = inspection_page([chinese])
+    assert "\ufffd" not in html
+    assert chinese.passage.steps == 96
+    assert chinese.passage.text in chinese.corpus.valid.numpy().tobytes().decode("utf-8", "replace")
+    for said in (">床</text>", "Does not occur in this text: inside quotes", "诗 (lstm, 10 units)"):
+        assert said in html
+    assert "nothing is stored: h." in html
+    assert "indentation</td>" not in html  # no row of zeros
+
+
+def test_a_peak_is_shown_in_the_characters_that_were_read(chinese):
+    assert chinese.peaks is not None
+    for rank in range(chinese.peaks.activation.shape[1]):
+        symbols = chinese.peaks.symbols[0, rank]
+        given = bytes(symbols[symbols >= 0].tolist())
+        shown = chinese.peak_passage(0, rank)
+        assert sum(c.width for c in shown) == len(given)
+        whole = "".join(c.text for c in shown[1:-1]).encode()
+        assert given[shown[0].width : len(given) - shown[-1].width] == whole
+        assert not any(c.label == f"{b:02X}" for c in shown for b in given)  # half ones are known
+
+
 def test_a_text_that_is_gone_or_too_short_is_told(folder, tmp_path):
     run = Run.open(folder / "lstm")
     config = run.config.model_copy(update={"files": (tmp_path / "gone.py",)})

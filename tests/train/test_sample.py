@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatework.data import InputError
-from gatework.train import LanguageModel, RunConfig, generate
-from gatework.train.sample import as_characters, as_text
+from gatework.data import InputError, load_corpus
+from gatework.train import LanguageModel, Run, RunConfig, generate
+from gatework.train.sample import as_text, held_out_of, openings, write_on
 
 
 @pytest.fixture
@@ -47,11 +49,59 @@ def test_what_makes_no_sense_is_refused(model, length, temperature):
         generate(model, b"a", length, temperature=temperature)
 
 
+def test_a_sample_comes_byte_by_byte(model):
+    pieces = list(write_on(model, b"ab", 9, seed=3))
+    assert all(len(piece) == 1 for piece in pieces)
+    assert b"".join(pieces) == generate(model, b"ab", 9, seed=3)
+
+
+TEXTS = {
+    "Chinese": "床前明月光，疑是地上霜。\n白日依山尽，黄河入海流。\n" * 20,
+    "one long line": "床前明月光疑是地上霜" * 50,
+    "Arabic": "السلام عليكم\nقِفا نَبكِ\n" * 20,
+    "Persian": "می\u200cخواهم بروم\nآمد\n" * 20,
+    "Thai": "สวัสดีครับที่นี่\n" * 20,
+    "Python": "def f(x):\n    return x\n\n" * 20,
+    "emoji": "👩\u200d👧\u200d👦 a\r\n👍🏽 b\r\n" * 20,
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_gives_openings_of_whole_characters(name):
+    text = TEXTS[name].encode()[1:]  # held-out text may begin inside a character
+    found = openings(text, 2)
+    assert found
+    for opening in found:
+        assert opening.strip()
+        assert opening.decode() in TEXTS[name]
+        assert as_text(opening) == opening.decode()
+    assert len({*found}) == len(found)
+
+
+def test_a_text_that_is_not_utf_8_gives_what_can_be_printed_of_it():
+    text = "était là\nau lait\nGröße\n".encode("latin-1") * 20
+    assert openings(text, 3) == [b"au "]
+    assert openings(b"\xff\xfe\0\1" * 100, 2) == []
+    assert openings(b"", 2) == []
+
+
+def test_the_held_out_text_of_a_run_is_that_which_it_never_saw(tmp_path):
+    path = tmp_path / "poems.txt"
+    path.write_text(TEXTS["Chinese"], encoding="utf-8")
+    config = RunConfig.of(hidden_size=4, embedding_size=4, files=(path,))
+    corpus = load_corpus(config.files)
+    run = Run.create(config, corpus, tmp_path / "run")
+    assert held_out_of(run) == bytes(corpus.valid.tolist())
+    path.write_text("something else", encoding="utf-8")
+    assert held_out_of(run) == b""
+    path.unlink()
+    assert held_out_of(run) == b""
+
+
 @given(st.binary(max_size=80))
 def test_shown_text_cannot_steer_a_terminal(text):
-    for shown in (as_text(text), as_characters(text)):
-        assert all(c.isprintable() or c in "\n\t" for c in shown)
-    assert len(as_characters(text)) == len(text)
+    shown = as_text(text)
+    assert all(c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") for c in shown)
 
 
 @given(st.text(alphabet=st.characters(categories=("L", "N", "P")), max_size=20))

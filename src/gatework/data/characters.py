@@ -118,12 +118,12 @@ def label_of_next(before: bytes, byte: int) -> str:
 def readable(pieces: Iterable[bytes]) -> Iterator[str]:
     """Decode a text as it comes, for a terminal or a page; half a character at its end is left out.
 
-    UTF-8; a byte that is no part of a character becomes �. Control characters become signs, so that
-    no text can steer a terminal, but for tabs and line ends.
+    UTF-8; a byte that is no part of a character becomes �. So does a control character that is no
+    tab or line end, so that no text can steer a terminal.
 
     Example:
         >>> list(readable([b"\\xe5", b"\\xa4\\xa7 ", b"\\x1b[1m\\xe5"]))
-        ['', '大 ', '␛[1m']
+        ['', '大 ', '�[1m']
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     held = ""  # a carriage return, which is part of the line's end if a line feed comes
@@ -177,19 +177,11 @@ def _label(character: str) -> str:
         return "·" if category == "Zs" else "↵"
     if category[0] == "M" and not unicodedata.name(c, "").startswith("VARIATION SELECTOR"):
         return "◌" + character
-    return character if category[0] not in "CM" else _control(c)
-
-
-def _control(c: str) -> str:
-    """A sign for what cannot be seen: ␛ of Unicode's pictures for controls, else the code point."""
-    if ord(c) < 32 or ord(c) == 127:
-        return "␡" if ord(c) == 127 else chr(0x2400 + ord(c))
-    return f"U+{ord(c):04X}"
+    if category[0] in "CM":  # what cannot be seen
+        return f"{ord(c):02X}" if c.isascii() else f"U+{ord(c):04X}"
+    return character
 
 
 def _harmless(c: str) -> str:
-    """A character as it may be printed: a sign for what controls a terminal or turns a line."""
-    category = unicodedata.category(c)
-    if category == "Cc":
-        return _control(c) if c.isascii() else "\ufffd"
-    return "\ufffd" if category == "Cs" or c in TURNERS else c
+    """A character as it may be printed: none that controls a terminal or turns a line round."""
+    return "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or c in TURNERS else c

@@ -357,7 +357,7 @@ def _kind(panel: str, passage: Passage) -> str:
 
 def _fitting(label: str, columns: int) -> float:
     """The size of a label that fits over its columns, in points."""
-    return min(LETTER, 72 * COLUMN * columns / (0.65 * cells(label)))
+    return min(LETTER, 72 * COLUMN * columns / (0.7 * cells(label)))
 
 
 def _plot(figure: Figure, name: str, labels: Mapping[Text, int] = MappingProxyType({})) -> Plot:
@@ -403,7 +403,9 @@ def _svg(plot: Plot) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", svg)  # equal images have equal ids
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{plot.name}-", svg)
-    return re.sub(r"(<text [^>]*?font: )[\d.]+px([^>]*>)([^<]*)", _lettered(plot.letters), svg)
+    return re.sub(
+        r"(<text [^>]*?font(?:-size)?: )[\d.]+px([^>]*>)([^<]*)", _lettered(plot.letters), svg
+    )
 
 
 def _lettered(letters: Mapping[str, tuple[str, float]]) -> Callable[[re.Match[str]], str]:

@@ -115,9 +115,8 @@ class Studied:
 
     def byte_after(self, before: bytes, byte: int) -> dict[str, Any]:
         """A byte that may come after a text, in words: the character that it ends, or may begin."""
-        begun = unfinished(before) + bytes([byte])
-        goes_on = unfinished(begun) == begun
-        within = (c for code, c in self.letters if code.startswith(begun)) if goes_on else iter(())
+        begun = unfinished(before + bytes([byte]))
+        within = (c for code, c in self.letters if begun and code.startswith(begun))
         return {
             "byte": byte,
             "label": label_of_next(before, byte),

@@ -110,7 +110,7 @@ def _opening(text: bytes, begin: int) -> bytes:
     word = re.match(r"\s*(\S* ?)", "".join(c.text for c in characters))
     assert word is not None  # which the empty text matches
     given = word[1].encode("utf-8", "surrogateescape")
-    if as_text(given) != word[1] or not re.search(r"\w", word[1]):
+    if as_text(given) != word[1] or not re.search(r"\w|[^\x00-\x7f]", word[1]):
         return b""
     return "".join(c.text for c in characters_of(given)[:OPENING]).encode()
 

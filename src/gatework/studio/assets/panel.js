@@ -59,7 +59,8 @@ export class Panel {
     this.details = element("details", { className: "cell", open: this.studio.single },
       element("summary", { textContent: "The cell: what a step computes" }), this.picture, this.equations);
     this.details.addEventListener("toggle", () => this.drawCell());
-    this.root = element("article", { "aria-labelledby": `name-${number}` }, head, grid, this.details);
+    this.root = element("article", { "aria-labelledby": `name-${number}` }, head,
+      ...this.tries(), grid, this.details);
   }
 
   presets() {
@@ -71,8 +72,6 @@ export class Panel {
       select.addEventListener("change", () => { this.layer = Number(select.value); this.studio.redraw(); });
       made.push(select);
     }
-    const tries = this.info.tries.map(({ words, hold }) => this.button(words, () => this.setHold(hold)));
-    if (tries.length) made.push(element("span", { className: "quiet", textContent: "Try first:" }), ...tries);
     if (this.info.cell === "gru") {
       made.push(this.button("Hold r = 1, z = 0: the vanilla RNN", () => {
         this.details.open = true;
@@ -85,6 +84,14 @@ export class Panel {
       made.push(this.release);
     }
     return made;
+  }
+
+  // What to try first, in words of what it does; nothing for a cell without gates.
+  tries() {
+    const { tries } = this.info;
+    if (!tries.length) return [];
+    return [element("div", { className: "tries" }, element("span", { className: "quiet", textContent: "Try first" }),
+      ...tries.map(({ words, hold }) => this.button(words, () => this.setHold(hold))))];
   }
 
   button(words, act) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -23,7 +24,7 @@ def test_training_ends_with_a_figure_a_sample_and_a_run(gatework, text, small):
     (path,) = Path("runs").iterdir()
     assert result.code == 0
     assert result.err == ""
-    for said in ("bits per byte", "sample", "def ", str(path), "kB/s", "left"):
+    for said in ("bits per byte", "sample", "--prompt", str(path), "kB/s", "left"):
         assert said in result.out
     assert {file.name for file in path.iterdir()} == {
         "config.yaml",
@@ -78,7 +79,8 @@ def test_the_defaults_that_help_tells_are_the_true_ones(gatework, option):
 
 def test_the_report_holds_the_sample_and_the_settings(run_folder):
     report = (run_folder / "report.html").read_text()
-    for said in ("<svg", "bits per byte", "def ", "hidden size", "lstm"):
+    assert re.search("<pre[^>]*>(def|return) ", report)  # the text has no other words to begin with
+    for said in ("<svg", "bits per byte", "hidden size", "lstm"):
         assert said in report
 
 

@@ -41,6 +41,12 @@ def test_a_network_of_any_cell_is_shown(name):
             tile = reading.tile(layer, value["name"], 1, 0)
             assert tile.shape == (value["units"], (len(TEXT) + 7) // 8)
     assert np.isfinite(reading.mean_bits())
+    for offered in studied.tries():
+        assert offered["words"]
+        (gate,) = offered["hold"]
+        assert gate in studied.gates
+        assert studied.picture(offered["hold"])["svg"]
+    assert bool(studied.tries()) == bool(studied.gates)
     held = dict.fromkeys(studied.gates, 0.5)
     other = Reading(studied, TEXT, held)
     other.advance()

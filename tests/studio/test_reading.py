@@ -1,5 +1,7 @@
 """What the studio shows is what the network does, step by step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -85,9 +87,9 @@ def test_a_held_gate_is_held_and_the_prediction_is_that_of_the_held_network(mode
     assert (decode(reading.tile(0, "z", 2, 0), "open") == 0).all()
     told = reading.step(100, 8)
     best = torch.softmax(scores[100].double(), 0).topk(8)
-    assert [b for b, _ in told["next"]] == best.indices.tolist()
-    assert [c for _, c in told["next"]] == pytest.approx(best.values.tolist(), abs=1e-4)
-    assert told["coming"] == DATA[101]
+    assert [n["byte"] for n in told["next"]] == best.indices.tolist()
+    assert [n["chance"] for n in told["next"]] == pytest.approx(best.values.tolist(), abs=1e-4)
+    assert told["coming"]["byte"] == DATA[101]
     assert told["means"]["z"] == [0.0]
     unheld = finished(gru, DATA)
     assert unheld.step(100, 8)["next"] != told["next"]
@@ -130,8 +132,24 @@ def test_passages_are_the_places_where_a_unit_is_largest(models):
     assert top["values"][top["at"]] == pytest.approx(values[64:].max(), abs=1e-3)
     low = found["low"][0]
     assert low["values"][low["at"]] == pytest.approx(values[64:].min(), abs=1e-3)
-    assert len(top["bytes"]) == len(top["values"])
-    assert bytes(top["bytes"]) in lstm.held_out
+    assert sum(c["width"] for c in top["characters"]) == len(top["values"])
+    shown = "".join(c["label"] for c in top["characters"])
+    assert shown.replace("·", " ").replace("↵", "\n").encode() in lstm.held_out
+
+
+def test_a_step_tells_bytes_as_the_characters_that_they_end_or_begin(models):
+    rnn = replace(models[0], held_out="月明月晒é".encode() * 9)
+    told = finished(rnn, "é月".encode()).step(2, 256)
+    after = {n["byte"]: (n["label"], n["begins"]) for n in told["next"]}
+    assert told["read"] == "éE6"
+    assert after[0x9C] == ("9C", "月")
+    assert after[0x98] == ("98", "明")
+    assert after[ord("a")] == ("a", "")
+    assert after[0xC3] == ("C3", "é")
+    assert after[0xE6] == ("E6", "月明晒")  # the most frequent first
+    assert after[0xFF] == ("FF", "")
+    assert told["coming"]["label"] == "9C"
+    assert finished(rnn, "é月".encode()).step(3, 8)["coming"]["label"] == "月"
 
 
 def test_units_that_act_alike_stand_together():

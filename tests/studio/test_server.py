@@ -25,7 +25,7 @@ FIELDS = {
     "unit": st.integers(-2, 40) | ANYTHING,
     "path": st.just("/etc/passwd"),
 }
-PATHS = ["/api/readings", "/api/cell", "/api/passages"]
+PATHS = ["/api/readings", "/api/characters", "/api/cell", "/api/passages"]
 QUERIES = ["bits", "tile", "step", "unit", "nothing"]
 
 
@@ -47,6 +47,13 @@ def test_models_are_described(client):
     assert [v["kind"] for v in lstm["values"]] == ["gate"] * 3 + ["value"] + ["state"] * 2
     assert sorted(lstm["order"][1]) == list(range(12))
     assert told["example"]
+
+
+def test_a_text_is_divided_into_characters(client):
+    told = client.post("/api/characters", json={"text": "a 大\n"}).json()
+    assert told == {"labels": ["a", "·", "大", "↵"], "widths": [1, 1, 3, 1]}
+    assert client.post("/api/characters", json={"text": ""}).json() == {"labels": [], "widths": []}
+    assert client.post("/api/characters", json={"text": "大" * 70_000}).status_code == 413
 
 
 def test_a_text_is_read_and_its_tiles_are_there(client, read):

@@ -124,6 +124,14 @@ def test_a_sample_never_ends_in_half_a_character(gatework, run_folder, monkeypat
         assert shown == f"x{written.decode(errors='ignore')}\n"
 
 
+def test_a_terminal_that_is_not_utf_8_shows_what_it_can(run_folder):
+    command = [*COMMAND, "sample", str(run_folder), "--prompt", "é月", "--length", "1"]
+    shown = subprocess.run(
+        command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, check=True
+    )
+    assert shown.stdout.startswith(b"\xe9?")
+
+
 def test_a_finished_run_goes_on_with_a_larger_budget(gatework, text, small, run_folder):
     assert gatework("train", "--resume", "mine", "--steps", "9").code == 0
     assert gatework("train", text, *small, "--steps", "9", "--out", "whole").code == 0

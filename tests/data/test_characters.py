@@ -90,7 +90,23 @@ def test_the_next_byte_is_the_character_that_it_ends(before, byte):
     assert label == expected
 
 
-@given(st.lists(st.binary(max_size=5), max_size=12))
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_only_the_last_byte_of_a_code_point_is_the_character(script):
+    text = SCRIPTS[script][0]
+    place = 0
+    for c in text:
+        *begun, last = c.encode()
+        for byte in begun:
+            assert label_of_next(text.encode()[:place], byte) == f"{byte:02X}"
+            place += 1
+        assert label_of_next(text.encode()[:place], last) == characters_of(c.encode())[0].label
+        place += 1
+
+
+PIECES = st.binary(max_size=5) | st.sampled_from(sorted(TURNERS)).map(str.encode)
+
+
+@given(st.lists(PIECES, max_size=12))
 def test_text_that_comes_in_pieces_cannot_steer_a_terminal(pieces):
     shown = "".join(readable(pieces))
     assert shown == "".join(readable([b"".join(pieces)]))

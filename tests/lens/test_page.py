@@ -151,6 +151,13 @@ def test_the_name_of_a_run_may_be_in_any_language(tmp_path):
     assert ">诗ส</text>" in drawn.in_page
 
 
+def test_ids_are_whole_whatever_a_run_is_called():
+    page = draw_passage(PASSAGE, 'my "诗"\\1').in_page
+    assert outline(page).ids
+    for found in re.findall(r'(?:\bid="|url\(#|href="#)([^")]*)', page):
+        assert found.startswith("my_20_22诗_22_5c1-")
+
+
 def test_a_character_takes_the_colours_of_its_bytes():
     html = bright_text(characters_of("a大ש".encode()), [1, -1, 0, 0.5, 0, 0], peak=2)
     spans = re.findall(r"<span( class=peak)? style=\"background:([^\"]*)\">(.)</span>", html)

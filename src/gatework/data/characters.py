@@ -45,11 +45,6 @@ class Character:
         return _label(self.text)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all of it lies in the window."""
-        return len(self.text.encode("utf-8", "surrogateescape")) == self.width
-
-    @property
     def leftward(self) -> bool:
         """Whether it belongs to a script that is written from right to left."""
         return unicodedata.bidirectional(self.text[0]) in ("R", "AL")

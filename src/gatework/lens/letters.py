@@ -1,7 +1,7 @@
 """Letters of any script in a figure: a font that has them, or their code points in their place.
 
 matplotlib draws letters from the fonts of this machine. A browser that shows an SVG has fonts of
-its own, so there the letters themselves may stand; see `gatework.lens.plots.Plot`.
+its own, so there the letters themselves may stand; see `gatework.lens.drawing.Plot`.
 """
 
 from __future__ import annotations

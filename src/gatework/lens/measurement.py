@@ -97,7 +97,7 @@ class Measurement:
             raise OSError(f"{str(path)!r} cannot be written ({error})") from None
 
     def plot(self) -> Any:
-        """Draw the measurement: a `gatework.lens.plots.Plot`, which can be saved as SVG or PNG.
+        """Draw the measurement: a `gatework.lens.drawing.Plot`, which can be saved as SVG or PNG.
 
         Raises:
             TypeError: measurements of its kind have no drawing.

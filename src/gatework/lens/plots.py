@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from html import escape, unescape
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import matplotlib as mpl
@@ -20,9 +14,9 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from gatework.data import Character
+from gatework.lens.drawing import COLUMN, GRID, INK, STYLE, Plot, finished, fitting
 from gatework.lens.flow import GradientFlow
 from gatework.lens.horizon import MemoryHorizon
-from gatework.lens.letters import cells, spell_out
 from gatework.lens.measurement import Measurement
 from gatework.lens.passage import Passage
 from gatework.lens.retention import Retention
@@ -30,7 +24,6 @@ from gatework.lens.saturation import LEFT, RIGHT, Saturation
 
 __all__ = [
     "Curve",
-    "Plot",
     "draw_flows",
     "draw_horizons",
     "draw_learning_curves",
@@ -44,11 +37,6 @@ __all__ = [
 Curve = tuple[Sequence[float], Sequence[float]]
 """x and y, of one length."""
 
-INK, GRID, PAPER_GRID = "#010203", "#040506", "#d9dbd6"
-"""Two that stand for the page's own colours, which only the page knows, and what the second is in a
-file."""
-COLUMN, LETTER = 0.13, 10
-"""Inches that a byte of a passage is wide, and the points of a letter that has room enough."""
 DOTS = "#2f7fc1"
 LINES = (
     ("#d1603d", "-"),
@@ -61,78 +49,8 @@ LINES = (
 """Colour and dash of each line: told apart on paper and dark glass, and without colour."""
 LEAST_INFLUENCE = 1e-8
 """What is below is not drawn."""
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 11,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": GRID,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "savefig.transparent": True,
-}
 
 _Item = TypeVar("_Item")
-
-
-@dataclass(frozen=True, eq=False)
-class Plot:
-    """A drawing, for a page, a file or a notebook, which shows it by itself.
-
-    Attributes:
-        figure: The drawing as matplotlib has it.
-        name: Unlike that of any other drawing on the same page.
-        letters: What texts of the figure stand for, and its size in points, where no font of this
-            machine has the letters; in an SVG, which is shown with other fonts, they are there.
-    """
-
-    figure: Figure
-    name: str
-    letters: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-
-    @property
-    def in_page(self) -> str:
-        """An SVG element in the colours of the page that it stands in."""
-        svg = _svg(self)
-        for stand_in, colour in ((INK, "currentColor"), (GRID, "var(--line)")):
-            svg = svg.replace(stand_in, colour)
-        return svg
-
-    @property
-    def svg(self) -> str:
-        """An SVG file: dark on white."""
-        svg = _svg(self).replace(GRID, PAPER_GRID)
-        return svg.replace("<svg ", '<svg style="background:#fff" ', 1)
-
-    def save(self, path: str | Path) -> None:
-        """Write the drawing to a file.
-
-        Args:
-            path: Its name ends with .svg or .png.
-
-        Raises:
-            ValueError: It ends with something else.
-        """
-        path = Path(path)
-        if path.suffix == ".svg":
-            path.write_text(self.svg, encoding="utf-8")
-        elif path.suffix == ".png":
-            self.figure.savefig(path, format="png", dpi=150, facecolor="white", transparent=False)
-        else:
-            raise ValueError(f"{str(path)!r} should end with .svg or .png")
-
-    def _repr_svg_(self) -> str:
-        return self.svg
-
-    def _repr_html_(self) -> str:
-        return f'<div role="img" aria-label="{escape(self.name)}">{self.svg}</div>'
 
 
 def plot(measurement: Measurement) -> Plot:
@@ -169,7 +87,7 @@ def draw_learning_curves(curves: Mapping[str, Curve], x_label: str) -> Plot:
     axes.set_xlabel(x_label)
     axes.set_ylabel("bits per byte")
     axes.legend()
-    return _plot(figure, "curves")
+    return finished(figure, "curves")
 
 
 @mpl.rc_context(STYLE)
@@ -186,7 +104,7 @@ def draw_horizons(horizons: Mapping[str, MemoryHorizon], step: str = "bytes") ->
     axes.set_xlabel(f"k, {step} back")
     axes.set_ylabel("influence, share of that at k = 0")
     axes.legend()
-    return _plot(figure, "horizons")
+    return finished(figure, "horizons")
 
 
 @mpl.rc_context(STYLE)
@@ -209,7 +127,7 @@ def draw_flows(flows: Mapping[str, GradientFlow]) -> Plot:
     axes.set_xlabel("steps back from the last one")
     axes.set_ylabel("gradient, share of the largest")
     axes.legend()
-    return _plot(figure, "flows")
+    return finished(figure, "flows")
 
 
 @mpl.rc_context(STYLE)
@@ -235,7 +153,7 @@ def draw_retentions(retentions: Mapping[str, Retention]) -> Plot:
     axes.set_ylabel("share of a stored value that is left")
     if lines:
         axes.legend()
-    return _plot(figure, "retentions")
+    return finished(figure, "retentions")
 
 
 @mpl.rc_context(STYLE)
@@ -258,7 +176,7 @@ def draw_saturation(saturation: Saturation) -> Plot:
         axes.set_visible(False)
     figure.supxlabel(f"share of steps below {LEFT:g}", fontsize=10)
     figure.supylabel(f"share of steps above {RIGHT:g}", fontsize=10)
-    return _plot(figure, "saturation")
+    return finished(figure, "saturation")
 
 
 @mpl.rc_context(STYLE)
@@ -280,7 +198,7 @@ def draw_passage(passage: Passage, name: str) -> Plot:
     for axes, (panel, values) in zip(rows, panels.items(), strict=True):
         _draw_panel(axes, values, is_gate=panel in passage.gates)
         labels |= _label_panel(axes, f"{panel} ({_kind(panel, passage)})", passage)
-    return _plot(figure, name, labels)
+    return finished(figure, name, labels)
 
 
 def _joined(name: str, value: str) -> str:
@@ -346,34 +264,13 @@ def _write_below(axes: Axes, character: Character) -> Text:
         annotation_clip=False,
         horizontalalignment="center",
         verticalalignment="top",
-        fontsize=_fitting(character.label, character.width),
+        fontsize=fitting(character.label, character.width),
         parse_math=False,
     )
 
 
 def _kind(panel: str, passage: Passage) -> str:
     return "gate: dark is closed, bright is open" if panel in passage.gates else "state"
-
-
-def _fitting(label: str, columns: int) -> float:
-    """The size of a label that fits over its columns, in points."""
-    return min(LETTER, 72 * COLUMN * columns / (0.7 * cells(label)))
-
-
-def _plot(figure: Figure, name: str, labels: Mapping[Text, int] = MappingProxyType({})) -> Plot:
-    """A drawing whose texts can be drawn with the fonts of this machine.
-
-    Args:
-        figure: the drawing.
-        name: of it.
-        labels: those of its texts that have no more room than some columns of a passage.
-    """
-    letters: dict[str, tuple[str, float]] = {}
-    for text, whole in spell_out(figure).items():
-        letters[text.get_text()] = whole, float(text.get_fontsize())
-        if text in labels:
-            text.set_fontsize(_fitting(text.get_text(), labels[text]))
-    return Plot(figure, name, letters)
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
@@ -388,33 +285,3 @@ def _styled(lines: Mapping[str, _Item]) -> Iterable[tuple[tuple[str, _Item], dic
     for i, item in enumerate(lines.items()):
         colour, dash = LINES[i % len(LINES)]
         yield item, {"color": colour, "linestyle": dash, "linewidth": 2}
-
-
-def _svg(plot: Plot) -> str:
-    """Return the drawing as an SVG element that may stand in a page with others.
-
-    Its ids begin with the plot's name.
-    """
-    buffer = io.StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": plot.name}):
-        plot.figure.savefig(buffer, format="svg", metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", svg)  # equal images have equal ids
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{plot.name}-", svg)
-    return re.sub(
-        r"(<text [^>]*?font(?:-size)?: )[\d.]+px([^>]*>)([^<]*)", _lettered(plot.letters), svg
-    )
-
-
-def _lettered(letters: Mapping[str, tuple[str, float]]) -> Callable[[re.Match[str]], str]:
-    """Puts letters into the place of their code points."""
-
-    def put(found: re.Match[str]) -> str:
-        if unescape(found[3]) not in letters:
-            return found[0]
-        whole, size = letters[unescape(found[3])]
-        return f"{found[1]}{size:g}px{found[2]}{escape(whole)}"
-
-    return put

@@ -14,6 +14,7 @@ from gatework.compiler.explanation import explain
 from gatework.compiler.gating import keepers
 from gatework.data import InputError
 from gatework.draw import cell_svg
+from gatework.lens.drawing import as_id
 from gatework.lens.flow import GradientFlow
 from gatework.lens.page import (
     bright_text,
@@ -296,7 +297,7 @@ def _gates(found: Sequence[Inspection]) -> Iterator[str]:
 
 def _named(svg: str, one: Inspection) -> str:
     """A drawing whose ids are unlike those of the same drawing of another model."""
-    return svg.replace("saturation-", f"saturation-{one.name}-")
+    return svg.replace("saturation-", f"saturation-{as_id(one.name)}-")
 
 
 def _gate_rows(one: Inspection) -> Iterator[tuple[str, ...]]:

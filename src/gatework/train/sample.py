@@ -106,7 +106,7 @@ def openings(text: bytes, count: int) -> list[bytes]:
 def _opening(text: bytes, begin: int) -> bytes:
     """The first word of the line that begins there, or its first few characters; or nothing."""
     line = text[begin : begin + LINE].partition(b"\n")[0]
-    characters = [c for c in characters_of(text, begin, begin + len(line)) if c.is_whole]
+    characters = characters_of(text, begin, begin + len(line))
     word = re.match(r"\s*(\S* ?)", "".join(c.text for c in characters))
     assert word is not None  # which the empty text matches
     given = word[1].encode("utf-8", "surrogateescape")

@@ -1,0 +1,157 @@
+"""A drawing: in the colours of a page, as a file, in a notebook; its texts in any language."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from html import escape, unescape
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from gatework.lens.letters import cells, spell_out
+
+__all__ = ["COLUMN", "GRID", "INK", "STYLE", "Plot", "as_id", "finished", "fitting"]
+
+INK, GRID, PAPER_GRID = "#010203", "#040506", "#d9dbd6"
+"""Two that stand for the page's own colours, which only the page knows, and what the second is in a
+file."""
+COLUMN, LETTER = 0.13, 10
+"""Inches that a byte of a passage is wide, and the points of a letter that has room enough."""
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 11,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Plot:
+    """A drawing, for a page, a file or a notebook, which shows it by itself.
+
+    Attributes:
+        figure: The drawing as matplotlib has it.
+        name: Unlike that of any other drawing on the same page.
+        letters: What texts of the figure stand for, and its size in points, where no font of this
+            machine has the letters; in an SVG, which is shown with other fonts, they are there.
+    """
+
+    figure: Figure
+    name: str
+    letters: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+
+    @property
+    def in_page(self) -> str:
+        """An SVG element in the colours of the page that it stands in."""
+        svg = _svg(self)
+        for stand_in, colour in ((INK, "currentColor"), (GRID, "var(--line)")):
+            svg = svg.replace(stand_in, colour)
+        return svg
+
+    @property
+    def svg(self) -> str:
+        """An SVG file: dark on white."""
+        svg = _svg(self).replace(GRID, PAPER_GRID)
+        return svg.replace("<svg ", '<svg style="background:#fff" ', 1)
+
+    def save(self, path: str | Path) -> None:
+        """Write the drawing to a file.
+
+        Args:
+            path: Its name ends with .svg or .png.
+
+        Raises:
+            ValueError: It ends with something else.
+        """
+        path = Path(path)
+        if path.suffix == ".svg":
+            path.write_text(self.svg, encoding="utf-8")
+        elif path.suffix == ".png":
+            self.figure.savefig(path, format="png", dpi=150, facecolor="white", transparent=False)
+        else:
+            raise ValueError(f"{str(path)!r} should end with .svg or .png")
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def _repr_html_(self) -> str:
+        return f'<div role="img" aria-label="{escape(self.name)}">{self.svg}</div>'
+
+
+def fitting(label: str, columns: int) -> float:
+    """The size of a label that fits over its columns, in points."""
+    return min(LETTER, 72 * COLUMN * columns / (0.7 * cells(label)))
+
+
+def finished(figure: Figure, name: str, labels: Mapping[Text, int] = MappingProxyType({})) -> Plot:
+    """A drawing whose texts can be drawn with the fonts of this machine.
+
+    Args:
+        figure: the drawing.
+        name: of it.
+        labels: those of its texts that have no more room than some columns of a passage.
+    """
+    letters: dict[str, tuple[str, float]] = {}
+    for text, whole in spell_out(figure).items():
+        letters[text.get_text()] = whole, float(text.get_fontsize())
+        if text in labels:
+            text.set_fontsize(fitting(text.get_text(), labels[text]))
+    return Plot(figure, name, letters)
+
+
+def as_id(name: str) -> str:
+    """Return a name of anything, such as a folder, as it may stand in an id of a page.
+
+    Example:
+        >>> as_id("my run"), as_id("诗")
+        ('my_20run', '诗')
+    """
+    return re.sub(r"[^\w-]", lambda found: f"_{ord(found[0]):x}", name)
+
+
+def _svg(plot: Plot) -> str:
+    """Return the drawing as an SVG element that may stand in a page with others.
+
+    Its ids begin with the plot's name.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context({**STYLE, "svg.hashsalt": plot.name}):
+        plot.figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", svg)  # equal images have equal ids
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{as_id(plot.name)}-", svg)
+    return re.sub(
+        r"(<text [^>]*?font(?:-size)?: )[\d.]+px([^>]*>)([^<]*)", _lettered(plot.letters), svg
+    )
+
+
+def _lettered(letters: Mapping[str, tuple[str, float]]) -> Callable[[re.Match[str]], str]:
+    """Puts letters into the place of their code points."""
+
+    def put(found: re.Match[str]) -> str:
+        if unescape(found[3]) not in letters:
+            return found[0]
+        whole, size = letters[unescape(found[3])]
+        return f"{found[1]}{size:g}px{found[2]}{escape(whole)}"
+
+    return put

@@ -23,7 +23,7 @@ from gatework.backends.cpu.setting import FEATURES, PAGE, TERMS, Setting
 from gatework.backends.cpu.team import Team
 from gatework.backends.cpu.values import Value
 from gatework.compiler.plan import Plan
-from gatework.compiler.recurrence import Contraction
+from gatework.compiler.recurrence import Contraction, Summation
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import Matrix
 
@@ -32,6 +32,16 @@ def contraction_scratch(setting: Setting) -> int:
     """Elements of scratch memory: panels of right, a panel of left, one block of results."""
     width = setting.target.tile_vectors * setting.vector.lanes
     return TERMS * (FEATURES + width) + TERMS * width + width * width
+
+
+def wanted_contractions(plan: Plan, skip: frozenset[str]) -> tuple[Contraction, ...]:
+    """The gradients of matrices that are wanted."""
+    return tuple(c for c in plan.recurrence.contractions if block_of(c.matrix)[0] not in skip)
+
+
+def wanted_summations(plan: Plan, skip: frozenset[str]) -> tuple[Summation, ...]:
+    """The gradients of learned vectors that are wanted."""
+    return tuple(s for s in plan.recurrence.summations if block_of(s.parameter)[0] not in skip)
 
 
 def write_contractions(
@@ -44,9 +54,8 @@ def write_contractions(
     thread does the same units in both.
     """
     together: dict[str, list[Contraction]] = {}
-    for c in plan.recurrence.contractions:
-        if block_of(c.matrix)[0] not in skip:
-            together.setdefault(c.right, []).append(c)
+    for c in wanted_contractions(plan, skip):
+        together.setdefault(c.right, []).append(c)
     writer = _Contractions(b, layout, args, team, scratch)
     for right, group in together.items():
         writer.write(right, group)
@@ -166,11 +175,9 @@ def write_summations(
     """The gradients of learned vectors: every sequence is summed once, for all that want it."""
     wanted: dict[str, list[tuple[str, str]]] = {}
     sizes: dict[str, str] = {}
-    for s in plan.recurrence.summations:
-        name, block = block_of(s.parameter)
-        if name not in skip:
-            wanted.setdefault(s.sequence, []).append((name, block))
-            sizes[s.sequence] = s.parameter.size
+    for s in wanted_summations(plan, skip):
+        wanted.setdefault(s.sequence, []).append(block_of(s.parameter))
+        sizes[s.sequence] = s.parameter.size
     count = layout.arguments.number(b, args, "row count")
     rows = layout.arguments.pointer(b, args, "all rows")
     for sequence, targets in wanted.items():

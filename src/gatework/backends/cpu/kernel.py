@@ -2,11 +2,13 @@
 
     begin               each thread some rows of the states
     pack the weights    each thread some blocks of units
-    before the loop     each thread some of all rows
-    the loop            each thread sequences of its own, or units of its own (then with barriers)
+    before the loop     each thread some of all rows, or units of its own
+    the loop            each thread sequences of its own, or units of its own
     end                 each thread some rows of the states
-    after the loop      each thread some of all rows
+    after the loop      each thread some of all rows, or units of its own
     gradients           each thread some units of the parameters' gradients
+
+Where threads wait for each other is derived from what each phase touches: see `phases`.
 
 Letters: T steps, B sequences, n units, K the length of sums, t a step, k how many ran before it.
 """
@@ -14,7 +16,9 @@ Letters: T steps, B sequences, n units, K the length of sums, t a step, k how ma
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from gatework.backends.cpu.gradients import (
     contraction_scratch,
@@ -23,6 +27,7 @@ from gatework.backends.cpu.gradients import (
 )
 from gatework.backends.cpu.ir import Builder, Module
 from gatework.backends.cpu.layout import Layout, Panels, lay_out
+from gatework.backends.cpu.phases import LOOP, Waits
 from gatework.backends.cpu.routines import call_routine
 from gatework.backends.cpu.setting import Setting
 from gatework.backends.cpu.stage import write_stage
@@ -55,16 +60,17 @@ def build(plan: Plan, setting: Setting, skip: frozenset[str]) -> Kernel:
     for name, one in layout.passes.items():
         for k, stage in enumerate(one.stages):
             write_stage(f"{name}_{k}", module, layout, stage)
+    waits = Waits(plan, layout, skip)
     with module.function(ENTRY, [("ptr", "args")], exported=True) as (b, (args,)):
-        _Writer(b, layout, args).write(plan, skip)
+        _Writer(b, layout, args, waits).write(plan, skip)
     chunks = contraction_scratch(setting) if plan.recurrence.contractions else 0
     scratch = max(layout.sums() + layout.passing_panel(), chunks)
     return Kernel(layout, scratch, module.text(8 * setting.target.vector_bytes))
 
 
 class _Writer:
-    def __init__(self, b: Builder, layout: Layout, args: Value) -> None:
-        self.b, self.layout, self.args = b, layout, args
+    def __init__(self, b: Builder, layout: Layout, args: Value, waits: Waits) -> None:
+        self.b, self.layout, self.args, self.waits = b, layout, args, waits
         self.setting, self.element = layout.setting, layout.setting.element
         self.team = Team(b, layout.arguments, args)
         own = b.mul(self.number("scratch size"), self.team.member)
@@ -79,37 +85,50 @@ class _Writer:
         return self.layout.arguments.pointer(self.b, self.args, name)
 
     def write(self, plan: Plan, skip: frozenset[str]) -> None:
-        """Everything, in order; nobody goes on before all have written what the rest reads."""
-        with self.b.when(self.b.compare("eq", self.number("carried"), 0)):
-            self.begin()
-        with self.b.when(self.b.compare("eq", self.number("packed"), 0)):
-            for panels in self.layout.panels():
-                self.pack(panels)
-        self.team.barrier()
-        if self.layout.hoisted:
-            self.all_rows("before")
+        """Every phase that does anything, in order."""
+        given = (self.b, self.layout, self.args, self.team)
+        writers: dict[str, Callable[[], None]] = {
+            "begin": self.begin,
+            "pack": self.pack,
+            LOOP: self.loop,
+            "end": self.end,
+            "contractions": lambda: write_contractions(*given, self.scratch, plan, skip),
+            "summations": lambda: write_summations(*given, plan, skip),
+        }
+        for phase in self.waits.order:
+            self.wait_before(phase)
+            writers.get(phase, partial(self.all_rows, phase))()
+
+    def wait_before(self, phase: str) -> None:
+        """Wait for all others where a phase needs it, in the ways to divide the work that do."""
+        ways = self.waits.before(phase)
+        if len(ways) == 2:
             self.team.barrier()
-        self.loop()
-        self.team.barrier()
-        with self.b.when(self.b.compare("eq", self.number("carried"), 0)):
-            self.end()
-        self.all_rows("after")
-        b, layout, args, team = self.b, self.layout, self.args, self.team
-        write_contractions(b, layout, args, team, self.scratch, plan, skip)
-        write_summations(b, layout, args, team, plan, skip)
+        for way in ways if len(ways) == 1 else ():
+            with self.b.when(self.b.compare("eq", self.number("shared"), int(way))):
+                self.team.barrier()
+
+    def unless(self, done: str) -> AbstractContextManager[None]:
+        """A block that is left out where the call says that this is done already."""
+        return self.b.when(self.b.compare("eq", self.number(done), 0))
 
     # ---- states --------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """The initial states into the slots that the first step reads; zero without an address."""
+        with self.unless("carried"):
+            for name, storage in self.layout.states.items():
+                self.begin_one(name, storage)
+
+    def begin_one(self, name: str, storage: str) -> None:
+        """One of them."""
         b, (first, last) = self.b, self.team.share(self.number("batch"))
-        for name, storage in self.layout.states.items():
-            initial, state = self.pointer(f"initial {name}"), self.pointer(f"state {name}")
-            given = b.given(initial)
-            source = b.select(given, initial, self.pointer("zeros"))
-            pitch = b.select(given, b.index(self.units(name)), b.index(0))  # one row for all
-            for slot in self.first_slots(storage):
-                self.copy(name, source, pitch, 0, state, slot, first, last)
+        initial, state = self.pointer(f"initial {name}"), self.pointer(f"state {name}")
+        given = b.given(initial)
+        source = b.select(given, initial, self.pointer("zeros"))
+        pitch = b.select(given, b.index(self.units(name)), b.index(0))  # one row for all
+        for slot in self.first_slots(storage):
+            self.copy(name, source, pitch, 0, state, slot, first, last)
 
     def first_slots(self, storage: str) -> list[Index]:
         """Where a state is read first; a sequence may end before others in either of two slots."""
@@ -119,22 +138,25 @@ class _Writer:
 
     def end(self) -> None:
         """The final states into memory of their own; those in one slot are there already."""
+        with self.unless("carried"):
+            for name, storage in self.layout.states.items():
+                if storage != "single":
+                    self.end_one(name, storage)
+
+    def end_one(self, name: str, storage: str) -> None:
+        """One of them."""
         b, (first, last) = self.b, self.team.share(self.number("batch"))
-        steps = self.number("steps")
-        for name, storage in self.layout.states.items():
-            if storage == "single":
-                continue
-            final, state = self.pointer(f"final {name}"), self.pointer(f"state {name}")
-            pitch = b.index(self.units(name))
-            if storage == "trajectory":
-                slot = b.select(self.backwards(), b.index(0), steps)
-                self.copy(name, state, pitch, slot, final, 0, first, last)
-            elif not self.setting.ragged:
-                self.copy(name, state, pitch, self.parity(steps), final, 0, first, last)
-            else:
-                with b.loop(last, start=first) as row:
-                    slot = self.parity(self.steps_of(row))
-                    self.copy(name, state, pitch, slot, final, 0, row, b.index(b.add(row, 1)))
+        final, state = self.pointer(f"final {name}"), self.pointer(f"state {name}")
+        steps, pitch = self.number("steps"), b.index(self.units(name))
+        if storage == "trajectory":
+            slot = b.select(self.backwards(), b.index(0), steps)
+            self.copy(name, state, pitch, slot, final, 0, first, last)
+        elif not self.setting.ragged:
+            self.copy(name, state, pitch, self.parity(steps), final, 0, first, last)
+        else:
+            with b.loop(last, start=first) as row:
+                slot = self.parity(self.steps_of(row))
+                self.copy(name, state, pitch, slot, final, 0, row, b.index(b.add(row, 1)))
 
     def steps_of(self, row: Value) -> Value:
         """How many steps a sequence has changed its slots in: backwards, all that the call has."""
@@ -171,7 +193,13 @@ class _Writer:
 
     # ---- weights -------------------------------------------------------------------------------
 
-    def pack(self, panels: Panels) -> None:
+    def pack(self) -> None:
+        """The blocks of every matrix."""
+        with self.unless("packed"):
+            for panels in self.layout.panels():
+                self.pack_one(panels)
+
+    def pack_one(self, panels: Panels) -> None:
         """The blocks of one matrix: those that a thread packs it reads itself if units are shared,
         so that they need not travel from one core's cache to another's."""
         b, blocks = self.b, self.setting.blocks(panels.outer)
@@ -188,20 +216,15 @@ class _Writer:
         shared = self.b.compare("ne", self.number("shared"), 0)
         return self.b.select(shared, self.b.index(when_shared), self.b.index(when_not))
 
-    def all_rows(self, name: str) -> None:
-        """A pass over all rows: each thread a contiguous share of the rows, or of the units."""
+    def all_rows(self, stage: str) -> None:
+        """A stage over all rows: each thread a contiguous share of the rows, or of the units."""
         b, team = self.b, self.team
         total, zero = self.number("row count"), b.index(0)
         first, last = team.share(total)
         rows = b.at(self.pointer("all rows"), "i64", self.either(0, first))
         count = self.either(total, b.sub(last, first))
         member, members = self.either(team.member, 0), self.either(team.size, 1)
-        for k, stage in enumerate(dict(self.layout.passes.items())[name].stages):
-            if stage.exchanges and k:
-                self.wait_for(members)
-            b.call_local(
-                f"{name}_{k}", self.args, rows, count, zero, zero, member, members, self.scratch
-            )
+        b.call_local(stage, self.args, rows, count, zero, zero, member, members, self.scratch)
 
     # ---- the loop ------------------------------------------------------------------------------
 
@@ -217,24 +240,18 @@ class _Writer:
 
     def steps(self, rows: Value, count: Value, member: Value, members: Value) -> None:
         """All steps of some sequences."""
-        b, step = self.b, self.layout.passes.step
+        b, stages = self.b, self.layout.passes.step.stages
         first, stride, phase = (self.number(n) for n in ("first", "stride", "phase"))
         active = self.active(rows, count) if self.setting.ragged else None
         with b.loop(self.number("steps")) as i:
             t = b.index(b.add(first, b.mul(i, stride)))
             k = b.index(b.add(i, phase))
             here = active(t) if active else count
-            for j, stage in enumerate(step.stages):
-                if stage.exchanges or (j == 0 and step.temporaries):
-                    self.wait_for(members)
+            for j in range(len(stages)):
+                self.wait_before(f"step_{j}")
                 b.call_local(
                     f"step_{j}", self.args, rows, here, t, k, member, members, self.scratch
                 )
-
-    def wait_for(self, members: Value) -> None:
-        """Wait for the others who compute units of the same rows, if there are any."""
-        with self.b.when(self.b.compare("sgt", members, 1)):
-            self.team.barrier()
 
     def active(self, rows: Value, count: Value) -> Callable[[Value], Value]:
         """How many of the rows, longest first, have a step t."""

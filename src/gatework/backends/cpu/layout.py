@@ -20,10 +20,8 @@ from gatework.lang.expressions import (
     Const,
     Expr,
     Matrix,
-    Product,
     Reduce,
     Symbol,
-    postorder,
     substitute,
     symbol,
 )
@@ -65,14 +63,22 @@ class Passes:
         """Each pass with its name."""
         return (("before", self.before), ("step", self.step), ("after", self.after))
 
+    def __getitem__(self, name: str) -> Pass:
+        """The pass of a name."""
+        return dict(self.items())[name]
+
     def stages(self) -> Iterable[Lowered]:
         """Every stage of every pass."""
         return (s for _, one in self.items() for s in one.stages)
 
     def panels(self) -> tuple[Panels, ...]:
         """The packed matrices that the products read."""
-        products: Iterable[Product] = (p for _, one in self.items() for p in one.products())
-        return tuple(dict.fromkeys(Panels(p.matrix, p.transposed) for p in products))
+        return tuple(dict.fromkeys(p for stage in self.stages() for p in panels_of(stage)))
+
+
+def panels_of(stage: Lowered) -> tuple[Panels, ...]:
+    """The packed matrices that the products of a stage read."""
+    return tuple(dict.fromkeys(Panels(p.matrix, p.transposed) for p in stage.products()))
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,11 @@ class Layout:
     def panels(self) -> tuple[Panels, ...]:
         """The matrices that are packed before anything else."""
         return self.passes.panels() if self.setting.weights == "packed" else ()
+
+    def memory(self, argument: str) -> str:
+        """The argument itself, or that of the state whose slots a sequence is a part of."""
+        alias = self.aliases.get(argument.removeprefix("sequence "))
+        return f"state {alias[0]}" if alias and argument.startswith("sequence ") else argument
 
     def sums(self) -> int:
         """Elements of scratch memory for the sums of a block of rows."""
@@ -241,23 +252,11 @@ def _storage(state: Symbol, step: Pass, aliases: Mapping[str, tuple[str, bool]])
     stored = next((k for k, s in enumerate(step.stages) if _stores(s, place)), None)
     if stored is None:
         return "single"
-    whole_rows = [k for k, s in enumerate(step.stages) if state in _operands(s)]
-    units = [k for k, s in enumerate(step.stages) if state in _read(s)]
+    whole_rows = [k for k, s in enumerate(step.stages) if state in s.operands()]
+    units = [k for k, s in enumerate(step.stages) if any(state in w.reads for w in s.works)]
     safe = max(whole_rows, default=-1) < stored and max(units, default=-1) <= stored
     return "single" if safe and state.size != SCALAR else "double"
 
 
 def _stores(stage: Lowered, place: Place) -> bool:
-    return any(place in places for w in stage.works for _, places in w.stores)
-
-
-def _operands(stage: Lowered) -> set[Expr]:
-    """The rows that a stage reads whole."""
-    products = (p for w in stage.works for s in w.sums for p in s.products)
-    return {n.args[0] for n in (*products, *(r for r, _ in stage.reductions))}
-
-
-def _read(stage: Lowered) -> set[Expr]:
-    """The rows that a stage reads unit by unit."""
-    values = [v for w in stage.works for v, _ in w.stores]
-    return set(postorder(values, until=stage.known)) & set(stage.known)
+    return any(place in w.places() for w in stage.works)

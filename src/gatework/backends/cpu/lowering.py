@@ -56,11 +56,27 @@ class Sum:
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage does for the rows of one size: sums of products, then unit by unit."""
+    """What a stage does for the rows of one size: sums of products, then unit by unit.
+
+    Attributes:
+        size: The size.
+        sums: The sums of products.
+        stores: The values that are stored, and where.
+        reads: Where the values lie that are read unit by unit.
+    """
 
     size: str
     sums: tuple[Sum, ...]
     stores: tuple[tuple[Expr, tuple[Place, ...]], ...]
+    reads: Mapping[Expr, Place]
+
+    def products(self) -> tuple[Product, ...]:
+        """Every product that is summed."""
+        return tuple(p for s in self.sums for p in s.products)
+
+    def places(self) -> tuple[Place, ...]:
+        """Where values are stored."""
+        return tuple(p for _, places in self.stores for p in places)
 
 
 @dataclass(frozen=True)
@@ -72,14 +88,24 @@ class Lowered:
         works: What is done unit by unit, single numbers first.
         known: Where the values lie that the stage reads.
         chains: Additions whose product terms are summed in one accumulator.
-        exchanges: Whether a row is read that other units' threads wrote in this step or before.
     """
 
     reductions: tuple[tuple[Reduce, Place], ...]
     works: tuple[Work, ...]
     known: Mapping[Expr, Place]
     chains: Mapping[Expr, Chain]
-    exchanges: bool
+
+    def products(self) -> tuple[Product, ...]:
+        """Every product of the stage."""
+        return tuple(p for w in self.works for p in w.products())
+
+    def operands(self) -> tuple[Expr, ...]:
+        """The values whose rows are read whole, by products and reductions."""
+        return tuple(n.args[0] for n in (*self.products(), *(r for r, _ in self.reductions)))
+
+    def whole_rows(self) -> tuple[Place, ...]:
+        """Where these lie."""
+        return tuple(self.known[v] for v in self.operands())
 
 
 @dataclass(frozen=True)
@@ -106,8 +132,7 @@ class Pass:
 
     def products(self) -> tuple[Product, ...]:
         """Every product of the pass, once."""
-        sums = (s for stage in self.stages for w in stage.works for s in w.sums)
-        return tuple(dict.fromkeys(p for s in sums for p in s.products))
+        return tuple(dict.fromkeys(p for stage in self.stages for p in stage.products()))
 
 
 def leaf_place(leaf: Symbol, all_rows: bool) -> Place:
@@ -200,28 +225,43 @@ class _Lowering:
         chains = _chains(stage, values)
         return Lowered(
             reductions=tuple((r, self.known[r]) for r in stage.reductions),
-            works=self.works(stage, values, chains),
+            works=self.works(stage, values, chains, known),
             known=known,
             chains=chains,
-            exchanges=bool(stage.products or stage.reductions),
         )
 
     def works(
-        self, stage: Stage, values: list[Expr], chains: Mapping[Expr, Chain]
+        self,
+        stage: Stage,
+        values: list[Expr],
+        chains: Mapping[Expr, Chain],
+        known: Mapping[Expr, Place],
     ) -> tuple[Work, ...]:
         """The stored values of a stage by size, single numbers first."""
         summed = {p: c.sum for c in chains.values() if c.sum for p in c.sum.products}
         sums = dict.fromkeys(summed.get(p) or Sum((p,)) for p in stage.products)
         sizes = sorted({v.size for v in values} | {p.size for p in stage.products})
         sizes.sort(key=lambda size: size != SCALAR)
-        return tuple(
-            Work(
-                size,
-                tuple(s for s in sums if s.products[0].size == size),
-                tuple((v, tuple(self.places[v])) for v in values if v.size == size),
+        works = []
+        for size in sizes:
+            own = [v for v in values if v.size == size]
+            # single numbers of this stage are known to its other works: these compute them
+            computed = {v for v in own if v.args} if size == SCALAR else set()
+            works.append(
+                Work(
+                    size,
+                    tuple(s for s in sums if s.products[0].size == size),
+                    tuple((v, tuple(self.places[v])) for v in own),
+                    _read(own, {n: p for n, p in known.items() if n not in computed}, stage),
+                )
             )
-            for size in sizes
-        )
+        return tuple(works)
+
+
+def _read(values: list[Expr], known: Mapping[Expr, Place], stage: Stage) -> dict[Expr, Place]:
+    """What a stage reads from memory to compute some values: products come from their sums."""
+    ends = {n for n in postorder(values, until={*known, *stage.products}) if n in known}
+    return {n: known[n] for n in sorted(ends, key=lambda n: known[n].argument)}
 
 
 def _chains(stage: Stage, stored: Iterable[Expr]) -> dict[Expr, Chain]:

@@ -27,28 +27,9 @@ class Row:
         self.partial = blocks.columns % stage.vector.lanes != 0
         self.slots: dict[Expr, int] = {p: k for k, s in enumerate(work.sums) for p in s.products}
         self.step = ROW_BLOCK * blocks.width
-        own = {v for v, _ in work.stores if v.args} if work.size == SCALAR else set()
-        self.known = {n: p for n, p in stage.stage.known.items() if n not in own}
-        needed = self._needed()
-        stored = [p for _, places in work.stores for p in places]
-        self.starts = {p: stage.row(p, row) for p in [*needed.values(), *stored]}
-        self.fixed = {n: self._number(p) for n, p in needed.items() if n.size == SCALAR}
-
-    def _needed(self) -> dict[Expr, Place]:
-        """The values that are read from memory."""
-        found: dict[Expr, Place] = {}
-        pending = [v for v, _ in self.work.stores]
-        seen: set[Expr] = set()
-        while pending:
-            node = pending.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            if node in self.known:
-                found[node] = self.known[node]
-            elif node not in self.slots:
-                pending.extend(node.args)
-        return dict(sorted(found.items(), key=lambda item: item[1].argument))
+        self.known = work.reads
+        self.starts = {p: stage.row(p, row) for p in [*self.known.values(), *work.places()]}
+        self.fixed = {n: self._number(p) for n, p in self.known.items() if n.size == SCALAR}
 
     def _number(self, place: Place) -> Value:
         """The single number of a row, in every lane."""

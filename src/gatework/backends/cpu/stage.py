@@ -45,14 +45,14 @@ class StageWriter:
         self.setting, self.vector = layout.setting, layout.setting.vector
         self.args, self.t, self.k = args, t, k
         self.batch = layout.arguments.number(b, args, "batch")
-        self.bases: dict[Place, Value] = {}
-        for place in self.places():
-            self.base(place)
+        self.bases: dict[Place, Value] = {p: self.base(p) for p in dict.fromkeys(self.places())}
 
     def places(self) -> list[Place]:
         """Every place that the stage reads or writes."""
-        stored = [p for w in self.stage.works for _, places in w.stores for p in places]
-        return [*self.stage.known.values(), *(p for _, p in self.stage.reductions), *stored]
+        stage = self.stage
+        read = [p for w in stage.works for p in w.reads.values()]
+        stored = [p for w in stage.works for p in w.places()]
+        return [*stage.whole_rows(), *read, *(p for _, p in stage.reductions), *stored]
 
     # ---- addresses -----------------------------------------------------------------------------
 
@@ -66,16 +66,12 @@ class StageWriter:
 
     def base(self, place: Place) -> Value:
         """The address of row 0 of a place at this step."""
-        if place not in self.bases:
-            b = self.b
-            pointer = self.layout.arguments.pointer(b, self.args, place.argument)
-            if place.kind == "all":
-                first = self.layout.offsets[place.offset] if place.offset else 0
-                self.bases[place] = self.element(pointer, first)
-            else:
-                skipped = b.mul(self.skipped(place), self.batch)
-                self.bases[place] = self.element(pointer, b.mul(skipped, self.units(place)))
-        return self.bases[place]
+        b, pointer = self.b, self.layout.arguments.pointer(self.b, self.args, place.argument)
+        if place.kind == "all":
+            first = self.layout.offsets[place.offset] if place.offset else 0
+            return self.element(pointer, first)
+        skipped = b.mul(self.skipped(place), self.batch)
+        return self.element(pointer, b.mul(skipped, self.units(place)))
 
     def skipped(self, place: Place) -> Index:
         """How many times B rows lie before those of this step."""
@@ -101,10 +97,10 @@ class StageWriter:
     def row(self, place: Place, row: Value) -> Value:
         """The address of a row of a place."""
         if place.kind == "all":
-            return self.base(place)
+            return self.bases[place]
         if place.kind == "sequence":  # row t·B + b of all: b
             row = self.b.op(f"urem i64 {row.text}, {self.batch.text}", "i64")
-        return self.element(self.base(place), self.b.mul(row, self.units(place)))
+        return self.element(self.bases[place], self.b.mul(row, self.units(place)))
 
     # ---- reductions ----------------------------------------------------------------------------
 
@@ -165,7 +161,7 @@ class StageWriter:
             place = self.stage.known[product.args[0]]
             ld = 0 if place.kind == "all" else self.units(place)
             add = Value("true" if number else "false", "i1")
-            left = (to, self.base(place), self.b.index(ld), rows, count)
+            left = (to, self.bases[place], self.b.index(ld), rows, count)
             k = self.b.index(self.units(place))
             if self.setting.weights == "direct":
                 self.call_direct(product, s, left, k, add)

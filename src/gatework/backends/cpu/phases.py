@@ -1,0 +1,237 @@
+"""What the phases of a kernel read and write, and where its threads wait for each other.
+
+Every thread runs every phase, each a share of its work. Between two waits threads may be in
+different phases, so nobody may read there what another one writes, nor overwrite what another one
+reads. What a phase touches is data, and where threads wait is derived from it, here alone.
+
+How the work is divided depends on the call: either each thread has rows of its own, or all share
+the units of every row. A kernel does both, so it waits wherever one of the two needs it.
+
+Letters: n units of a row, i the number of a step.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gatework.backends.cpu.gradients import wanted_contractions, wanted_summations
+from gatework.backends.cpu.layout import Layout, panels_of
+from gatework.backends.cpu.lowering import Lowered, Place
+from gatework.compiler.plan import Plan
+from gatework.lang.definition import block_of
+from gatework.lang.expressions import SCALAR
+
+ANYBODY = "anybody"  # every thread may touch all of it
+EVERYBODY = "everybody"  # every thread writes all of it, the same numbers, and reads its own
+LOOP = "loop"
+STEPS = 3  # steps that are looked at: in the third, each of two slots is used again
+
+
+@dataclass(frozen=True)
+class Touch:
+    """Memory that a phase reads or writes.
+
+    Attributes:
+        memory: The argument that points to it.
+        share: Which thread touches which part of it: equal shares are the same thread's.
+        writes: Whether it is written.
+        part: The slot of a state, the step of a sequence; None where that is all of them.
+    """
+
+    memory: str
+    share: str
+    writes: bool = False
+    part: int | None = None
+
+    def meets(self, later: Touch) -> bool:
+        """Whether two threads would disturb each other if nobody waited in between."""
+        if self.memory != later.memory or not (self.writes or later.writes):
+            return False
+        if self.part is not None and later.part is not None and self.part != later.part:
+            return False
+        if self.share == later.share == EVERYBODY:
+            return later.writes  # else each reads what it wrote itself
+        return self.share != later.share or self.share == ANYBODY
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a kernel that each thread runs its share of, and the memory that it touches."""
+
+    name: str
+    touches: frozenset[Touch]
+
+
+def waits(phases: Sequence[Phase]) -> frozenset[str]:
+    """The phases before which every thread waits for all others.
+
+    A name that stands several times is a phase that is repeated, with the same wait each time.
+    """
+    found: set[str] = set()
+    while (name := _disturbed(phases, found)) is not None:
+        found.add(name)
+    return frozenset(found)
+
+
+def _disturbed(phases: Sequence[Phase], found: set[str]) -> str | None:
+    """The first phase that meets what was touched since the last wait."""
+    since: dict[str, set[Touch]] = defaultdict(set)
+    for phase in phases:
+        if phase.name in found:
+            since.clear()
+        for touch in phase.touches:
+            if any(earlier.meets(touch) for earlier in since[touch.memory]):
+                return phase.name
+        for touch in phase.touches:
+            since[touch.memory].add(touch)
+    return None
+
+
+class Waits:
+    """The phases of a kernel in order, and where threads wait.
+
+    Attributes:
+        order: The names of the phases that do anything; one is the loop as a whole.
+    """
+
+    def __init__(self, plan: Plan, layout: Layout, skip: frozenset[str]) -> None:
+        phases = Phases(plan, layout, skip)
+        self.order = tuple(p.name for p in phases.in_order(shared=False) if p.touches)
+        self._before = {
+            shared: waits(phases.in_order(shared)) | waits(phases.steps(shared))
+            for shared in (False, True)
+        }
+
+    def before(self, phase: str) -> tuple[bool, ...]:
+        """Whether threads share units, for each way of dividing the work that waits here."""
+        return tuple(shared for shared, names in self._before.items() if phase in names)
+
+
+# ---- the phases of a kernel --------------------------------------------------------------------
+
+
+class Use(NamedTuple):
+    """What a stage touches, in any step and either way to divide the work.
+
+    Attributes:
+        memory: The argument that points to it.
+        kind: That of its place; empty for a packed matrix.
+        shares: Which thread touches which part: with rows of its own, and where units are shared.
+        writes: Whether it is written.
+    """
+
+    memory: str
+    kind: str
+    shares: tuple[str, str]
+    writes: bool = False
+
+
+class Phases:
+    """The phases of a kernel.
+
+    Args:
+        plan: The plan.
+        layout: Where everything lies.
+        skip: Outputs and gradients that are not wanted.
+    """
+
+    def __init__(self, plan: Plan, layout: Layout, skip: frozenset[str]) -> None:
+        self.plan, self.layout, self.skip = plan, layout, skip
+        rows = "equal shares of all rows"
+        dealt_out = {"before": rows, "step": "sequences dealt out", "after": rows}
+        self._uses = {
+            name: [set(_uses(layout, stage, dealt_out[name])) for stage in one.stages]
+            for name, one in layout.passes.items()
+        }
+
+    def in_order(self, shared: bool) -> tuple[Phase, ...]:
+        """Every phase once, the loop as a whole; `shared`, whether threads share units."""
+        loop = (self._touch(use, None, shared) for uses in self._uses["step"] for use in uses)
+        return (
+            Phase("begin", frozenset(self._begin())),
+            Phase("pack", frozenset(self._pack())),
+            *self._stages("before", None, shared),
+            Phase(LOOP, frozenset(loop)),
+            Phase("end", frozenset(self._end())),
+            *self._stages("after", None, shared),
+            Phase("contractions", frozenset(self._contractions())),
+            Phase("summations", frozenset(self._summations())),
+        )
+
+    def steps(self, shared: bool) -> tuple[Phase, ...]:
+        """The stages of the first steps of the loop, one after the other."""
+        return tuple(phase for i in range(STEPS) for phase in self._stages("step", i, shared))
+
+    # ---- what each touches ---------------------------------------------------------------------
+
+    def _begin(self) -> Iterator[Touch]:
+        for name in self.layout.states:
+            yield Touch(f"state {name}", "sequences as they come", writes=True)
+
+    def _pack(self) -> Iterator[Touch]:
+        for panels in self.layout.panels():
+            yield Touch(panels.name, _units(panels.outer), writes=True)
+
+    def _end(self) -> Iterator[Touch]:
+        for name, storage in self.layout.states.items():
+            if storage != "single":
+                yield Touch(f"state {name}", "sequences as they come")
+                yield Touch(f"final {name}", "sequences as they come", writes=True)
+
+    def _contractions(self) -> Iterator[Touch]:
+        for c in wanted_contractions(self.plan, self.skip):
+            own = f"equal shares of {c.matrix.rows}"
+            yield Touch(self.layout.memory(f"sequence {c.left}"), own)
+            yield Touch(self.layout.memory(f"sequence {c.right}"), ANYBODY)
+            yield Touch("gradient {}.{}".format(*block_of(c.matrix)), own, writes=True)
+
+    def _summations(self) -> Iterator[Touch]:
+        for s in wanted_summations(self.plan, self.skip):
+            own = f"pieces of {s.parameter.size}"
+            yield Touch(self.layout.memory(f"sequence {s.sequence}"), own)
+            yield Touch("gradient {}.{}".format(*block_of(s.parameter)), own, writes=True)
+
+    def _stages(self, name: str, i: int | None, shared: bool) -> Iterator[Phase]:
+        """The stages of a pass: those of the loop in step i."""
+        for k, uses in enumerate(self._uses[name]):
+            yield Phase(f"{name}_{k}", frozenset(self._touch(use, i, shared) for use in uses))
+
+    def _touch(self, use: Use, i: int | None, shared: bool) -> Touch:
+        """What is touched in step i, or in any."""
+        part = None if i is None else self._part(use, i)
+        return Touch(use.memory, use.shares[shared], use.writes, part)
+
+    def _part(self, use: Use, i: int) -> int | None:
+        """The slot of a state or the step of a sequence that step i touches."""
+        if use.kind not in ("old", "new"):
+            return i if use.kind == "step" else None
+        at = i + (use.kind == "new")
+        storage = self.layout.states[use.memory.removeprefix("state ")]
+        return {"single": 0, "double": at % 2, "trajectory": at}[storage]
+
+
+def _uses(layout: Layout, stage: Lowered, own: str) -> Iterator[Use]:
+    """What a stage touches; `own`, the rows of a thread that has rows of its own."""
+
+    def use(place: Place, share: str, writes: bool = False) -> Use:
+        return Use(layout.memory(place.argument), place.kind, (own, share), writes)
+
+    for place in stage.whole_rows():
+        yield use(place, EVERYBODY if place.size == SCALAR else ANYBODY)
+    for _, place in stage.reductions:
+        yield use(place, EVERYBODY, writes=True)
+    for work in stage.works:
+        for place in work.reads.values():
+            yield use(place, _units(place.size))
+        for place in work.places():
+            yield use(place, _units(work.size), writes=True)
+    for panels in panels_of(stage) if layout.setting.weights == "packed" else ():
+        yield Use(panels.name, "", (ANYBODY, _units(panels.outer)))
+
+
+def _units(size: str) -> str:
+    """Who computes the units of a row, or packs what they need, where units are shared."""
+    return EVERYBODY if size == SCALAR else f"blocks of {size}"

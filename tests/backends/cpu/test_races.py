@@ -11,7 +11,7 @@ from gatework.compiler.program import program
 from plan_calls import TOLERANCE, all_sizes, assert_same, backward_call, random_call
 
 THREADS = (2, 4)
-TIMES = 4
+TIMES = 2
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +36,10 @@ def agree(cell, plan, shape, sizes, dtype):
 @pytest.mark.parametrize("name", DEEP_CELLS)
 def test_what_is_computed_after_the_loop_is_complete(name, dtype):
     cell = DEEP_CELLS[name]
-    agree(cell, program(cell).backward, (40, 64), (32, 64), dtype)
+    agree(cell, program(cell).backward, (33, 40), (20, 64), dtype)
 
 
-@pytest.mark.parametrize("name", ["gru_reset_before", "lem", "dsgu"])
+@pytest.mark.parametrize("name", ["gru_reset_before", "dsgu"])
 def test_a_single_step(name):
     """Here the loop of the catalogue's cells leaves something to be done after it, too."""
     cell = getattr(cells, name)

@@ -31,6 +31,10 @@ def agree(cell, shape, hidden_size, reverse):
     assert_plans_agree(Cpu(), cell, shape, sizes, torch.float64, lengths, reverse)
 
 
+# many rows of many units in many steps: here several threads meet if they do not wait
+LARGE = [((32, 33), None), ((2, 300), None), ((33, 3), None), ((32, 40), (32, 9, *range(38)))]
+
+
 @given(random_cells(noise=True), st.sampled_from(SHAPES), st.sampled_from([5, 1]), st.booleans())
 @settings(max_examples=6)
 def test_random_cells(cell, shape, hidden_size, reverse):
@@ -43,6 +47,29 @@ def test_random_cells(cell, shape, hidden_size, reverse):
 def test_more_random_cells(cell, shape, hidden_size, reverse):
     note("\n".join(equations(cell)))
     agree(cell, shape, hidden_size, reverse)
+
+
+def agree_on_threads(cell, shape, threads, reverse):
+    note("\n".join(equations(cell)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        agree(cell, shape, 64, reverse)
+    finally:
+        torch.set_num_threads(before)
+
+
+@given(random_cells(noise=True), st.sampled_from(LARGE), st.integers(2, 4), st.booleans())
+@settings(max_examples=4)
+def test_large_random_cells_on_threads(cell, shape, threads, reverse):
+    agree_on_threads(cell, shape, threads, reverse)
+
+
+@pytest.mark.slow
+@given(random_cells(noise=True), st.sampled_from(LARGE), st.integers(2, 4), st.booleans())
+@settings(max_examples=2 * settings.default.max_examples)
+def test_more_large_random_cells_on_threads(cell, shape, threads, reverse):
+    agree_on_threads(cell, shape, threads, reverse)
 
 
 @pytest.mark.slow

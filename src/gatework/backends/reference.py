@@ -46,6 +46,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "where": lambda c, a, b: torch.where(c != 0, a, b),
     "minimum": torch.minimum,
     "maximum": torch.maximum,
+    "clamp_min": torch.clamp_min,
+    "clamp_max": torch.clamp_max,
     "abs": torch.abs,
     "sign": torch.sign,
     "relu": torch.relu,
@@ -214,6 +216,10 @@ class _Run:
             return self.like.new_full((self.call.sizes[node.size],), node.value)
         if isinstance(node, Count):
             return self.like.new_full((), self.call.sizes[node.of])
+        if isinstance(node, Apply) and node.function == "pow":
+            base, exponent = node.args
+            assert isinstance(exponent, Const)  # a number, which torch treats by cases
+            return torch.pow(self.known(base, known, t), exponent.value)
         args = [self.known(a, known, t) for a in node.args]
         if isinstance(node, Product):
             weight = self.block(node.matrix)

@@ -34,7 +34,7 @@ def _softplus(v: float) -> float:
 
 
 def _sign(v: float) -> float:
-    return math.copysign(1.0, v) if v else 0.0
+    return float(v > 0) - float(v < 0)
 
 
 _ARITHMETIC = (
@@ -51,6 +51,8 @@ _COMPARISONS = (  # 1.0 where it holds, 0.0 elsewhere
     Function("where", 3, lambda c, a, b: a if c else b, cheap=True),
     Function("minimum", 2, min, cheap=True),
     Function("maximum", 2, max, cheap=True),
+    Function("clamp_min", 2, max, cheap=True),
+    Function("clamp_max", 2, min, cheap=True),
 )
 _ONE_ARGUMENT = (
     Function("abs", 1, abs, cheap=True),

@@ -149,6 +149,8 @@ _RULES: dict[str, Callable[..., Range]] = {
     "le": lambda node, a, b: Range(0.0, 1.0),
     "minimum": lambda node, a, b: Range(min(a.low, b.low), min(a.high, b.high)),
     "maximum": lambda node, a, b: Range(max(a.low, b.low), max(a.high, b.high)),
+    "clamp_min": lambda node, a, b: Range(max(a.low, b.low), max(a.high, b.high)),
+    "clamp_max": lambda node, a, b: Range(min(a.low, b.low), min(a.high, b.high)),
     "abs": lambda node, a: POSITIVE,
     "sin": lambda node, a: Range(-1.0, 1.0),
     "cos": lambda node, a: Range(-1.0, 1.0),

@@ -31,7 +31,7 @@ from gatework.lang.words import normalised
 
 Probabilities = float | Mapping[str, float]
 
-_ARITHMETIC = {"add", "sub", "mul", "div", "neg", "where"}
+_ARITHMETIC = {"add", "sub", "mul", "div", "neg", "where", "clamp_min", "clamp_max"}
 
 
 def input_dropout(cell: Cell, p: float) -> Cell:

@@ -224,7 +224,8 @@ def elu(v: Expr, alpha: float = 1.0) -> Expr:
 
 def hardsigmoid(v: Expr) -> Expr:
     """v/6 + 1/2 held between 0 and 1: a sigmoid of straight lines."""
-    return _activated(v, clamp(v / 6 + 0.5, 0, 1))
+    line = clamp(v + 3, 0, 6) / 6
+    return _activated(v, where(v <= -3, 0, where(v >= 3, 1, line)))  # its ends are flat
 
 
 def leaky_relu(v: Expr, negative_slope: float = 0.01) -> Expr:
@@ -253,8 +254,8 @@ def maximum(a: Value, b: Value) -> Expr:
 def clamp(v: Expr, min: float = -math.inf, max: float = math.inf) -> Expr:
     """`v` held between two numbers."""
     if min > -math.inf:
-        v = where(v < min, min, v)
-    return v if max == math.inf else where(v > max, max, v)
+        v = apply("clamp_min", v, min)
+    return v if max == math.inf else apply("clamp_max", v, max)
 
 
 # ---- functions over the units of a row ---------------------------------------------------------

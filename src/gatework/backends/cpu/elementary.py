@@ -86,6 +86,11 @@ class Elementary:
         """A number in every lane."""
         return self.vector.const(number)
 
+    @property
+    def narrow_limit(self) -> float:
+        """Up to here e to the minus x is a normal number."""
+        return self.format.bias * 0.69
+
     def clamp(self, x: Value, low: float, high: float) -> Value:
         """x held between two bounds; NaN stays NaN."""
         bound = self.const(low)
@@ -111,8 +116,8 @@ class Elementary:
 
     def narrow_exp(self, x: Value) -> Value:
         """exp(x) in one scaling: results below the normal range are its lowest number."""
-        low, high = -self.format.bias * 0.69, self.format.exp_range[1]
-        q, k = self._exp_parts(self.clamp(x, low, high))
+        high = self.format.exp_range[1]
+        q, k = self._exp_parts(self.clamp(x, -self.narrow_limit, high))
         scale = self._power_of_two(k)
         return self.b.fmul(self.b.fadd(q, self.const(1)), scale)
 

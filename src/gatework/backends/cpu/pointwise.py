@@ -24,7 +24,10 @@ def emit(e: Elementary, function: str, args: tuple[Value, ...]) -> Value:
 
 
 def power(e: Elementary, a: Value, exponent: float) -> Value:
-    """a ** exponent: small whole powers by multiplication, others by the C library."""
+    """a ** exponent: roots, small whole powers by multiplication, others by the C library."""
+    if abs(exponent) == 0.5:  # what torch takes for it: not the same at -0 and -inf
+        root = e.b.call(f"llvm.sqrt.{e.vector.suffix}", a.type, a)
+        return root if exponent > 0 else e.b.fdiv(e.const(1), root)
     if exponent.is_integer() and 0 < abs(exponent) <= 8:
         result = a
         for _ in range(int(abs(exponent)) - 1):
@@ -58,8 +61,15 @@ def _relu(e: Elementary, x: Value) -> Value:
 
 def _sign(e: Elementary, x: Value) -> Value:
     zero = e.const(0)
-    below = e.b.select(e.b.fcmp("olt", x, zero), e.const(-1), x)  # ±0 and NaN stay
+    below = e.b.select(e.b.fcmp("olt", x, zero), e.const(-1), zero)  # 0 of NaN, as torch has it
     return e.b.select(e.b.fcmp("ogt", x, zero), e.const(1), below)
+
+
+def _clamp(relation: str) -> Emitter:
+    def clamp(e: Elementary, x: Value, bound: Value) -> Value:
+        return e.b.select(e.b.fcmp(relation, x, bound), bound, x)  # NaN stays
+
+    return clamp
 
 
 def _tanh(e: Elementary, x: Value) -> Value:
@@ -73,8 +83,10 @@ def _sigmoid(e: Elementary, x: Value) -> Value:
 
 
 def _softplus(e: Elementary, x: Value) -> Value:
-    tail = e.log1p(e.narrow_exp(e.b.fneg(e.absolute(x))))
-    return e.b.fadd(_relu(e, x), tail)
+    distance = e.absolute(x)
+    tail = e.log1p(e.narrow_exp(e.b.fneg(distance)))
+    far = e.b.fcmp("ogt", distance, e.const(e.narrow_limit))
+    return e.b.fadd(_relu(e, x), e.b.select(far, e.const(0), tail))
 
 
 EMITTERS: dict[str, Emitter] = {
@@ -88,6 +100,8 @@ EMITTERS: dict[str, Emitter] = {
     "where": _where,
     "minimum": _intrinsic("minimum"),
     "maximum": _intrinsic("maximum"),
+    "clamp_min": _clamp("olt"),
+    "clamp_max": _clamp("ogt"),
     "abs": lambda e, a: e.absolute(a),
     "sign": _sign,
     "relu": _relu,

@@ -271,7 +271,7 @@ def _put(
         target = b.at(b.at(to, vector.element, b.mul(i, ld)), vector.element, at)
         value = masked_load(b, vector, source, mask)
         old = masked_load(b, vector, target, mask)
-        value = b.fadd(value, b.select(add, old, vector.const(0)))
+        value = b.fadd(value, b.select(add, old, vector.const(-0.0)))  # -0 + 0 would be 0
         masked_store(b, vector, value, target, mask)
 
 

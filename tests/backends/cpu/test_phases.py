@@ -27,6 +27,7 @@ from gatework.backends.cpu.phases import (
 )
 from gatework.backends.cpu.setting import Arguments, Setting
 from gatework.backends.cpu.target import host
+from gatework.backends.cpu.team import Team
 from gatework.compiler.program import program
 from gatework.lang.printing import equations
 from plan_calls import all_sizes
@@ -168,7 +169,7 @@ class Recorder:
     """Notes for each phase the arguments of which a kernel asks the address while it is written."""
 
     def __init__(self, monkeypatch):
-        self.asked, self.phase = {}, None
+        self.asked, self.barriers, self.phase = {}, [], None
         pointer, write_stage = Arguments.pointer, kernel.write_stage
         wait_before = kernel._Writer.wait_before
 
@@ -185,9 +186,17 @@ class Recorder:
             self.phase = phase
             wait_before(writer, phase)
 
+        monkeypatch.setattr(Team, "barrier", lambda _: self.barriers.append(self.phase))
         monkeypatch.setattr(Arguments, "pointer", recorded)
         monkeypatch.setattr(kernel, "write_stage", staged)
         monkeypatch.setattr(kernel._Writer, "wait_before", waited)
+
+
+def check_barriers(barriers, plan, layout):
+    """Those of a kernel stand where threads shall wait."""
+    waiting = Waits(plan, layout, frozenset())
+    stages = (f"step_{k}" for k in range(len(layout.passes.step.stages)))
+    assert sorted(barriers) == sorted(p for p in (*waiting.order, *stages) if waiting.before(p))
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -197,7 +206,9 @@ def test_a_phase_touches_nothing_that_it_does_not_say(name, plan, monkeypatch):
     plan, recorder = getattr(program(cell), plan), Recorder(monkeypatch)
     for layout in layouts(cell, plan):
         recorder.asked.clear()
+        recorder.barriers.clear()
         kernel.build(plan, layout.setting, frozenset())
+        check_barriers(recorder.barriers, plan, layout)
         phases = Phases(plan, layout, frozenset())
         said = {p.name: p.touches for p in (*phases.in_order(False), *phases.steps(False))}
         for phase in recorder.asked.keys() - {None}:

@@ -99,6 +99,24 @@ def test_unwanted_results_are_left_out():
     assert_same(found, expected, 1e-10)
 
 
+def test_what_is_wanted_may_differ_from_call_to_call():
+    """One backend, one shape: what an earlier call left out is there when it is wanted."""
+    plan, backend = program(cells.gru).backward, Cpu()
+    names = ("d_x", "weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    for skip in (names, (), ("d_x",), names[1:], ("weight_hh", "bias_ih"), ()):
+        call = random_call(
+            plan, (3, 9), all_sizes(cells.gru, 3, 5), torch.float64, skip=frozenset(skip)
+        )
+        assert_same(backend.run(plan, call), Reference().run(plan, call), 1e-10)
+
+
+def test_gradients_are_zero_where_no_sequence_has_a_step():
+    for name in ("lstm", "layer_norm_gru", "gru_reset_before"):
+        cell, lengths = getattr(cells, name), torch.zeros(4, dtype=torch.int64)
+        sizes = all_sizes(cell, 3, 5)
+        assert_plans_agree(Cpu(), cell, (3, 4), sizes, torch.float64, lengths)
+
+
 def test_tensors_that_are_not_contiguous():
     plan = program(cells.rnn).forward
     call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 6), torch.float32)

@@ -33,7 +33,7 @@ PARAMETERS = {
     "sum_rows": "ptr to, ptr from, i64 ld, ptr rows, i64 count, i64 columns",
     "put": "ptr to, i64 ld, ptr from, i64 pitch, i64 rows, i64 columns, i1 add",
 }
-CHUNK = 64  # rows that are summed before they are added to the total, for accuracy
+CHUNK = 64  # terms of a sum before it is added to another one, for accuracy
 
 
 def names(widest: int) -> list[str]:
@@ -244,21 +244,43 @@ def _sum_rows(
     b: Builder, vector: Vector, most: int, to: Value, from_: Value, ld: Value, rows: Value,
     count: Value, columns: Value,
 ) -> None:  # fmt: skip
-    total, part = b.slot(vector.type), b.slot(vector.type)
+    """In three levels, so that no sum has many more terms than `CHUNK`; several rows at a time."""
+    chunks, total, big = CHUNK * CHUNK, b.slot(vector.type), b.slot(vector.type)
+    parts = [b.slot(vector.type) for _ in range(4)]
+
+    def clear(*slots: Value) -> None:
+        for slot in slots:
+            b.store(vector.const(0), slot, 64)
+
+    def into(slot: Value, value: Value) -> None:
+        b.store(b.fadd(b.load(slot, vector.type, 64), value), slot, 64)
+
     with b.loop(columns, step=vector.lanes) as at:
         mask = lane_mask(b, vector, b.sub(columns, at))
-        b.store(vector.const(0), total, 64)
-        with b.loop(count, step=CHUNK) as first:
-            b.store(vector.const(0), part, 64)
-            with b.loop(b.smaller(count, b.add(first, CHUNK)), start=first) as i:
-                row = b.mul(b.load(b.at(rows, "i64", i), "i64", 8), ld)
-                address = b.at(b.at(from_, vector.element, row), vector.element, at)
-                value = masked_load(b, vector, address, mask)
-                b.store(b.fadd(b.load(part, vector.type, 64), value), part, 64)
-            both = b.fadd(b.load(total, vector.type, 64), b.load(part, vector.type, 64))
-            b.store(both, total, 64)
-        value = b.load(total, vector.type, 64)
-        masked_store(b, vector, value, b.at(to, vector.element, at), mask)
+        column = b.at(from_, vector.element, at)
+
+        def value(i: Index) -> Value:
+            row = b.mul(b.load(b.at(rows, "i64", i), "i64", 8), ld)
+            return masked_load(b, vector, b.at(column, vector.element, row), mask)
+
+        clear(total)
+        with b.loop(count, step=chunks) as start:
+            clear(big)
+            end = b.smaller(count, b.add(start, chunks))
+            with b.loop(end, start=start, step=CHUNK) as first:
+                clear(*parts)
+                last = b.smaller(end, b.add(first, CHUNK))
+                fours = b.add(first, b.mul(b.div(b.sub(last, first), 4), 4))
+                with b.loop(fours, start=first, step=4) as i:
+                    for k, part in enumerate(parts):
+                        into(part, value(b.add(i, k)))
+                with b.loop(last, start=fours) as i:
+                    into(parts[0], value(i))
+                one, two, three, four = (b.load(p, vector.type, 64) for p in parts)
+                into(big, b.fadd(b.fadd(one, two), b.fadd(three, four)))
+            into(total, b.load(big, vector.type, 64))
+        to_here = b.at(to, vector.element, at)
+        masked_store(b, vector, b.load(total, vector.type, 64), to_here, mask)
 
 
 def _put(

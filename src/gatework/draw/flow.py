@@ -250,7 +250,7 @@ class _Drawing:
             return None
         inner = [v for v in postorder([value]) if not isinstance(v, Const | Count)][:-1]
         for row in inner[-12:]:
-            if is_learned(row) or (isinstance(row, Apply) and row.function == "lt"):
+            if is_learned(row) or (isinstance(row, Apply) and row.function in ("lt", "le")):
                 continue
             for name, word in WORDS.items():
                 if word(row) is value:

@@ -224,8 +224,8 @@ def elu(v: Expr, alpha: float = 1.0) -> Expr:
 
 def hardsigmoid(v: Expr) -> Expr:
     """v/6 + 1/2 held between 0 and 1: a sigmoid of straight lines."""
-    line = clamp(v + 3, 0, 6) / 6
-    return _activated(v, where(v <= -3, 0, where(v >= 3, 1, line)))  # its ends are flat
+    line = where(v <= -3, 0, where(v >= 3, 6, clamp(v + 3, 0, 6)))  # its ends are flat
+    return _activated(v, line / 6)
 
 
 def leaky_relu(v: Expr, negative_slope: float = 0.01) -> Expr:

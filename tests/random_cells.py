@@ -44,6 +44,7 @@ ONE_VALUE: dict[str, Callable[[Expr], Expr]] = {
     "abs": lambda v: gw.abs(v),
     "sign": lambda v: v * gw.sign(v),
     "relu": gw.relu,
+    "hardsigmoid": gw.hardsigmoid,
     "elu": gw.elu,
     "leaky_relu": gw.leaky_relu,
     "clamp": lambda v: gw.clamp(v, -0.5, 0.7),

@@ -61,6 +61,7 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softplus": _softplus,
+    "hardsigmoid": lambda v: torch.clamp(v + 3, 0, 6) / 6,  # torch's slope is a float32
 }
 
 

@@ -80,6 +80,7 @@ RULES: dict[str, Rule] = {
     "tanh": lambda g, y, a: (g * (1 - y * y),),
     "sigmoid": lambda g, y, a: (g * (y * (1 - y)),),
     "softplus": lambda g, y, a: (g * apply("sigmoid", a),),
+    "hardsigmoid": lambda g, y, a: (_where(a > -3, _where(a < 3, g / 6, 0), 0),),
 }
 
 

@@ -26,7 +26,6 @@ from gatework.lang.expressions import (
 from gatework.lang.printing import text
 from gatework.lang.words import (
     elu,
-    hardsigmoid,
     layer_norm,
     leaky_relu,
     logsigmoid,
@@ -41,7 +40,6 @@ __all__ = ["Flow", "Node", "Wire", "flow_of"]
 WORDS = {
     "norm": layer_norm,
     "softmax": softmax,
-    "hard σ": hardsigmoid,
     "silu": silu,
     "log σ": logsigmoid,
     "elu": elu,
@@ -50,7 +48,15 @@ WORDS = {
     "square": square,
 }
 """Words that are written with other functions, and drawn as one."""
-SIGNS = {"sigmoid": "σ", "square": "x²", "expm1": "eˣ−1", "exp": "eˣ", "sqrt": "√", "sum": "Σ"}
+SIGNS = {
+    "sigmoid": "σ",
+    "hardsigmoid": "hard σ",
+    "square": "x²",
+    "expm1": "eˣ−1",
+    "exp": "eˣ",
+    "sqrt": "√",
+    "sum": "Σ",
+}
 LONGEST = 12
 """Characters of a learned number's expression that are written out; a longer one is called p."""
 
@@ -250,7 +256,7 @@ class _Drawing:
             return None
         inner = [v for v in postorder([value]) if not isinstance(v, Const | Count)][:-1]
         for row in inner[-12:]:
-            if is_learned(row) or (isinstance(row, Apply) and row.function in ("lt", "le")):
+            if is_learned(row) or (isinstance(row, Apply) and row.function == "lt"):
                 continue
             for name, word in WORDS.items():
                 if word(row) is value:

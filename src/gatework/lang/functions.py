@@ -68,6 +68,7 @@ _ONE_ARGUMENT = (
     Function("tanh", 1, math.tanh),
     Function("sigmoid", 1, _sigmoid),
     Function("softplus", 1, _softplus),
+    Function("hardsigmoid", 1, lambda v: min(max(v + 3, 0.0), 6.0) / 6),
 )
 
 FUNCTIONS: dict[str, Function] = {f.name: f for f in (*_ARITHMETIC, *_COMPARISONS, *_ONE_ARGUMENT)}

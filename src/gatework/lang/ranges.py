@@ -21,6 +21,7 @@ ANY = Range(-math.inf, math.inf)
 POSITIVE = Range(0.0, math.inf)
 _LIMITS = {  # of the growing functions, where their argument goes to -∞ and to ∞
     "sigmoid": Range(0.0, 1.0),
+    "hardsigmoid": Range(0.0, 1.0),
     "tanh": Range(-1.0, 1.0),
     "relu": POSITIVE,
     "softplus": POSITIVE,

@@ -222,10 +222,9 @@ def elu(v: Expr, alpha: float = 1.0) -> Expr:
     return _activated(v, where(v > 0, v, negative))
 
 
-def hardsigmoid(v: Expr) -> Expr:
+def hardsigmoid(v: Value) -> Expr:
     """v/6 + 1/2 held between 0 and 1: a sigmoid of straight lines."""
-    line = where(v <= -3, 0, where(v >= 3, 6, clamp(v + 3, 0, 6)))  # its ends are flat
-    return _activated(v, line / 6)
+    return _activation("hardsigmoid", v)
 
 
 def leaky_relu(v: Expr, negative_slope: float = 0.01) -> Expr:

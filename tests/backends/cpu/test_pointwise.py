@@ -52,7 +52,7 @@ def _numpy_softplus(x):
 ONE_ARGUMENT = {
     "neg": (np.negative, -5, 5),
     "abs": (np.abs, -5, 5),
-    "sign": (np.sign, -5, 5),
+    "sign": (lambda x: (x > 0) * 1.0 - (x < 0), -5, 5),
     "relu": (lambda x: np.where(np.isnan(x), x, np.maximum(x, 0)), -5, 5),
     "sqrt": (np.sqrt, -1, 50),
     "exp": (np.exp, -110, 100),
@@ -64,6 +64,7 @@ ONE_ARGUMENT = {
     "tanh": (np.tanh, -25, 25),
     "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), -110, 110),
     "softplus": (_numpy_softplus, -60, 60),
+    "hardsigmoid": (lambda x: np.clip(x + 3, 0, 6) / 6, -5, 5),
 }
 
 

@@ -89,6 +89,11 @@ def _softplus(e: Elementary, x: Value) -> Value:
     return e.b.fadd(_relu(e, x), e.b.select(far, e.const(0), tail))
 
 
+def _hardsigmoid(e: Elementary, x: Value) -> Value:
+    above = e.clamp(e.b.fadd(x, e.const(3)), 0.0, 6.0)
+    return e.b.fmul(above, e.const(1 / 6))
+
+
 EMITTERS: dict[str, Emitter] = {
     "add": lambda e, a, b: e.b.fadd(a, b),
     "sub": lambda e, a, b: e.b.fsub(a, b),
@@ -115,4 +120,5 @@ EMITTERS: dict[str, Emitter] = {
     "tanh": _tanh,
     "sigmoid": _sigmoid,
     "softplus": _softplus,
+    "hardsigmoid": _hardsigmoid,
 }

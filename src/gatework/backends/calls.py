@@ -115,11 +115,17 @@ def picker(places: Sequence[int]) -> Picker:
 class Stepper(Protocol):
     """A forward plan run step by step, its states held in between."""
 
+    input: Tensor
+    """The memory [B, I] that a step reads: the sequence of one step that the call was given."""
+
+    output: Tensor
+    """The memory [B, n] that a step writes, the same at every step."""
+
     state: tuple[Tensor, ...]
     """The states [B, n], in memory of their own; assigned to set them."""
 
-    def step(self, x: Any) -> Any:
-        """The output [B, n] for one input [B, I], a tensor or an array; the memory is reused."""
+    def step(self) -> None:
+        """Run one step."""
 
     def reset(self) -> None:
         """Set every state to zero."""
@@ -139,4 +145,4 @@ class Backend(Protocol):
         """Run a plan on tensors."""
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
-        """Prepare to run a forward plan step by step, from a call of one step."""
+        """Prepare to run a forward plan step by step, from a call of one step with its weights."""

@@ -9,7 +9,6 @@ Legend: T steps, B sequences, n units of a row; a row is a tensor [..., n].
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,21 +99,34 @@ class _Stepper:
 
     def __init__(self, plan: Plan, call: Call) -> None:
         self.plan, self.call, self.given = plan, call, given(plan, call)
+        (written,) = plan.written.values()
+        self.input = call.like[0]
+        self.output = self.input.new_zeros((call.shape[1], call.sizes[written.size]))
         self.reset()
+
+    @property
+    def state(self) -> tuple[Tensor, ...]:
+        """The states [B, n]; assign to set them."""
+        return self._state
+
+    @state.setter
+    def state(self, values: tuple[Tensor, ...]) -> None:
+        pairs = zip(self.given.states, values, strict=True)
+        self._state = tuple(torch.empty_like(s).copy_(v.detach()) for s, v in pairs)
 
     def reset(self) -> None:
         """Set every state to zero."""
-        self.state = tuple(torch.zeros_like(s) for s in self.given.states)
+        self._state = tuple(torch.zeros_like(s) for s in self.given.states)
 
     @torch.no_grad()
-    def step(self, x: Any) -> Any:
-        """The output [B, n] for one input [B, I]."""
-        row = x if isinstance(x, Tensor) else torch.from_numpy(x)
-        call = self.call._replace(tensors=(row[None], *self.state, *self.given.parameters.values()))
-        result = _Run(self.plan, call).result()
-        self.state = result.states
-        (output,) = result.outputs
-        return output[0] if isinstance(x, Tensor) else output[0].numpy()
+    def step(self) -> None:
+        """Run one step."""
+        x, parameters = self.input[None], self.given.parameters.values()
+        result = _Run(
+            self.plan, self.call._replace(tensors=(x, *self._state, *parameters))
+        ).result()
+        self._state = result.states
+        self.output.copy_(result.outputs[0][0])
 
 
 class _Run:

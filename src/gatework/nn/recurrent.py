@@ -379,31 +379,25 @@ class Recurrent(Recordable):
                 "a bidirectional layer reads each sequence from its end as well, so it cannot be "
                 "run step by step; make the layer with bidirectional=False"
             )
-        weights = [w for weights in self.all_weights for w in weights]
-        names = [s.name for s in self.cell.states]
-        return Stream(
-            lambda: self._steppers(batch_size),
-            lambda: self.initial_state(batch_size),
-            weights,
-            names,
-            batch_size,
-            self.input_size,
-        )
+        return Stream(self, batch_size)
 
     def _steppers(self, batch_size: int) -> list[Stepper]:
-        """One for each layer, with the weights as they are."""
-        steppers = []
+        """One for each layer, by the weights as they are; each reads what that below writes."""
+        steppers: list[Stepper] = []
         for layer in range(self.num_layers):
-            plan, call = self._one_step(layer, batch_size)
+            x = steppers[-1].output[None] if steppers else None
+            plan, call = self._one_step(layer, batch_size, x)
             steppers.append(select(plan, call).stepper(plan, call))
         return steppers
 
-    def _one_step(self, layer: int, batch_size: int) -> tuple[Plan, Call]:
+    def _one_step(self, layer: int, batch_size: int, x: Tensor | None = None) -> tuple[Plan, Call]:
         """The plan of a layer in eval mode, and a call of it that takes one step from zero."""
-        job, given = self._jobs[layer, 0, False], self.all_weights[layer * self.num_directions]
+        job = self._jobs[layer, 0, False]
+        given = [own_parameter(self, name) for name in self._names[layer, 0]]
         weights = [widened(w.detach()) for w in given]
         like = weights[0] if weights else torch.empty(0)
-        x = like.new_zeros((1, batch_size, job.sizes["input"]))
+        if x is None:
+            x = like.new_zeros((1, batch_size, job.sizes["input"]))
         call = job.call([x, *[None] * len(self._units), *weights], None)
         return job.program.forward, call
 

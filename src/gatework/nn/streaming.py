@@ -5,62 +5,88 @@ Legend: B sequences, I input size, n the size of a state, L layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from gatework.backends import Stepper
 from gatework.nn import checks
-from gatework.nn.precision import HALF, widened
-from gatework.nn.recording import check_live
+from gatework.nn.origins import UNREAD, Origins, Unread, computed
+from gatework.nn.precision import HALF
+
+if TYPE_CHECKING:
+    from gatework.nn.recurrent import Recurrent
 
 
 class Stream:
     """A stack of layers run step by step, in eval mode. Made by `layer.stream()`.
 
-    Weights that are changed in place, as by an optimiser or `load_state_dict`, are read again at
-    the next step; the state stays.
+    It reads the weights when it is made, and again at the first step after a change of them that
+    shows: by `load_state_dict` and any other change in place, an optimiser's step, a new Parameter,
+    `.data = …`, a parametrisation or pruning and what they compute from, another precision. The
+    state stays. Some changes show nowhere, and the stream goes on with the old weights until
+    `refresh` is called: numbers written through `.data`, through numpy or by another process, the
+    step of a `fused=True` optimiser inside torch.compile, and a change in place of weights that
+    were made in inference mode.
+
+    `copy.copy` shares the layer and has a state of its own; `copy.deepcopy` and pickle take the
+    layer along.
 
     Args:
-        make: Makes a stepper for each layer, with the weights as they are.
-        initial: Gives the layer's initial state, zero or learned.
-        weights: The layer's parameters.
-        names: The names of the cell's states.
+        layer: The layer.
         batch_size: B.
-        input_size: I.
     """
 
-    def __init__(
-        self,
-        make: Callable[[], list[Stepper]],
-        initial: Callable[[], Any],
-        weights: Sequence[Tensor],
-        names: Sequence[str],
-        batch_size: int,
-        input_size: int,
-    ) -> None:
-        self._make, self._initial = make, initial
-        self._weights, self._names = tuple(weights), tuple(names)
-        self._shape = (batch_size, input_size)
-        dtype = self._weights[0].dtype if self._weights else torch.get_default_dtype()
-        self._dtypes = {True: dtype, False: _of_numpy(dtype)}
-        self._half = dtype in HALF
-        self._version = self._versions()
-        self._steppers = make()
-        self.reset()
+    def __init__(self, layer: Recurrent, batch_size: int) -> None:
+        self.__setstate__({"layer": layer, "batch_size": batch_size, "state": None})
+        self.refresh()
 
-    def _versions(self) -> int:
-        return sum([w._version for w in self._weights])
+    def __getstate__(self) -> dict[str, Any]:
+        return {"layer": self._layer, "batch_size": self._batch_size, "state": self.state}
 
-    def _refresh(self) -> None:
-        """Read the weights again."""
-        state = self.state
-        self._version = self._versions()
-        self._steppers = self._make()
-        self.state = state
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """Restore a copied or pickled stream; its layer may yet be empty, so it is not read."""
+        self._layer, self._kept = kept["layer"], kept["state"]
+        self._batch_size = kept["batch_size"]
+        self._origins: Origins | Unread = UNREAD
+        self._steppers: list[Stepper] = []
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Read the weights again, also where no change of them shows; the state stays.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> layer, x = gw.nn.GRU(3, 5), torch.ones(3)
+            >>> stream = layer.stream()
+            >>> for w in layer.parameters():
+            ...     w.detach().numpy()[:] = 0.0
+            >>> stream.refresh()
+            >>> stream.step(x)
+            tensor([0., 0., 0., 0., 0.])
+        """
+        state = self._stacked() if self._steppers else self._kept
+        layer, names = self._layer, [n for of in self._layer._names.values() for n in of]
+        with computed(layer, names):
+            origins = Origins(layer, names)  # first: a change meanwhile is seen at the next step
+            steppers = layer._steppers(self._batch_size)
+        self._origins, self._steppers = origins, steppers
+        self._runs = [stepper.step for stepper in steppers]
+        self._lay_out(layer._first_weight(steppers[0].input).dtype)
+        self.state = layer.initial_state(self._batch_size) if state is None else state
+
+    def _lay_out(self, dtype: torch.dtype) -> None:
+        """The memory in which a step's input goes and its output comes, by the input's shape."""
+        x, y = self._steppers[0].input, self._steppers[-1].output
+        self._rounded = y.to(dtype) if dtype in HALF else None
+        y = y if self._rounded is None else self._rounded
+        self._device, self._dtypes = x.device, (dtype, _of_numpy(dtype) if x.is_cpu else None)
+        self._tensors = _forms(x, y)
+        self._arrays = {} if self._dtypes[1] is None else _forms(x.numpy(), y.numpy())
 
     def step(self, x: Any) -> Any:
         """The output [B, n] for one input [B, I]; [n] for [I] when B is 1.
@@ -73,7 +99,7 @@ class Stream:
 
         Raises:
             ValueError: If the input has another shape.
-            TypeError: If it is no tensor and no array, or has another dtype.
+            TypeError: If it is no tensor and no array, or has another dtype or device.
 
         Example:
             >>> import numpy as np, gatework as gw
@@ -81,33 +107,46 @@ class Stream:
             >>> stream.step(np.zeros(3, np.float32)).shape
             (5,)
         """
-        if type(x) is not np.ndarray:
-            check_live(x)
-        row = self._checked(x)
-        if self._version != self._versions():
-            self._refresh()
-        if self._half:
-            row = widened(row) if isinstance(row, Tensor) else row.astype(np.float32)
-        for stepper in self._steppers:
-            row = stepper.step(row)
-        if self._half:
-            row = row.to(x.dtype) if isinstance(row, Tensor) else row.astype(x.dtype)
-        return row[0] if x.ndim == 1 else row
+        if self._origins.changed():
+            self.refresh()
+        if isinstance(x, np.ndarray):  # asked first: a tensor's type is slow to recognise
+            form = self._arrays.get(x.shape)
+            if form is None or x.dtype != self._dtypes[1]:
+                raise self._refusal(x)
+            form[0][...] = x
+        else:
+            form = self._tensors.get(x.shape) if isinstance(x, Tensor) else None
+            if form is None or x.dtype != self._dtypes[0] or x.device != self._device:
+                raise self._refusal(x)
+            if torch._C._len_torch_dispatch_stack() or torch._C._is_tracing():
+                _check_unrecorded()
+            form[0].copy_(x.detach() if x.requires_grad else x)
+        for run in self._runs:
+            run()
+        if self._rounded is not None:
+            self._rounded.copy_(self._steppers[-1].output)
+        return form[1]
 
-    def _checked(self, x: Any) -> Any:
-        """The input as [B, I]."""
-        is_tensor = not isinstance(x, np.ndarray)  # a tensor's type is slow to recognise
-        if is_tensor and not isinstance(x, Tensor):
-            raise TypeError(f"a step takes a tensor or a numpy array, got {type(x).__name__}")
-        row = x[None] if x.ndim == 1 else x
-        if row.shape != self._shape:
-            raise ValueError(
-                f"a step's input should have shape {list(self._shape)}, got {list(x.shape)}"
+    def _refusal(self, x: Any) -> Exception:
+        """What is wrong with an input."""
+        _check_unrecorded()  # where a shape is a tensor
+        if not isinstance(x, Tensor | np.ndarray):
+            return TypeError(f"a step takes a tensor or a numpy array, got {type(x).__name__}")
+        shape = self._steppers[0].input.shape
+        if x.shape not in self._tensors:
+            return ValueError(
+                f"a step's input should have shape {list(shape)}, got {list(x.shape)}"
             )
-        if x.dtype != self._dtypes[is_tensor]:
-            wanted = self._dtypes[is_tensor] or f"a tensor of {self._dtypes[True]}"
-            raise TypeError(f"a step's input should be {wanted}, got {x.dtype}; convert it")
-        return row
+        dtype, of_numpy = self._dtypes
+        where = "" if self._device.type == "cpu" else f" on {self._device}"
+        if isinstance(x, Tensor):
+            wanted, got = f"{dtype}{where}", f"{x.dtype}"
+            if x.device != self._device:
+                wanted, got = f"{dtype} on {self._device}", f"{x.dtype} on {x.device}"
+        else:
+            wanted = str(of_numpy) if of_numpy else f"a tensor of {dtype}{where}"
+            got = str(x.dtype)
+        return TypeError(f"a step's input should be {wanted}, got {got}; convert it")
 
     @torch.no_grad()
     def reset(self, which: Any = None) -> None:
@@ -128,9 +167,9 @@ class Stream:
             >>> (stream.state == 0).all(-1)
             tensor([[False,  True]])
         """
-        initial = self._initial()
+        initial = self._layer.initial_state(self._batch_size)
         if which is not None:
-            chosen = checks.check_which(which, self._shape[0])[:, None]
+            chosen = checks.check_which(which, self._batch_size)[:, None]
             chosen = chosen.to(_tupled(initial)[0].device)
             pairs = zip(_tupled(initial), _tupled(self.state), strict=True)
             initial = tuple(torch.where(chosen, new, old) for new, old in pairs)
@@ -143,25 +182,48 @@ class Stream:
         It is float32 where the layer has half precision: nothing of it is rounded between steps.
         Assign to set it; `torch.save`, or safetensors for its parts, keeps it.
         """
-        parts = zip(*(s.state for s in self._steppers), strict=True)
-        states = tuple(torch.stack(p) for p in parts)
-        return states if len(states) > 1 else states[0]
+        if not self._steppers:
+            self.refresh()
+        return self._stacked()
 
     @state.setter
     def state(self, value: Any) -> None:
-        states = checks.check_state(value, self._names)
-        for name, state, held in zip(self._names, states, _tupled(self.state), strict=True):
+        names = [s.name for s in self._layer.cell.states]
+        states = checks.check_state(value, names)
+        for name, state, held in zip(names, states, _tupled(self.state), strict=True):
             if state.shape != held.shape:
                 raise ValueError(
                     f"the state {name!r} should have shape {list(held.shape)} "
                     f"[layers, batch, size], got {list(state.shape)}"
                 )
         for k, stepper in enumerate(self._steppers):
-            stepper.state = tuple(widened(s[k]) for s in states)
+            stepper.state = tuple(s[k] for s in states)
+
+    def _stacked(self) -> Any:
+        parts = zip(*(s.state for s in self._steppers), strict=True)
+        states = tuple(torch.stack(p) for p in parts)
+        return states if len(states) > 1 else states[0]
 
     def __repr__(self) -> str:
-        batch, features = self._shape
-        return f"<stream of {len(self._steppers)} layer(s), batch {batch}, input {features}>"
+        layers, features = self._layer.num_layers, self._layer.input_size
+        return f"<stream of {layers} layer(s), batch {self._batch_size}, input {features}>"
+
+
+def _check_unrecorded() -> None:
+    """Raise while torch records operations as a graph, which would leave the stream's out."""
+    if torch._C._is_tracing() or get_proxy_mode() is not None:
+        raise RuntimeError(
+            "a stream keeps its state in memory of its own, which a recorded graph does not see; "
+            "record a call of the layer, which takes the state and returns it"
+        )
+
+
+def _forms(x: Any, y: Any) -> dict[tuple[int, ...], tuple[Any, Any]]:
+    """Where an input goes and its output comes, by the shapes [B, I], and [I] when B is 1."""
+    forms = {tuple(x.shape): (x, y)}
+    if len(x) == 1:
+        forms[tuple(x.shape[1:])] = (x[0], y[0])
+    return forms
 
 
 def _of_numpy(dtype: torch.dtype) -> Any:

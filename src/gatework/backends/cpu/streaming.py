@@ -5,9 +5,6 @@ The weights are packed when the stream is made, so later changes of the weights 
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,8 +17,6 @@ from gatework.compiler.plan import Plan
 
 TICKET, BARRIER, PHASE = (HEADER[n] for n in ("ticket", "barrier", "phase"))
 
-Row = TypeVar("Row", Tensor, "np.ndarray[tuple[int, ...], np.dtype[np.floating]]")
-
 
 class Stream:
     """A forward plan run step by step, its states held in between.
@@ -29,11 +24,15 @@ class Stream:
     Args:
         backend: The backend that compiles it.
         plan: A forward plan that reads one sequence and writes one, without noise.
-        call: A call of it, for the sizes, the number of sequences, and the weights: a copy of them.
+        call: A call of one step, for the sizes, the memory that each step reads, and the weights,
+            of which it makes a copy.
+
+    Attributes:
+        input: The memory [B, I] that a step reads; `output` [B, n] the memory that it writes.
     """
 
     def __init__(self, backend: Cpu, plan: Plan, call: Call) -> None:
-        recurrence, sizes, batch = plan.recurrence, call.sizes, call.shape[1]
+        recurrence, batch = plan.recurrence, call.shape[1]
         if len(recurrence.sequences) != 1 or recurrence.constants or len(plan.written) != 1:
             raise ValueError(
                 f"a stream needs a plan that reads and writes one sequence, without noise; "
@@ -42,14 +41,12 @@ class Stream:
             )
         if batch < 1:
             raise ValueError(f"batch should be at least 1, got {batch}")
-        (x,) = recurrence.sequences
-        inputs = torch.zeros(1, batch, sizes[x.size], dtype=call.like.dtype, device="cpu")
         zero = (None for _ in recurrence.states)
         # matrices are packed at once; vectors are read at each step, so these are copied
         parameters = given(plan, call).parameters.items()
         given_weights = (readable(w, f"parameter {n}") for n, w in parameters)
         weights = [w.clone() if w.dim() == 1 else w for w in given_weights]
-        call = Call((1, batch), sizes, (inputs, *zero, *weights))
+        call = Call((1, batch), call.sizes, (call.like, *zero, *weights))
         with torch.no_grad():
             invocation = backend.invocation(plan, call, threads=1, lasting=True)
             self._prepared = Preparation(invocation, call)
@@ -58,34 +55,20 @@ class Stream:
         self._weights = [w for w in weights if w.dim() == 1]
         self._phase = 0  # which slot of a state in two slots holds it
         self._block, self._address = self._prepared.block, self._prepared.address()
-        outputs: Tensor = self._prepared.result().outputs[0]
-        self._input, self._output = inputs[0], outputs[0]
-        self._arrays = self._input.numpy(), self._output.numpy()
-        self._run()  # packs the weights
+        self.input: Tensor = call.like[0]
+        self.output: Tensor = self._prepared.result().outputs[0][0]
+        self.step()  # packs the weights
         self._block[HEADER["packed"]] = 1
         self._block[HEADER["carried"]] = 1
         self.reset()
 
-    def _run(self) -> None:
+    def step(self) -> None:
+        """Run one step."""
         block = self._block
         block[TICKET] = block[BARRIER] = 0
         block[PHASE] = self._phase
         self._function(self._address)
         self._phase ^= 1
-
-    def step(self, x: Row) -> Row:
-        """The output [B, n] for one input [B, I] of the parameters' dtype.
-
-        The result is the same memory at every step: copy it to keep it. The caller has checked
-        the shape and the dtype.
-        """
-        if isinstance(x, np.ndarray):  # asked first: a tensor's type is slow to recognise
-            self._arrays[0][:] = x
-            self._run()
-            return self._arrays[1]
-        self._input.copy_(x.detach() if x.requires_grad else x)
-        self._run()
-        return self._output
 
     @property
     def state(self) -> tuple[Tensor, ...]:

@@ -336,3 +336,31 @@ def test_a_gru_pinned_elsewhere_is_no_vanilla_rnn():
     x = normal(6, 3, 3)
     held, half = (gru(x, pin={"r": 1, "z": z})[0] for z in (0, 0.5))
     assert not torch.allclose(held, half)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda package: package.RNN(3, 4),
+        lambda package: package.RNN(3, 4, nonlinearity="relu", bias=False),
+        lambda package: package.GRU(3, 4, num_layers=2, bidirectional=True),
+        lambda package: package.LSTM(3, 4, num_layers=2, batch_first=True),
+        lambda package: package.LSTM(3, 4, bidirectional=True, proj_size=2),
+    ],
+)
+def test_what_other_code_looks_for_is_there(make):
+    ours, theirs = make(gw.nn), make(torch.nn)
+    assert (ours.mode, ours.proj_size) == (theirs.mode, theirs.proj_size)
+    assert ours._flat_weights_names == theirs._flat_weights_names
+    assert [id(w) for w in ours._flat_weights] == [id(w) for w in ours.parameters()]
+    x = torch.randn(5, 2, 3)
+    size = theirs.get_expected_hidden_size(x, None)
+    assert ours.get_expected_hidden_size(x, None) == size
+    state = ours(x)[1]
+    ours.check_forward_args(x, state, None)
+    wrong = tuple(s[:, :1] for s in state) if isinstance(state, tuple) else state[:, :1]
+    for layer in (ours, theirs):
+        with pytest.raises(RuntimeError, match=r"Expected hidden"):
+            layer.check_forward_args(x, wrong, None)
+        with pytest.raises(RuntimeError, match="equal to input_size"):
+            layer.check_input(x[..., :2], None)

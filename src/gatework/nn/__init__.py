@@ -3,6 +3,7 @@
 from gatework.nn import init, state
 from gatework.nn.carrying import Carry
 from gatework.nn.layers import GRU, LSTM, RNN
+from gatework.nn.masking import Compacted, compacted
 from gatework.nn.recurrent import Recurrent
 from gatework.nn.steps import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from gatework.nn.streaming import Stream
@@ -13,6 +14,7 @@ __all__ = [
     "LSTM",
     "RNN",
     "Carry",
+    "Compacted",
     "DirectionTrace",
     "GRUCell",
     "LSTMCell",
@@ -21,6 +23,7 @@ __all__ = [
     "Recurrent",
     "RecurrentCell",
     "Stream",
+    "compacted",
     "init",
     "state",
 ]

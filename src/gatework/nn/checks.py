@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
@@ -227,6 +228,45 @@ def check_resets(resets: Any, shape: tuple[int, ...]) -> Tensor:
             f"layout of the input; got the shape {list(flags.shape)}{hint}"
         )
     return flags
+
+
+def check_mask(mask: Any, shape: tuple[int, ...]) -> Tensor:
+    """The mask as a bool tensor; raise unless there is one for each step of each sequence."""
+    flags = _checked_tensor(mask, "the mask should be booleans")
+    if flags.dtype != torch.bool:
+        raise TypeError(f"the mask should be booleans, got {flags.dtype}; write mask.bool()")
+    if flags.shape != shape:
+        raise ValueError(
+            "the mask should have one boolean for each step of each sequence, "
+            f"{list(shape)} in the layout of the input; got the shape {list(flags.shape)}"
+        )
+    return flags
+
+
+def check_listed(layer: str, sequences: Sequence[Any]) -> list[Tensor]:
+    """Sequences [T, I] of a list as tensors; raise unless they can stand in one batch."""
+    if not sequences:
+        raise ValueError(f"{layer}: expected a list of sequences, got an empty one")
+    for k, x in enumerate(sequences):
+        if not isinstance(x, Tensor | np.ndarray):
+            raise TypeError(
+                f"{layer}: expected a list of tensors or arrays [steps, features], one for each "
+                f"sequence; element {k} is of type {type(x).__name__}"
+            )
+    tensors = [as_tensor(x) for x in sequences]
+    for k, x in enumerate(tensors):
+        if x.dim() != 2 or x.shape[1] != tensors[0].shape[-1]:
+            raise ValueError(
+                f"{layer}: expected each sequence of the list as [steps, features], with the same "
+                f"features; element {k} has the shape {list(x.shape)}, the first "
+                f"{list(tensors[0].shape)}"
+            )
+        if x.dtype != tensors[0].dtype or x.device != tensors[0].device:
+            raise ValueError(
+                f"{layer}: the sequences of a list should have one dtype and device; element {k} "
+                f"is {x.dtype} on {x.device}, the first {tensors[0].dtype} on {tensors[0].device}"
+            )
+    return tensors
 
 
 def check_which(which: Any, batch: int) -> Tensor:

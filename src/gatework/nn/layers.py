@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 import torch
+from torch import nn
 
 from gatework.backends.torch_kernels import offer
 from gatework.cells import gru, lstm, projected_lstm, rnn, rnn_relu
@@ -23,7 +24,33 @@ for _cell, _kernel in (
     offer(_cell, _kernel)
 
 
-class RNN(Recurrent):
+class TorchLayer(Recurrent):
+    """What other code looks for on a layer of torch.nn, such as initialisers and wrappers.
+
+    Attributes:
+        mode: Torch's name of the kind: "RNN_TANH", "RNN_RELU", "LSTM" or "GRU".
+        proj_size: The size of the output if it is another than the hidden size; else 0.
+    """
+
+    mode: str
+    proj_size: int = 0
+
+    check_input = nn.RNNBase.check_input
+    check_hidden_size = nn.RNNBase.check_hidden_size
+    check_forward_args: Any = nn.RNNBase.check_forward_args
+    get_expected_hidden_size = nn.RNNBase.get_expected_hidden_size
+    permute_hidden: Any = nn.RNNBase.permute_hidden
+
+    @property
+    def _flat_weights_names(self) -> list[str]:
+        return [name for names in self._names.values() for name in names]
+
+    @property
+    def _flat_weights(self) -> list[nn.Parameter]:
+        return [weight for weights in self.all_weights for weight in weights]
+
+
+class RNN(TorchLayer):
     """The vanilla recurrent network, as torch.nn.RNN: h' = tanh(W x + b + U h + b').
 
     Everything is stored, nothing is selected, so over a long sequence the beginning is forgotten.
@@ -65,13 +92,13 @@ class RNN(Recurrent):
             dtype,
             **options,
         )
-        self.nonlinearity = nonlinearity
+        self.nonlinearity, self.mode = nonlinearity, f"RNN_{nonlinearity.upper()}"
 
     def _repr_cell(self) -> list[str]:
         return []
 
 
-class LSTM(Recurrent):
+class LSTM(TorchLayer):
     """Long Short-Term Memory, as torch.nn.LSTM: a memory cell and three gates.
 
     The arguments are those of torch.nn.LSTM, and the options of `Recurrent`, which explains both.
@@ -84,6 +111,11 @@ class LSTM(Recurrent):
         <All keys matched successfully>
         >>> y, (h, c) = layer(torch.randn(6, 2, 4))
     """
+
+    mode = "LSTM"
+    check_forward_args = nn.LSTM.check_forward_args
+    get_expected_cell_size = nn.LSTM.get_expected_cell_size
+    permute_hidden = nn.LSTM.permute_hidden
 
     def __init__(
         self,
@@ -126,7 +158,7 @@ class LSTM(Recurrent):
         return []
 
 
-class GRU(Recurrent):
+class GRU(TorchLayer):
     """Gated Recurrent Unit, as torch.nn.GRU: a reset gate and an update gate.
 
     The arguments are those of torch.nn.GRU, and the options of `Recurrent`, which explains both.
@@ -136,6 +168,8 @@ class GRU(Recurrent):
         >>> import torch, gatework as gw
         >>> y, h = gw.nn.GRU(4, 8, bidirectional=True)(torch.randn(6, 2, 4))
     """
+
+    mode = "GRU"
 
     def __init__(
         self,

@@ -1,15 +1,21 @@
-"""The forms in which sequences come and go: time first, batch first, one alone, packed.
+"""The forms in which sequences come and go: time first, batch first, one alone, packed, listed.
 
 Legend: T steps, B sequences, n features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import (
+    PackedSequence,
+    pack_padded_sequence,
+    pad_packed_sequence,
+    pad_sequence,
+)
 
 from gatework.backends.gate import are_watched
 from gatework.nn import checks
@@ -25,6 +31,7 @@ class Padded(NamedTuple):
         batch_first: Whether results are [B, T, n].
         batched: Whether results have a batch dimension.
         packed: The packed sequence they came from.
+        listed: The steps of each sequence, if they came as a list of them; results are one then.
         dtype: What results are rounded to; None when they are given as they are.
     """
 
@@ -33,6 +40,7 @@ class Padded(NamedTuple):
     batch_first: bool
     batched: bool = True
     packed: PackedSequence | None = None
+    listed: Sequence[int] | None = None
     dtype: torch.dtype | None = None
 
     @classmethod
@@ -40,6 +48,8 @@ class Padded(NamedTuple):
         """Bring an input of any form to [T, B, n]."""
         if isinstance(input, PackedSequence):
             return cls._unpacked(input, lengths, batch_first)
+        if isinstance(input, list | tuple):
+            return cls._padded(layer, input, lengths, batch_first)
         checks.check_input(layer, input, (2, 3))
         batched = input.dim() == 3
         if not batched:
@@ -50,6 +60,15 @@ class Padded(NamedTuple):
             lengths = checks.check_lengths(lengths, input.shape[0], input.shape[1])
             lengths = lengths.to(input.device)
         return cls(input, lengths, batch_first, batched)
+
+    @classmethod
+    def _padded(cls, layer: str, input: Any, lengths: Any, batch_first: bool) -> Padded:
+        if lengths is not None:
+            raise ValueError("a list of sequences has their lengths already; leave lengths= out")
+        sequences = checks.check_listed(layer, input)
+        steps = [len(x) for x in sequences]
+        lengths = torch.tensor(steps, device=sequences[0].device)
+        return cls(pad_sequence(sequences), lengths, batch_first, listed=steps)
 
     @classmethod
     def _unpacked(cls, input: PackedSequence, lengths: Any, batch_first: bool) -> Padded:
@@ -67,6 +86,8 @@ class Padded(NamedTuple):
     def flags(self, given: Any) -> Tensor:
         """Given booleans, one a step, as [T, B] in the order of the batch; none in the padding."""
         steps, batch, _ = self.sequence.shape
+        if self.listed is not None and isinstance(given, list | tuple):
+            given = pad_sequence([checks.as_tensor(g) for g in given], self.batch_first)
         outer = (batch, steps) if self.batch_first else (steps, batch)
         flags = checks.check_resets(given, outer if self.batched else (steps,))
         flags = flags.to(self.sequence.device)
@@ -107,8 +128,10 @@ class Padded(NamedTuple):
         return state
 
     def restored(self, rows: Tensor, packed: bool = False) -> Any:
-        """An output [T, B, n] in the form of the input; packed only when asked to."""
+        """An output [T, B, n] in the form of the input; packed or listed only when asked to."""
         rows = self._rounded(rows)
+        if self.listed is not None and packed:
+            return [rows[:n, k] for k, n in enumerate(self.listed)]
         if self.packed is not None:
             return self._repacked(rows) if packed else self._in_given_order(rows)
         if not self.batched:
@@ -139,6 +162,8 @@ def axes(input: Any, batch_first: bool) -> tuple[str, ...]:
 
 def lengths_of(input: Any, lengths: Any) -> Tensor | None:
     """The steps of each sequence [B], in the order in which they were given."""
+    if isinstance(input, list | tuple) and not isinstance(input, PackedSequence):
+        return torch.tensor([len(x) for x in input])
     if not isinstance(input, PackedSequence):
         return None if lengths is None else checks.as_tensor(lengths)
     longest_first = _longest_first(input.batch_sizes, int(input.batch_sizes[0]))

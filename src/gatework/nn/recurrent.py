@@ -278,7 +278,7 @@ class Recurrent(Recordable):
 
     def forward(
         self,
-        input: Tensor | PackedSequence,
+        input: Tensor | PackedSequence | Sequence[Any],
         hx: State | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
@@ -289,7 +289,8 @@ class Recurrent(Recordable):
         """Run the layers over whole sequences.
 
         Args:
-            input: [T, B, I], [B, T, I] with batch_first, [T, I], or a packed sequence.
+            input: [T, B, I], [B, T, I] with batch_first, [T, I], a packed sequence, or a list of
+                tensors or arrays [T, I], one for each sequence, whose output is a list too.
             hx: The initial state; zero when it is not given.
             lengths: How many steps each sequence has, in any order, zero allowed. Outputs past an
                 end are zero; final states are those at each sequence's own last step.
@@ -319,7 +320,7 @@ class Recurrent(Recordable):
 
     def trace(
         self,
-        input: Tensor | PackedSequence,
+        input: Tensor | PackedSequence | Sequence[Any],
         hx: State | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,

@@ -364,3 +364,5 @@ def test_what_other_code_looks_for_is_there(make):
             layer.check_forward_args(x, wrong, None)
         with pytest.raises(RuntimeError, match="equal to input_size"):
             layer.check_input(x[..., :2], None)
+    swapped = gw.accelerate(theirs).double()
+    assert [id(w) for w in swapped._flat_weights] == [id(w) for w in swapped.parameters()]

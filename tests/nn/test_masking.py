@@ -81,6 +81,14 @@ def test_traced_values_come_to_their_steps():
     assert not gate[~MASK].any()
 
 
+def test_many_steps_keep_their_order():
+    x = torch.arange(500.0)[:, None]
+    mask = torch.rand(500) < 0.5
+    packed = gw.nn.compacted(x, mask)
+    assert torch.equal(packed.input[: packed.lengths], x[mask])
+    assert torch.equal(packed.restored(packed.input), x * mask[:, None])
+
+
 def test_one_sequence_alone():
     layer, x = gw.nn.GRU(3, 5), torch.randn(6, 3)
     packed = gw.nn.compacted(x, MASK[1])

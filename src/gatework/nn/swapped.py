@@ -68,8 +68,8 @@ class AcceleratedLayer(Accelerated):
     all_weights = nn.RNNBase.all_weights
     flatten_parameters = nn.RNNBase.flatten_parameters
     reset_parameters = nn.RNNBase.reset_parameters
-    _flat_weights: Any = None  # torch's, which it sets: no property
-    _flat_weights_names: Any = None
+    _flat_weights: Any = ()  # torch's, which it sets: no property
+    _flat_weights_names: Any = ()
 
     def steps(self, input: Any) -> int:
         """How many steps an input has."""

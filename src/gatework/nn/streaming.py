@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from gatework.backends import Stepper
 from gatework.nn import checks
 from gatework.nn.origins import UNREAD, Origins, Unread, computed
 from gatework.nn.precision import HALF
+from gatework.nn.recording import check_live
 
 if TYPE_CHECKING:
     from gatework.nn.recurrent import Recurrent
@@ -118,8 +118,7 @@ class Stream:
             form = self._tensors.get(x.shape) if isinstance(x, Tensor) else None
             if form is None or x.dtype != self._dtypes[0] or x.device != self._device:
                 raise self._refusal(x)
-            if torch._C._len_torch_dispatch_stack() or torch._C._is_tracing():
-                _check_unrecorded()
+            check_live(x)
             form[0].copy_(x.detach() if x.requires_grad else x)
         for run in self._runs:
             run()
@@ -129,7 +128,7 @@ class Stream:
 
     def _refusal(self, x: Any) -> Exception:
         """What is wrong with an input."""
-        _check_unrecorded()  # where a shape is a tensor
+        check_live(x)  # where a graph is made a shape is a tensor
         if not isinstance(x, Tensor | np.ndarray):
             return TypeError(f"a step takes a tensor or a numpy array, got {type(x).__name__}")
         shape = self._steppers[0].input.shape
@@ -207,15 +206,6 @@ class Stream:
     def __repr__(self) -> str:
         layers, features = self._layer.num_layers, self._layer.input_size
         return f"<stream of {layers} layer(s), batch {self._batch_size}, input {features}>"
-
-
-def _check_unrecorded() -> None:
-    """Raise while torch records operations as a graph, which would leave the stream's out."""
-    if torch._C._is_tracing() or get_proxy_mode() is not None:
-        raise RuntimeError(
-            "a stream keeps its state in memory of its own, which a recorded graph does not see; "
-            "record a call of the layer, which takes the state and returns it"
-        )
 
 
 def _forms(x: Any, y: Any) -> dict[tuple[int, ...], tuple[Any, Any]]:

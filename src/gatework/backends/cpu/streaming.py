@@ -78,7 +78,7 @@ class Stream:
     @state.setter
     def state(self, values: tuple[Tensor, ...]) -> None:
         for slot, value in zip(self._slots(), values, strict=True):
-            slot.copy_(value.detach())
+            slot.copy_(readable(value, "the state"))
 
     def reset(self) -> None:
         """Set every state to zero."""

@@ -59,7 +59,7 @@ def is_graph_made() -> bool:
 
 def is_freed(tensor: Tensor) -> bool:
     """Whether a tensor of no class of its own has lost its memory: torch reads on all the same."""
-    low = type(tensor) in PLAIN and tensor.data_ptr() < LOW
+    low = type(tensor) in PLAIN and tensor.data_ptr() < LOW and not tensor.is_meta
     return low and not tensor._is_zerotensor() and not has_memory(tensor)
 
 

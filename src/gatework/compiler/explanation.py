@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from html import escape
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
 from gatework.draw import cell_svg
+from gatework.forking import cached_property
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Apply, Product, postorder
 from gatework.lang.printing import definitions, equations, text, used_often

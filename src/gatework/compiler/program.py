@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from gatework.compiler.derivative import Derivative, derive
 from gatework.compiler.plan import Plan, plan
 from gatework.compiler.recurrence import Recurrence, of_cell
 from gatework.compiler.resets import with_resets
+from gatework.forking import cached_property
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Symbol
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import islice
 
+from gatework.forking import cached_property
 from gatework.lang.definition import Cell, Parameter
 from gatework.lang.expressions import Expr, Matrix, Symbol
 

@@ -12,7 +12,6 @@ and `product` are the only ways to build an inner node; they simplify as they bu
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numbers import Real
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+from gatework.forking import brief_lock
 from gatework.lang.functions import FUNCTIONS
 from gatework.lang.misuse import Misused
 
@@ -242,7 +242,7 @@ class Product(Expr):
 # ---- building ----------------------------------------------------------------------------------
 
 _nodes: WeakValueDictionary[tuple[Any, ...], Expr] = WeakValueDictionary()
-_lock = threading.Lock()
+_lock = brief_lock()
 
 
 E = TypeVar("E", bound=Expr)

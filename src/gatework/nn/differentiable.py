@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -19,6 +18,7 @@ from gatework.backends.gate import PLAIN, are_watched
 from gatework.compiler.derivative import adjoint
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
+from gatework.forking import cached_property
 from gatework.nn.saved import saved_tensors
 from gatework.nn.undisturbed import undisturbed
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -12,6 +11,7 @@ import torch
 from gatework.backends.calls import Call, Result, Stepper
 from gatework.backends.gate import PLAIN, stands_for_numbers
 from gatework.compiler.plan import Plan
+from gatework.forking import building
 
 if TYPE_CHECKING:
     from gatework.backends.cpu.compiled import Compiled
@@ -35,7 +35,6 @@ class Cpu:
         self._processor = processor
         self._kernels: WeakKeyDictionary[Plan, dict[Key, Compiled]] = WeakKeyDictionary()
         self._prepared: WeakKeyDictionary[Plan, dict[Key, Invocation]] = WeakKeyDictionary()
-        self._lock = threading.RLock()
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
         """Why a call cannot run here, or None when it can."""
@@ -57,7 +56,8 @@ class Cpu:
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
         """Prepare to run a forward plan step by step, on one thread."""
-        from gatework.backends.cpu.streaming import Stream
+        with building:  # an import is half done, too, where another thread forks
+            from gatework.backends.cpu.streaming import Stream
 
         return Stream(self, plan, call)
 
@@ -71,7 +71,7 @@ class Cpu:
         found = self._prepared.get(plan, {}).get(key)
         if found is not None:
             return found
-        with self._lock:
+        with building:
             prepared = self._prepared.setdefault(plan, {})
             if key not in prepared:
                 if len(prepared) >= SHAPES_KEPT:

@@ -1,20 +1,32 @@
-"""From LLVM IR to machine code in this process."""
+"""From LLVM IR to machine code in this process.
+
+The functions of one object and the constants they read have to lie close together: they find each
+other by distances of 32 bits, and LLVM's older linker, which asks for memory section by section,
+ends the process where these are gigabytes apart. So objects are linked by JITLink. It reserves one
+block for a whole object, and the object reaches what lies elsewhere, such as the shared routines,
+through full addresses in its block.
+"""
 
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Mapping
-from functools import cache
+from contextlib import nullcontext
+from functools import lru_cache
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from gatework.backends.cpu.cache import cached
+from gatework.backends.cpu.code_memory import require
+from gatework.backends.cpu.errors import CodeMemoryError
 from gatework.backends.cpu.target import Target, initialise
+from gatework.forking import building, hold_at_fork
 
-_names = itertools.count()
-_lock = threading.Lock()  # LLVM's global context is not safe to use from two threads
+SERVED = 64  # libraries of one linker
+
+_numbers = itertools.count()
+hold_at_fork(getattr(llvm.ffi.lib, "_lock", nullcontext()))  # llvmlite's, around calls of LLVM
 
 
 def compile_object(ir: str, target: Target) -> bytes:
@@ -27,7 +39,7 @@ def compile_object(ir: str, target: Target) -> bytes:
 def _compile(ir: str, target: Target) -> bytes:
     """Optimise a module and translate it to an object file."""
     initialise()
-    with _lock:
+    with building:  # LLVM's global context is not safe to use from two threads
         module = llvm.parse_assembly(ir)
         module.verify()
         machine = target.machine()
@@ -44,20 +56,32 @@ class Library:
     def __init__(
         self, image: bytes, symbols: tuple[str, ...], imports: Mapping[str, int] | None = None
     ) -> None:
-        with _lock:
-            builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
-            for symbol, address in (imports or {}).items():
-                builder.import_symbol(symbol, address)
-            for symbol in symbols:
-                builder.export_symbol(symbol)
-            self._code = builder.link(_linker(), f"gatework{next(_names)}")
+        builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
+        for symbol, address in (imports or {}).items():
+            builder.import_symbol(symbol, address)
+        for symbol in symbols:
+            builder.export_symbol(symbol)
+        with building:
+            require(len(image))
+            number = next(_numbers)
+            try:
+                self._code = builder.link(_linker(number // SERVED), f"gatework{number}")
+            except RuntimeError as error:
+                raise CodeMemoryError(
+                    f"machine code could not be put into memory: {error}"
+                ) from error
 
     def address(self, symbol: str) -> int:
         """Where an exported function starts."""
         return int(self._code[symbol])
 
 
-@cache
-def _linker() -> llvm.LLJIT:
+@lru_cache(maxsize=1)
+def _linker(generation: int) -> llvm.LLJIT:
+    """The linker of some libraries in a row.
+
+    A linker keeps some kilobytes for each library that it has ever had. It goes, and they with it,
+    when another has followed and the last of its libraries is gone.
+    """
     initialise()
-    return llvm.create_lljit_compiler()
+    return llvm.create_lljit_compiler(use_jit_link=True)

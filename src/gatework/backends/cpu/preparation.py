@@ -5,7 +5,6 @@ Legend: T steps, B sequences, N rows that are run, n units of a row.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,12 @@ from gatework.backends.cpu.memory import workspace
 from gatework.backends.cpu.reading import address, readable
 from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 from gatework.backends.gate import LOW
+from gatework.forking import brief_lock
 
 if TYPE_CHECKING:
     from gatework.backends.cpu.invocation import Invocation
 
-_lock = threading.Lock()
+_lock = brief_lock()
 _natural = torch.arange(4096, device="cpu")
 
 

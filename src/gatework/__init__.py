@@ -7,6 +7,7 @@ from typing import Any as _Any
 
 from gatework import cells
 from gatework.compiler.explanation import explain
+from gatework.forking import building as _building
 from gatework.lang import *  # noqa: F403 - the words of the language are public names
 from gatework.lang import __all__ as _language
 from gatework.lang import rewriting
@@ -56,5 +57,7 @@ def __getattr__(name: str) -> _Any:
     """Load what needs torch when it is first asked for, so that the rest starts at once."""
     if name not in _NEED_TORCH:
         raise AttributeError(f"module 'gatework' has no attribute {name!r}")
-    module = _import_module(_NEED_TORCH[name])
-    return getattr(module, name, module)
+    with _building:  # a child forked in the middle would wait for the module's lock for ever
+        module = _import_module(_NEED_TORCH[name])
+    globals()[name] = found = getattr(module, name, module)
+    return found

@@ -6,7 +6,8 @@ digest of what follows; a damaged one counts as absent and is written anew. Entr
 renaming, so that processes at the same time see all of an entry or nothing.
 
 The folder is $GATEWORK_CACHE_DIR if that is set (empty: nothing is kept), else gatework/ in
-$XDG_CACHE_HOME or ~/.cache.
+$XDG_CACHE_HOME or ~/.cache. Where there is no home, or the disk is full or read-only, what cannot
+be kept is not kept.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 LARGEST = 64 * 2**20  # bytes of all entries
 SUFFIX = ".object"
+UNFINISHED = SUFFIX + ".part"  # what a process was writing when it ended
 
 
 def folder() -> Path | None:
@@ -29,8 +31,11 @@ def folder() -> Path | None:
     chosen = os.environ.get("GATEWORK_CACHE_DIR")
     if chosen is not None:
         return Path(chosen) if chosen else None
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gatework"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if base.is_absolute():  # a relative one counts as none, says its standard
+        return base / "gatework"
+    home = Path(os.path.expanduser("~"))
+    return home / ".cache" / "gatework" if home.is_absolute() and home.is_dir() else None
 
 
 def cached(parts: Iterable[str], make: Callable[[], bytes]) -> bytes:
@@ -87,31 +92,38 @@ def _own(status: os.stat_result) -> bool:
 def _read(path: Path) -> bytes | None:
     """An entry, or None when it is missing, damaged or somebody else's."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-            if not _own(os.fstat(file.fileno())):
+        # opened without waiting: a pipe would wait for its other end
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or not _own(status):
                 return None
             digest, content = file.read(32), file.read()
-        os.utime(path)  # the entry was used: it is the last to go
     except OSError:
         return None
-    return content if hashlib.sha256(content).digest() == digest else None
+    if hashlib.sha256(content).digest() != digest:
+        return None
+    with suppress(OSError):  # a read-only folder is read all the same
+        os.utime(path)  # the entry was used: it is the last to go
+    return content
 
 
 def _write(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # readable by the user alone
+    # readable by the user alone
+    descriptor, temporary = tempfile.mkstemp(suffix=UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(hashlib.sha256(content).digest() + content)
         os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
         raise
 
 
 def _make_room(where: Path) -> None:
     """Remove the entries that were not used for longest, until the rest is small enough."""
     entries = []
-    for path in where.glob(f"*{SUFFIX}"):
+    for path in (*where.glob(f"*{SUFFIX}"), *where.glob(f"*{UNFINISHED}")):
         with suppress(OSError):  # another process may have removed it
             status = path.stat()
             entries.append((status.st_mtime, status.st_size, path))

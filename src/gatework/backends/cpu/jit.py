@@ -20,9 +20,10 @@ import llvmlite.binding as llvm
 from gatework.backends.cpu.cache import cached
 from gatework.backends.cpu.code_memory import require
 from gatework.backends.cpu.errors import CodeMemoryError
-from gatework.backends.cpu.target import Target, initialise
+from gatework.backends.cpu.target import GENERATION, Target, initialise
 from gatework.forking import building, hold_at_fork
 
+OPTIMISATION = {"speed_level": 1, "loop_unrolling": False}
 SERVED = 64  # libraries of one linker
 
 _numbers = itertools.count()
@@ -31,8 +32,9 @@ hold_at_fork(getattr(llvm.ffi.lib, "_lock", nullcontext()))  # llvmlite's, aroun
 
 def compile_object(ir: str, target: Target) -> bytes:
     """A module as an object file, from the cache on disk if it was compiled before."""
+    processor = (target.triple, target.cpu, target.features)
     versions = (llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)))
-    parts = (ir, target.triple, target.cpu, target.features, *versions)
+    parts = (ir, *processor, *versions, repr(OPTIMISATION), repr(GENERATION))
     return cached(parts, lambda: _compile(ir, target))
 
 
@@ -43,8 +45,9 @@ def _compile(ir: str, target: Target) -> bytes:
         module = llvm.parse_assembly(ir)
         module.verify()
         machine = target.machine()
-        options = llvm.create_pipeline_tuning_options(speed_level=1)
-        options.loop_unrolling = False
+        options = llvm.create_pipeline_tuning_options()
+        for name, value in OPTIMISATION.items():
+            setattr(options, name, value)
         passes = llvm.create_pass_builder(machine, options)
         passes.getModulePassManager().run(module, passes)
         return bytes(machine.emit_object(module))

@@ -12,6 +12,8 @@ import llvmlite.binding as llvm
 
 from gatework.backends.cpu.values import Vector
 
+GENERATION = {"opt": 2, "reloc": "pic", "codemodel": "small"}  # how code is generated
+
 
 @dataclass(frozen=True)
 class Target:
@@ -40,7 +42,7 @@ class Target:
     def machine(self) -> llvm.TargetMachine:
         """LLVM's code generator for this processor."""
         return llvm.Target.from_triple(self.triple).create_target_machine(
-            cpu=self.cpu, features=self.features, opt=2, reloc="pic", codemodel="small"
+            cpu=self.cpu, features=self.features, **GENERATION
         )
 
 

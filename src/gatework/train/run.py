@@ -26,6 +26,7 @@ from gatework.train.checkpoint import (
     save_trainer,
     save_weights,
 )
+from gatework.train.claim import Claim, claim
 from gatework.train.config import Manifest, RunConfig
 from gatework.train.model import LanguageModel, parameter_count
 from gatework.train.trainer import Trainer
@@ -65,16 +66,20 @@ class Run:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self._claim: Claim | None = None  # held while this run is being trained
 
     @classmethod
     def create(cls, config: RunConfig, corpus: Corpus, path: Path | None = None) -> Run:
         """Make a new folder for a run: `path`, or a new name under `runs/`.
 
         Raises:
-            InputError: `path` holds something already, or cannot be written.
+            InputError: `path` holds something already, or cannot be written, or another process
+                trains in it.
         """
         manifest = Manifest.describe(config, corpus, parameter_count(config))
         run = cls(new_folder(config.cell, path), manifest)
+        run._claim = claim(run.path)
+        _empty_folder(run.path)  # asked again: another process may have used it just before
         run._write("config.yaml", _to_yaml(manifest))
         run._write("metrics.jsonl", "")
         return run
@@ -127,8 +132,10 @@ class Run:
             config: the run's own settings, but for the budget, which may be another.
 
         Raises:
-            InputError: the text is no longer the same, or the checkpoint cannot be used.
+            InputError: the text is no longer the same, the checkpoint cannot be used, or another
+                process trains in the folder.
         """
+        self._claim = claim(self.path)
         corpus = load_corpus(config.files)
         if corpus.sha256 != self.manifest.corpus_sha256:
             raise InputError(

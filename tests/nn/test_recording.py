@@ -5,6 +5,7 @@ below the table, which the first test starts once.
 """
 
 import io
+import os
 import subprocess
 import sys
 
@@ -206,7 +207,10 @@ CHECKS = {"traced": check_traced, "made": check_made, "counted": check_counted}
 @pytest.fixture(scope="module")
 def outcomes():
     """What each check of each call came to, found in a process of its own: it may die."""
-    run = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    run = subprocess.run(
+        [sys.executable, __file__], env=environment, capture_output=True, text=True
+    )
     lines = [line.split("\t") for line in run.stdout.splitlines() if line.count("\t") == 2]
     return {(check, name): outcome for check, name, outcome in lines}, run
 

@@ -1,6 +1,6 @@
 """Models of others, before and after `gatework.accelerate`: the same results, and how much faster.
 
-    pip install 'gatework[models]'
+    pip install '.[models]'
     python benchmarks/models_of_others.py
 
 Each model is built by its own package with random weights; nothing is downloaded. It is timed in

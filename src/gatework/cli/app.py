@@ -13,8 +13,24 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from typer.rich_utils import rich_format_error
 
-from gatework.cli.options import parse_duration
+from gatework.cli.interrupt import Signalled, heard
+from gatework.cli.options import (
+    BatchSize,
+    Dropout,
+    EmbeddingSize,
+    Files,
+    Last,
+    Layers,
+    Out,
+    Rate,
+    Seed,
+    Steps,
+    Threads,
+    Time,
+)
+from gatework.printable import printable
 
 __all__ = ["app", "main"]
 
@@ -28,25 +44,38 @@ app = typer.Typer(
 )
 
 
+UsageError = typer.BadParameter.__base__
+"""What the parser raises for words that it cannot use; typer gives it no name of its own."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what a user got wrong ends it with a message and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that is not UTF-8 shows a ? instead
             stream.reconfigure(errors="replace")
     try:
-        app(arguments, prog_name="gatework")
+        with heard():
+            sys.exit(app(arguments, prog_name="gatework", standalone_mode=False))
+    except UsageError as error:  # type: ignore[misc]
+        error.message = printable(error.message)
+        rich_format_error(error)
+        sys.exit(error.exit_code)
     except ValueError as error:
-        from gatework.data import InputError
+        from gatework.data.errors import InputError
 
         if not isinstance(error, InputError):
             raise
         _fail(error)
     except OSError as error:  # a full disk, a folder taken away
         _fail(error)
+    except Signalled as ended:
+        notes = "; ".join(["interrupted", *getattr(ended, "__notes__", [])])
+        print(printable(notes), file=sys.stderr)
+        sys.exit(ended.exit_code)
 
 
 def _fail(error: Exception) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
+    print(printable(f"error: {error}"), file=sys.stderr)
     sys.exit(2)
 
 
@@ -66,48 +95,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-Files = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="FILE",
-        help="Texts to learn from; any bytes will do. The last tenth of each is held out.",
-        show_default="the Python standard library's source",
-    ),
-]
-Layers = Annotated[int | None, typer.Option(help="Recurrent layers.", show_default="1")]
-EmbeddingSize = Annotated[
-    int | None, typer.Option(help="Numbers that stand for a byte.", show_default="64")
-]
-Dropout = Annotated[
-    float | None, typer.Option(help="Share of outputs dropped in training.", show_default="0.0")
-]
-Time = Annotated[
-    float | None,
-    typer.Option(
-        "--time", metavar="TIME", parser=parse_duration, help="Time budget: 90s, 10m, 2h, or 1.5h."
-    ),
-]
-Steps = Annotated[int | None, typer.Option(help="Step budget instead, or as well.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of weights and dropout.", show_default="0")]
-BatchSize = Annotated[
-    int | None, typer.Option(help="Streams read side by side.", show_default="16")
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(help="Threads that share the work.", show_default="as torch has it, at most 4"),
-]
-Rate = Annotated[
-    float | None,
-    typer.Option(
-        "--lr", help="Peak learning rate.", show_default="0.01, or 0.002 for cells without gates"
-    ),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(help="New folder for the run.", show_default="runs/<date>-<time>-<name>"),
-]
 
 
 @app.command(
@@ -149,8 +136,6 @@ def train(
     holds settings, measurements, weights and a report.
     Ctrl-C ends early and loses nothing.
     """
-    from gatework.cli import training
-
     settings = {
         "cell": cell,
         "hidden_size": hidden_size,
@@ -165,9 +150,19 @@ def train(
         "files": files or None,
     }
     budget = {"seconds": time, "steps": steps}
+    from gatework.cli import asked
+
+    asked.check_alone()
     if resume is not None:
-        training.resume(resume, {**settings, "out": out}, budget)
+        asked.check_resumed({**settings, "out": out})
+        asked.check_runs(resume)
+        from gatework.cli import training
+
+        training.resume(resume, budget)
     else:
+        asked.check_settings({**settings, **budget})
+        from gatework.cli import training
+
         training.train({**settings, **budget}, out)
 
 
@@ -181,11 +176,15 @@ def sample(
     temperature: Annotated[float, typer.Option(help="Below 1 safer, above 1 wilder.")] = 0.7,
     length: Annotated[int, typer.Option(help="Bytes to write.")] = 500,
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+    last: Last = False,
 ) -> None:
     """Continue a text with a trained model."""
+    from gatework.cli import asked
+
+    asked.check_runs(run)
     from gatework.cli import sampling
 
-    sampling.sample(run, prompt, temperature, length, seed)
+    sampling.sample(run, prompt, temperature, length, seed, last=last)
 
 
 @app.command(
@@ -222,8 +221,6 @@ def compare(
     budget, three minutes unless given, is for all of them together.
     Leaves one HTML page, and a run folder for each cell.
     """
-    from gatework.cli import comparing
-
     settings = {
         "layers": layers,
         "embedding_size": embedding_size,
@@ -237,6 +234,13 @@ def compare(
         "threads": threads,
         "files": files or None,
     }
+    from gatework.cli import asked
+
+    asked.check_alone()
+    asked.cells_named(cells)
+    asked.check_settings(settings)
+    from gatework.cli import comparing
+
     comparing.compare(cells, parameters, settings, out)
 
 
@@ -249,7 +253,8 @@ def compare(
 )
 def bench(
     more_shapes: Annotated[
-        list[str] | None, typer.Argument(hidden=True, metavar="[B,T,I,H]...")
+        list[str] | None,
+        typer.Argument(metavar="[B,T,I,H]", help="More of --shapes.", show_default=False),
     ] = None,
     cells: Annotated[
         str, typer.Option(help="Cells of the catalogue, separated by commas.")
@@ -298,8 +303,14 @@ def bench(
     Options may be combined: --train --stream measures both. Without
     one of them, inference and training are measured, which takes about
     a minute on a machine that does nothing else. What is not installed
-    is named: pip install 'gatework\\[bench]' brings ONNX Runtime.
+    is named: pip install onnxruntime onnx brings ONNX Runtime.
     """
+    from gatework.bench.shapes import parse_shapes
+    from gatework.cli import asked
+
+    asked.cells_named(cells)
+    asked.check_out("--json", json)
+    parse_shapes([*(shapes or []), *(more_shapes or [])])
     from gatework.cli import benching
 
     kinds = {"inference": inference, "training": train, "streaming": stream}
@@ -331,6 +342,7 @@ def inspect(
     figures: Annotated[
         bool, typer.Option("--figures", help="Also write every measurement, as data, SVG and PNG.")
     ] = False,
+    last: Last = False,
 ) -> None:
     """Measure what a trained network remembers and what its units know, on one page.
 
@@ -338,9 +350,13 @@ def inspect(
     flow, how gates are used, which units follow what: in words and in
     figures. The page is one file that needs no network.
     """
+    from gatework.cli import asked
+
+    asked.check_runs(run)
+    asked.check_out("--out", out)
     from gatework.cli import inspecting
 
-    inspecting.inspect(run, out, figures)
+    inspecting.inspect(run, out, figures, last)
 
 
 @app.command(epilog="Examples:\n\ngatework studio runs/mine\n\ngatework studio comparison")
@@ -351,24 +367,40 @@ def studio(
     ],
     port: Annotated[int, typer.Option(help="Where to serve it; 0 for any free port.")] = 8407,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    last: Last = False,
 ) -> None:
-    r"""Watch a trained network read: every gate, step by step, on a page of this machine.
+    """Watch a trained network read: every gate, step by step, on a page of this machine.
 
     Type or paste a text, hold gates with sliders, click a unit to see
     where else it fires, and see RNN, LSTM and GRU read the same text.
-    Needs pip install 'gatework\[studio]'.
+    Needs two packages more: pip install starlette uvicorn.
     """
+    from gatework.cli import asked
+
+    asked.check_studio(port)
+    asked.check_runs(run)
     from gatework.cli import studying
 
-    studying.study(run, port, browser)
+    studying.study(run, port, browser, last)
 
 
-@app.command()
-def cells() -> None:
+@app.command(
+    epilog="Examples:\n\ngatework cells\n\ngatework cells gru\n\ngatework cells layer norm"
+)
+def cells(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="WORD",
+            help="Show the cells with these words in name or description.",
+            show_default="all cells",
+        ),
+    ] = None,
+) -> None:
     """List the catalogue: every cell with its states and parameters."""
     from gatework.cli import catalogue
 
-    catalogue.show_cells()
+    catalogue.show_cells(words or [])
 
 
 @app.command(epilog="Examples:\n\ngatework explain gru\n\ngatework explain lstm --svg lstm.svg")
@@ -378,8 +410,11 @@ def explain(
         Path | None,
         typer.Option(metavar="FILE", help="Also draw its data flow: gates, maps, memory."),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the backward equations, the plan and the cost.")
+    ] = False,
 ) -> None:
-    """Print a cell's equations, its derived backward equations, and the plan."""
+    """Print a cell's equations."""
     from gatework.cli import catalogue
 
-    catalogue.explain_cell(cell, svg)
+    catalogue.explain_cell(cell, svg, everything)

@@ -34,10 +34,10 @@ from gatework.bench import (
     parse_shapes,
     versions,
 )
-from gatework.cli.interrupt import Interrupt
+from gatework.cli.asked import cells_named, check_out
+from gatework.cli.terminal import Terminal
 from gatework.data import InputError
 from gatework.files import write_atomically
-from gatework.train.config import check_cell
 
 __all__ = ["bench"]
 
@@ -68,47 +68,39 @@ def bench(
         everything: measure the whole table of shapes.
     """
     settings = Settings(
-        cells=_cells(cells),
+        cells=cells_named(cells),
         kinds=tuple(k for k in KINDS if kinds[k]) or ("inference", "training"),
         shapes=_shapes(shapes, everything),
         threads=_threads(threads),
         pace=Pace(total=_seconds(seconds)),
     )
-    _check_out(out)
+    check_out("--json", out)
     console = _console()
-    with Interrupt() as interrupted:
-        before, limits = load(), Limits(settings.threads)
-        _announce(console, settings, limits, before)
-        lines = _measure(console, settings, limits, interrupted)
+    before, limits = load(), Limits(settings.threads)
+    _announce(console, settings, limits, before)
+    lines: list[Line] = []
+    try:
+        _measure(console, settings, limits, lines)
+    finally:  # also what was measured before Ctrl-C
+        _show(console, lines)
         _tell_absences(console)
         if out is not None:
             data = as_data(settings, limits, lines, (before, load()))
             write_atomically(out, json.dumps(data, indent=1).encode())
             console.print(f"\nfigures  {out}")
-    if interrupted():
-        raise typer.Exit(interrupted.exit_code)
     if any(line.error for line in lines):
         raise typer.Exit(1)
 
 
 def _console() -> Console:
     """A terminal has its width; in a file nothing is cut off."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Terminal()
     if not console.is_terminal:
         console.width = FILE_WIDTH
     return console
 
 
 # ---- what was typed ------------------------------------------------------------------------------
-
-
-def _cells(text: str) -> tuple[str, ...]:
-    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise InputError(
-            f"--cells {text!r}", "cells separated by commas", "write --cells lstm,gru,rnn"
-        )
-    return tuple(check_cell(name) for name in names)
 
 
 def _shapes(texts: Sequence[str], everything: bool) -> tuple[Shape, ...] | None:
@@ -139,14 +131,6 @@ def _seconds(seconds: float) -> float:
     )
 
 
-def _check_out(out: Path | None) -> None:
-    """Tell now, not after minutes, that a file cannot be written."""
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise InputError(
-            f"--json {out}", "a file in a folder that exists", "make the folder or name another"
-        )
-
-
 # ---- what is shown -------------------------------------------------------------------------------
 
 
@@ -173,22 +157,19 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _measure(
-    console: Console, settings: Settings, limits: Limits, interrupted: Interrupt
-) -> list[Line]:
-    """Measure line by line; a terminal sees the table grow, elsewhere each line is announced."""
-    lines: list[Line] = []
+def _measure(console: Console, settings: Settings, limits: Limits, lines: list[Line]) -> None:
+    """Add line after line; a terminal sees the table grow, elsewhere each line is announced."""
     planned = entries(settings)
-    live = Live(console=console, auto_refresh=False, vertical_overflow="visible")
-    with live:
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         for line in compare(settings, limits):
             lines.append(line)
             if console.is_terminal:
                 live.update(_table(lines), refresh=True)
             else:
                 console.print(f"{len(lines)} of {len(planned)}  {line.entry}")
-            if interrupted():
-                break
+
+
+def _show(console: Console, lines: Sequence[Line]) -> None:
     if not console.is_terminal:
         console.print()
         console.print(_table(lines))
@@ -199,7 +180,6 @@ def _measure(
         "\nmilliseconds of a call: median, quartiles of ours in brackets; ×: how many times ours\n"
         "share: of the FMA peak; with B = 1 of the cache bandwidth"
     )
-    return lines
 
 
 def _table(lines: Sequence[Line]) -> Table:

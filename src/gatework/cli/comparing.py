@@ -12,9 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gatework.cli.interrupt import Interrupt
+from gatework.cli.asked import given
+from gatework.cli.interrupt import Interrupt, kept
 from gatework.cli.progress import TrainingProgress
-from gatework.cli.training import announce, given
+from gatework.cli.terminal import Terminal
+from gatework.cli.training import announce
 from gatework.data import Corpus, load_corpus
 from gatework.files import write_atomically
 from gatework.lens import MemoryHorizon
@@ -68,22 +70,22 @@ def compare(cells: str, parameters: int, settings: Mapping[str, Any], out: Path 
 
 
 def _compare(runners: Sequence[Runner], corpus: Corpus, folder: Path) -> None:
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    torch.set_num_threads(runners[0].run.config.threads)
+    console = Terminal()
+    torch.set_num_threads(runners[0].run.config.usable_threads)
     announce(console, corpus)
-    with Interrupt() as interrupted:
-        with TrainingProgress(runners, console) as progress:
-            finished = fit(runners, progress, interrupted)
+    with Interrupt() as interrupted, TrainingProgress(runners, console) as progress:
+        finished = fit(runners, progress, interrupted)
+    runs = f"the runs are saved; measure them with: gatework inspect {folder}"
+    if not finished:
+        console.print(f"interrupted; {runs}")
+        raise typer.Exit(interrupted.exit_code)
+    with kept(lambda: runs):
         contenders = [measure(runner) for runner in runners]
         save_comparison(contenders, folder / "comparison.json")
-        page = comparison_page(contenders, corpus)
         path = folder / "comparison.html"
-        write_atomically(path, page.encode())
+        write_atomically(path, comparison_page(contenders, corpus).encode())
     _show_results(console, contenders)
     console.print(f"\npage  {path}")
-    if not finished:
-        console.print("interrupted: measured and saved as far as training had come")
-        raise typer.Exit(interrupted.exit_code)
 
 
 def _show_results(console: Console, contenders: Sequence[Contender]) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from gatework.cli.interrupt import Interrupt
-from gatework.data import InputError
+from gatework.cli.interrupt import kept
+from gatework.cli.terminal import Terminal
 from gatework.files import write_atomically
-from gatework.train.inspection import Inspection, inspect_run
+from gatework.train.inspection import Inspection, check_inspectable, inspect_run
 from gatework.train.inspection_page import inspection_page
 from gatework.train.run import Run, runs_of
 
@@ -19,24 +19,25 @@ __all__ = ["inspect"]
 MEASURED = ("horizon", "flow", "retention", "saturation", "units", "peaks", "ablation")
 
 
-def inspect(path: Path, out: Path | None, figures: bool) -> None:
+def inspect(path: Path, out: Path | None, figures: bool, last: bool) -> None:
     """Measure trained models and write what was found as one page.
 
     Args:
         path: a run folder, or a folder of runs.
         out: the page's file; None for `inspection.html` in the folder.
         figures: whether to write every measurement beside the page.
+        last: measure the models that the runs ended with, not the best ones.
     """
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Terminal()
     runs = runs_of(path)
     page = path / "inspection.html" if out is None else out
-    if page.is_dir() or not page.absolute().parent.is_dir():
-        raise InputError(
-            f"--out {page}", "a file in a folder that exists", "make the folder or name another"
-        )
-    torch.set_num_threads(runs[0].config.threads)
-    with Interrupt():
-        found = [_inspect(run, console) for run in runs]
+    torch.set_num_threads(runs[0].config.usable_threads)
+    for run in runs:  # before the first is measured
+        check_inspectable(run)
+        run.load_model(last=last)
+        run.validations()
+    with kept(lambda: "nothing was written"):
+        found = [_inspect(run, console, last) for run in runs]
     write_atomically(page, inspection_page(found).encode())
     for one in found:
         tracked = ", ".join(f"{n} {u.held_out:.2f}" for n, u in one.tracking.items())
@@ -44,11 +45,14 @@ def inspect(path: Path, out: Path | None, figures: bool) -> None:
         console.print(f"         units that follow, r held out: {tracked or 'none'}")
     console.print(f"\npage     {page}")
     if figures:
-        console.print(f"figures  {_write_figures(found, page.with_suffix(''))}/")
+        with kept(lambda: f"the page is whole: {page}"):
+            console.print(f"figures  {_write_figures(found, page.with_suffix(''))}/")
 
 
-def _inspect(run: Run, console: Console) -> Inspection:
-    return inspect_run(run, lambda what: console.print(f"{run.path.name:<8} {what}"))
+def _inspect(run: Run, console: Console, last: bool) -> Inspection:
+    if not last and (best := run.about_best()):
+        console.print(f"{run.path.name:<8} the best model, {best} (--last for that one)")
+    return inspect_run(run, lambda what: console.print(f"{run.path.name:<8} {what}"), last=last)
 
 
 def _write_figures(found: list[Inspection], folder: Path) -> Path:

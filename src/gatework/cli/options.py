@@ -1,13 +1,29 @@
-"""What options may look like."""
+"""What options may look like, and those that several commands have."""
 
 from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-__all__ = ["parse_duration"]
+__all__ = [
+    "BatchSize",
+    "Dropout",
+    "EmbeddingSize",
+    "Files",
+    "Last",
+    "Layers",
+    "Out",
+    "Rate",
+    "Seed",
+    "Steps",
+    "Threads",
+    "Time",
+    "parse_duration",
+]
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -30,3 +46,52 @@ def parse_duration(text: str) -> float:
     if 0 < seconds < math.inf:
         return seconds
     raise typer.BadParameter(f"{text!r} came; expected a time above 0, such as 90s, 10m or 2h")
+
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="FILE",
+        help="Texts to learn from; any bytes will do. The last tenth of each is held out.",
+        show_default="the Python standard library's source",
+    ),
+]
+Layers = Annotated[int | None, typer.Option(help="Recurrent layers.", show_default="1")]
+EmbeddingSize = Annotated[
+    int | None, typer.Option(help="Numbers that stand for a byte.", show_default="64")
+]
+Dropout = Annotated[
+    float | None, typer.Option(help="Share of outputs dropped in training.", show_default="0.0")
+]
+Time = Annotated[
+    float | None,
+    typer.Option(
+        "--time", metavar="TIME", parser=parse_duration, help="Time budget: 90s, 10m, 2h, or 1.5h."
+    ),
+]
+Steps = Annotated[int | None, typer.Option(help="Step budget instead, or as well.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of weights and dropout.", show_default="0")]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Streams read side by side.", show_default="16")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Threads that share the work.", show_default="as torch has it, at most 4"),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr", help="Peak learning rate.", show_default="0.01, or 0.002 for cells without gates"
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="New folder for the run.", show_default="runs/<date>-<time>-<name>"),
+]
+
+Last = Annotated[
+    bool,
+    typer.Option(
+        "--last", help="The model that training ended with, not the best on held-out text."
+    ),
+]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from gatework.cli.terminal import Terminal
 from gatework.data.characters import readable
 from gatework.train import Run
 from gatework.train.sample import held_out_of, openings, write_on
@@ -15,7 +16,9 @@ from gatework.train.sample import held_out_of, openings, write_on
 __all__ = ["sample"]
 
 
-def sample(path: Path, prompt: str | None, temperature: float, length: int, seed: int) -> None:
+def sample(
+    path: Path, prompt: str | None, temperature: float, length: int, seed: int, *, last: bool
+) -> None:
     """Print a prompt and what the run's model writes after it, as it writes it.
 
     Args:
@@ -24,15 +27,20 @@ def sample(path: Path, prompt: str | None, temperature: float, length: int, seed
         temperature: above 0.
         length: bytes to write.
         seed: of the draws.
+        last: let the model write that the run ended with, not the best one.
     """
     torch.set_num_threads(1)  # one byte at a time is nothing to share
     run = Run.open(path)
-    model = run.load_model()
+    model = run.load_model(last=last)
+    if not last and (best := run.about_best()):
+        Terminal(stderr=True).print(f"model  the best, {best} (--last for that one)")
     given = _opening(run) if prompt is None else prompt.encode("utf-8", "surrogateescape")
     written = write_on(model, given, length, temperature=temperature, seed=seed)
-    for text in readable(chain([given], written)):
-        print(text, end="", flush=True)
-    print()
+    try:
+        for text in readable(chain([given], written)):
+            print(text, end="", flush=True)
+    finally:  # after Ctrl-C, too: what was written is a line
+        print()
 
 
 def _opening(run: Run) -> bytes:

@@ -11,14 +11,17 @@ import torch
 import typer
 from rich.console import Console
 
-from gatework.cli.interrupt import Interrupt
+from gatework.cli.asked import given
+from gatework.cli.interrupt import Interrupt, kept
 from gatework.cli.progress import TrainingProgress
+from gatework.cli.terminal import Terminal
 from gatework.data import Corpus, InputError, load_corpus
 from gatework.train import Run, RunConfig, Runner, Trainer, fit, generate
+from gatework.train.inspection import LEAST_HELD_OUT
 from gatework.train.report import run_page
 from gatework.train.sample import as_text, openings
 
-__all__ = ["announce", "given", "resume", "train"]
+__all__ = ["announce", "resume", "train"]
 
 SAMPLE_BYTES = 400
 
@@ -33,24 +36,19 @@ def train(settings: Mapping[str, Any], out: Path | None) -> None:
     config = RunConfig.of(**given(settings))
     corpus = load_corpus(config.files)
     trainer = Trainer(config, corpus)
-    _train(Runner(trainer, Run.create(config, corpus, out)))
+    runner = Runner(trainer, Run.create(config, corpus, out))
+    console = Terminal()
+    announce(console, corpus)
+    _train(runner, console)
 
 
-def resume(path: Path, settings: Mapping[str, Any], budget: Mapping[str, Any]) -> None:
+def resume(path: Path, budget: Mapping[str, Any]) -> None:
     """Go on with a run.
 
     Args:
         path: its folder.
-        settings: what else the user gave; it cannot be changed any more, so nothing may be given.
         budget: the new budget; the run's own where none is given.
     """
-    if changed := given(settings):
-        names = ", ".join(_option(name) for name in changed)
-        raise InputError(
-            f"{names} beside --resume",
-            "nothing but --time or --steps, since a run keeps its settings",
-            "leave it out, or begin a new run without --resume",
-        )
     run = Run.open(path)
     config = run.config
     if given(budget):
@@ -63,62 +61,69 @@ def resume(path: Path, settings: Mapping[str, Any], budget: Mapping[str, Any]) -
             "give --time or --steps, counted from the beginning of the run",
         )
     run.go_on(trainer)
-    _train(Runner(trainer, run))
-
-
-def _option(field: str) -> str:
-    """Return what a setting is called on the command line."""
-    return {"learning_rate": "--lr", "files": "FILE"}.get(field, "--" + field.replace("_", "-"))
-
-
-def given(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that the user gave."""
-    return {name: value for name, value in settings.items() if value is not None}
+    console = Terminal()
+    announce(console, trainer.corpus)
+    spent = config.progress(trainer.steps, trainer.seconds)
+    console.print(
+        f"run    {path}, going on at step {trainer.steps:,}, {spent:.0%}"
+        if trainer.steps
+        else f"run    {path}, beginning anew: it was ended before anything was saved"
+    )
+    _train(Runner(trainer, run), console)
 
 
 def announce(console: Console, corpus: Corpus) -> None:
     """Say what is learned from."""
-    learned, held_out = len(corpus.train) / 1e6, len(corpus.valid) / 1e6
-    console.print(
-        f"text   {corpus.name}: {learned:.2f} MB to learn from, {held_out:.2f} MB held out"
-    )
+    learned, held_out = _size(len(corpus.train)), _size(len(corpus.valid))
+    console.print(f"text   {corpus.name}: {learned} to learn from, {held_out} held out")
     for note in corpus.notes:
         console.print(f"note   {note}")
 
 
-def _train(runner: Runner) -> None:
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+def _size(count: int) -> str:
+    """Write a number of bytes as people do.
+
+    Example:
+        >>> _size(812), _size(3_400), _size(1_234_567)
+        ('812 bytes', '3.4 kB', '1.23 MB')
+    """
+    if count < 1000:
+        return f"{count} bytes"
+    return f"{count / 1e3:.1f} kB" if count < 1e6 else f"{count / 1e6:,.2f} MB"
+
+
+def _train(runner: Runner, console: Console) -> None:
     run, trainer = runner.run, runner.trainer
-    torch.set_num_threads(run.config.threads)
-    announce(console, trainer.corpus)
+    torch.set_num_threads(run.config.usable_threads)
     size = f"{run.manifest.parameters:,} parameters"
     console.print(
         f"model  {run.config.layers} × {run.config.cell}, {run.config.hidden_size} units, {size}"
     )
-    with Interrupt() as interrupted:
-        with TrainingProgress([runner], console) as progress:
-            finished = fit([runner], progress, interrupted)
+    with Interrupt() as interrupted, TrainingProgress([runner], console) as progress:
+        finished = fit([runner], progress, interrupted)
+    if not finished:
+        more = f"gatework train --resume {shlex.quote(str(run.path))}"
+        console.print(f"interrupted at step {trainer.steps:,}, all saved; go on with: {more}")
+        run.write_report(run_page(run, None))  # to write a sample takes too long now
+        raise typer.Exit(interrupted.exit_code)
+    with kept(lambda: f"the run is whole: {run.path}"):
         prompts = openings(bytes(trainer.corpus.valid.tolist()), 2) or [b""]
-        sample = as_text(prompts[0] + generate(trainer.model, prompts[0], SAMPLE_BYTES))
+        sample = as_text(prompts[0] + generate(run.load_model(), prompts[0], SAMPLE_BYTES))
         run.write_report(run_page(run, sample))
     _show_results(console, run, sample, prompts[-1].decode())
-    if not finished:
-        console.print(f"interrupted, all saved; go on with: gatework train --resume {run.path}")
-        raise typer.Exit(interrupted.exit_code)
 
 
 def _show_results(console: Console, run: Run, sample: str, prompt: str) -> None:
-    validations = [record for record in run.records() if record.split == "valid"]
     console.print(f"\nsample\n\n{sample}\n")
-    if validations:
-        last = validations[-1]
-        console.print(
-            f"held out  {last.bits_per_byte:.3f} bits per byte (8 is chance, 0 is certainty)"
-        )
+    last = run.validations()[-1]
+    console.print(f"held out  {last.bits_per_byte:.3f} bits per byte (8 is chance, 0 is certainty)")
+    if words := run.about_best():
+        console.print(f"best      {words}")
     console.print(f"run       {run.path}")
     console.print(f"report    {run.path / 'report.html'}")
     path = shlex.quote(str(run.path))
     console.print(
         f"more      gatework sample {path}" + f" --prompt {shlex.quote(prompt)}" * bool(prompt)
     )
-    console.print(f"inside    gatework inspect {path}")
+    if run.manifest.corpus_bytes[1] >= LEAST_HELD_OUT:
+        console.print(f"inside    gatework inspect {path}")

@@ -1,24 +1,43 @@
-"""A text as bytes, divided into what is learned from and what is kept back to judge by."""
+"""A text as bytes, divided into what is learned from and what is kept back to judge by.
+
+Nothing here needs torch until a text is whole, so that a file that is missing is told at once.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gatework.data import stdlib
 from gatework.data.errors import InputError
+from gatework.data.kinds import note_on
+from gatework.files import open_regular, read_bytes
 
-__all__ = ["HELD_OUT_SHARE", "Corpus", "load_corpus", "load_files", "load_stdlib"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "HELD_OUT_SHARE",
+    "Corpus",
+    "check_files",
+    "load_corpus",
+    "load_files",
+    "load_stdlib",
+]
 
 HELD_OUT_SHARE = 0.1
 """The last part of each of the user's files that is kept back for validation."""
+MOST_BYTES = 1 << 33
+"""Of a file, unless a quarter of this machine's memory is less."""
+EXPECTED = "a file with text (any bytes will do)"
+NAMED = 3
+"""Files whose names a corpus of many has in its own."""
 
 
 @dataclass(frozen=True)
@@ -81,31 +100,64 @@ def load_files(files: Sequence[Path]) -> Corpus:
     cuts = [max(0, len(text) - max(2, int(len(text) * HELD_OUT_SHARE))) for text in texts]
     train = b"".join(text[:cut] for text, cut in zip(texts, cuts, strict=True))
     valid = b"".join(text[cut:] for text, cut in zip(texts, cuts, strict=True))
-    notes = [
-        f"{path} looks like a binary file; its bytes are learned as they are"
-        for path, text in zip(files, texts, strict=True)
-        if b"\0" in text
-    ]
-    return Corpus.of(", ".join(path.name for path in files), train, valid, notes)
+    notes = [note for path, text in zip(files, texts, strict=True) if (note := note_on(path, text))]
+    name = ", ".join(path.name for path in files[:NAMED])
+    more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
+    return Corpus.of(name + more, train, valid, notes)
+
+
+def check_files(files: Sequence[Path]) -> None:
+    """Check that files can be opened and hold something, without reading them.
+
+    Raises:
+        InputError: a file is missing, is no file, cannot be read, or is empty.
+    """
+    for path in files:
+        with _explained(path):
+            descriptor = open_regular(path)
+            size = os.fstat(descriptor).st_size
+            os.close(descriptor)
+        _check_size(path, size)
 
 
 def _read(path: Path) -> bytes:
     """Read one file, or say what is wrong with it."""
-    expected = "a file with text (any bytes will do)"
+    with _explained(path):
+        text = read_bytes(path, _most_bytes())
+    _check_size(path, len(text))
+    return text
+
+
+def _check_size(path: Path, size: int) -> None:
+    if not size:
+        raise InputError(f"{str(path)!r} is empty", EXPECTED, "name a file with content")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the operating system says of a file into what a user can mend."""
     if path.is_dir():
         mend = f"name the files in it, for example {path}/*.txt"
-        raise InputError(f"{str(path)!r} is a directory", expected, mend)
+        raise InputError(f"{str(path)!r} is a directory", EXPECTED, mend)
     try:
-        text = path.read_bytes()
+        yield
     except FileNotFoundError:
         mend = "check the spelling and the current directory"
-        raise InputError(f"no such file: {str(path)!r}", expected, mend) from None
+        raise InputError(f"no such file: {str(path)!r}", EXPECTED, mend) from None
     except OSError as error:
         came = f"{str(path)!r} cannot be read ({error.strerror})"
-        raise InputError(came, expected, "check the path and its permissions") from None
-    if not text:
-        raise InputError(f"{str(path)!r} is empty", expected, "name a file with content")
-    return text
+        raise InputError(came, EXPECTED, "check the path and its permissions") from None
+    except MemoryError:
+        came = f"{str(path)!r} does not fit into memory"
+        raise InputError(came, EXPECTED, "give a part of it") from None
+
+
+def _most_bytes() -> int:
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # this system does not say
+        return MOST_BYTES
+    return min(MOST_BYTES, memory // 4) if memory > 0 else MOST_BYTES
 
 
 def _read_modules(modules: Sequence[str]) -> tuple[bytes, list[str]]:
@@ -116,4 +168,7 @@ def _read_modules(modules: Sequence[str]) -> tuple[bytes, list[str]]:
 
 
 def _as_tensor(text: bytes) -> Tensor:
+    import numpy as np
+    import torch
+
     return torch.from_numpy(np.frombuffer(text, dtype=np.uint8).copy())

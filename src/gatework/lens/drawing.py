@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gatework.lens.letters import cells, spell_out
+from gatework.printable import identifier
 
-__all__ = ["COLUMN", "GRID", "INK", "STYLE", "Plot", "as_id", "finished", "fitting"]
+__all__ = ["COLUMN", "GRID", "INK", "STYLE", "Plot", "finished", "fitting"]
 
 INK, GRID, PAPER_GRID = "#010203", "#040506", "#d9dbd6"
 """Two that stand for the page's own colours, which only the page knows, and what the second is in a
@@ -117,29 +118,19 @@ def finished(figure: Figure, name: str, labels: Mapping[Text, int] = MappingProx
     return Plot(figure, name, letters)
 
 
-def as_id(name: str) -> str:
-    """Return a name of anything, such as a folder, as it may stand in an id of a page.
-
-    Example:
-        >>> as_id("my run"), as_id("诗")
-        ('my_20run', '诗')
-    """
-    return re.sub(r"[^\w-]", lambda found: f"_{ord(found[0]):x}", name)
-
-
 def _svg(plot: Plot) -> str:
     """Return the drawing as an SVG element that may stand in a page with others.
 
     Its ids begin with the plot's name.
     """
-    buffer = io.StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": plot.name}):
+    buffer, name = io.StringIO(), identifier(plot.name)
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         plot.figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", svg)  # equal images have equal ids
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{as_id(plot.name)}-", svg)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     return re.sub(
         r"(<text [^>]*?font(?:-size)?: )[\d.]+px([^>]*>)([^<]*)", _lettered(plot.letters), svg
     )

@@ -7,11 +7,21 @@ who cannot see it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape as _escape
 
 from gatework.data import Character
+from gatework.printable import printable
 
-__all__ = ["bright_text", "figure", "page", "paragraph", "preformatted", "section", "table"]
+__all__ = [
+    "bright_text",
+    "escape",
+    "figure",
+    "page",
+    "paragraph",
+    "preformatted",
+    "section",
+    "table",
+]
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fdfdfb; --ink: #22262b; --quiet: #5d6570;
@@ -50,6 +60,11 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
   figure.wide > div { overflow: visible; } figure.wide svg { min-width: 0; }
   pre { white-space: pre-wrap; border: 1px solid var(--line); } }
 """
+
+
+def escape(text: str) -> str:
+    """Return text for a page: what stands in it is neither a tag nor turns what is around it."""
+    return _escape(printable(text))
 
 
 def page(title: str, lead: str, sections: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ from gatework.lens.measurement import Measurement
 from gatework.lens.passage import Passage
 from gatework.lens.retention import Retention
 from gatework.lens.saturation import LEFT, RIGHT, Saturation
+from gatework.printable import printable
 
 __all__ = [
     "Curve",
@@ -86,7 +87,7 @@ def draw_learning_curves(curves: Mapping[str, Curve], x_label: str) -> Plot:
         axes.plot(x, y, label=name, **style)
     axes.set_xlabel(x_label)
     axes.set_ylabel("bits per byte")
-    axes.legend()
+    _name_lines(axes)
     return finished(figure, "curves")
 
 
@@ -98,12 +99,13 @@ def draw_horizons(horizons: Mapping[str, MemoryHorizon], step: str = "bytes") ->
         axes.plot(horizon.lags, horizon.mean(), label=name, **style)
         low, high = horizon.band()
         axes.fill_between(horizon.lags, low, high, color=style["color"], alpha=0.25, linewidth=0)
-    axes.set_yscale("log")
+    if any(horizon.mean().any() for horizon in horizons.values()):  # else all lie on the ground
+        axes.set_yscale("log")
     lowest = min(float(horizon.mean().min()) for horizon in horizons.values())
     axes.set_ylim(max(lowest, LEAST_INFLUENCE) / 2, 3)
     axes.set_xlabel(f"k, {step} back")
     axes.set_ylabel("influence, share of that at k = 0")
-    axes.legend()
+    _name_lines(axes)
     return finished(figure, "horizons")
 
 
@@ -126,7 +128,7 @@ def draw_flows(flows: Mapping[str, GradientFlow]) -> Plot:
     axes.set_yscale("log")
     axes.set_xlabel("steps back from the last one")
     axes.set_ylabel("gradient, share of the largest")
-    axes.legend()
+    _name_lines(axes)
     return finished(figure, "flows")
 
 
@@ -152,7 +154,7 @@ def draw_retentions(retentions: Mapping[str, Retention]) -> Plot:
     axes.set_xlabel("k, steps later")
     axes.set_ylabel("share of a stored value that is left")
     if lines:
-        axes.legend()
+        _name_lines(axes)
     return finished(figure, "retentions")
 
 
@@ -281,7 +283,19 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _styled(lines: Mapping[str, _Item]) -> Iterable[tuple[tuple[str, _Item], dict[str, Any]]]:
-    """Pair each line with its colour and dash."""
-    for i, item in enumerate(lines.items()):
+    """Pair each line, by its name as it can be drawn, with its colour and dash."""
+    for i, (name, line) in enumerate(lines.items()):
         colour, dash = LINES[i % len(LINES)]
-        yield item, {"color": colour, "linestyle": dash, "linewidth": 2}
+        yield (_label(name), line), {"color": colour, "linestyle": dash, "linewidth": 2}
+
+
+def _label(name: str) -> str:
+    """A name as matplotlib takes it, which leaves out lines whose names begin with "_"."""
+    text = printable(name)
+    return f" {text}" if text.startswith("_") else text
+
+
+def _name_lines(axes: Axes) -> None:
+    """Say which line is which; a name is no formula, whatever stands in it."""
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)

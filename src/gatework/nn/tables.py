@@ -110,5 +110,5 @@ def _optional(package: str, method: str) -> Any:
         return import_module(package)
     except ImportError as error:
         raise ImportError(
-            f"{method}() needs {package}, which is not installed: pip install 'gatework[tables]'"
+            f"{method}() needs {package}, which is not installed: pip install {package}"
         ) from error

@@ -22,7 +22,7 @@ from torch import Tensor
 from gatework.cells import catalogue
 from gatework.compiler.explanation import explain
 from gatework.compiler.gating import keepers, writers
-from gatework.data import Corpus, InputError, load_corpus
+from gatework.data import Corpus, InputError
 from gatework.data.characters import label_of_next, unfinished
 from gatework.draw import cell_svg, gates_of
 from gatework.lang.definition import Cell
@@ -62,12 +62,14 @@ class Studied:
         model: In eval mode.
         lock: Held by whoever runs it.
         held_out: Text it never learned from; None where its text is no longer on this machine.
+        bits: What a byte of held-out text costs it; None where that was not measured.
     """
 
     name: str
     run: Run
     model: LanguageModel
     held_out: bytes | None
+    bits: float | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -129,7 +131,6 @@ class Studied:
 
     def describe(self) -> dict[str, Any]:
         """What the page must know of it."""
-        records = [r for r in self.run.records() if r.split == "valid"]
         return {
             "name": self.name,
             "cell": self.cell.name,
@@ -137,7 +138,7 @@ class Studied:
             "layers": self.run.config.layers,
             "parameters": self.run.manifest.parameters,
             "corpus": self.run.manifest.corpus,
-            "bits": records[-1].bits_per_byte if records else None,
+            "bits": self.bits,
             "order": [order.tolist() for order in self.orders],
             "values": [self._describe_value(n) for n in self.values],
             "tries": self.tries(),
@@ -246,8 +247,12 @@ def alike(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(np.arctan2(second, first), kind="stable")
 
 
-def open_models(path: Path) -> list[Studied]:
+def open_models(path: Path, *, last: bool = False) -> list[Studied]:
     """Open a run folder, or all the runs in a folder such as `gatework compare` leaves.
+
+    Args:
+        path: The folder.
+        last: Open the models that the runs ended with, not the best ones.
 
     Raises:
         InputError: there is no run, or one of them is damaged.
@@ -256,20 +261,28 @@ def open_models(path: Path) -> list[Studied]:
     corpora: dict[str, Corpus | None] = {}
     models = []
     for run in runs:
-        model = run.load_model().eval().requires_grad_(False)
+        model = run.load_model(last=last).eval().requires_grad_(False)
         sha = run.manifest.corpus_sha256
         if sha not in corpora:
             corpora[sha] = _corpus(run)
         corpus = corpora[sha]
         held_out = bytes(corpus.valid.tolist()) if corpus else None
-        models.append(Studied(run.path.name or run.config.cell, run, model, held_out))
+        name = run.path.resolve().name or run.config.cell
+        models.append(Studied(name, run, model, held_out, _bits(run, last)))
     return models
+
+
+def _bits(run: Run, last: bool) -> float | None:
+    """What was measured of the model that is shown."""
+    if not last and (best := run.best()):
+        return best.bits_per_byte
+    records = run.validations()
+    return records[-1].bits_per_byte if records else None
 
 
 def _corpus(run: Run) -> Corpus | None:
     """The text that a run learned from, if it is still there and the same."""
     try:
-        corpus = load_corpus(run.config.files)
-    except (InputError, OSError):
+        return run.load_text()
+    except InputError:
         return None
-    return corpus if corpus.sha256 == run.manifest.corpus_sha256 else None

@@ -7,6 +7,7 @@ Whatever else comes is answered with an error that says what was expected.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import threading
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,6 +37,8 @@ MOST_BYTES = 200_000
 """Longest text."""
 MOST_BODY = 6 * MOST_BYTES + 10_000
 """Longest body of a request: JSON may write a byte as six."""
+PATIENCE = 10
+"""Seconds that a body may take to arrive."""
 MOST_READINGS, MOST_MEMORY = 24, 500_000_000
 """Readings that are kept, the last ones used, and the bytes that they may take together."""
 ACTIVE = 8
@@ -274,14 +277,25 @@ def _answers(studio: Studio, answer: Answer) -> Callable[[Request], Awaitable[Re
     """An endpoint that reads the body, within its limit, and answers in a thread."""
 
     async def endpoint(request: Request) -> Response:
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > MOST_BODY:
-                raise _wrong("a body that is too long", f"at most {MOST_BODY:,} bytes", 413)
-        return await run_in_threadpool(answer, studio, request, bytes(body))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                body = await _body(request)
+        except ClientDisconnect:  # nobody is there to answer to
+            return Response(status_code=400)
+        except TimeoutError:
+            raise _wrong("a body that does not end", f"all of it in {PATIENCE} s", 408) from None
+        return await run_in_threadpool(answer, studio, request, body)
 
     return endpoint
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BODY:
+            raise _wrong("a body that is too long", f"at most {MOST_BODY:,} bytes", 413)
+    return bytes(body)
 
 
 def _asset(name: str, kind: str) -> Callable[[Request], Response]:

@@ -1,12 +1,20 @@
 """Training language models over bytes, and the folders that runs leave behind."""
 
-from gatework.train.config import Manifest, RunConfig
-from gatework.train.evaluate import bits_per_byte
-from gatework.train.fit import Runner, fit
-from gatework.train.model import LanguageModel
-from gatework.train.run import Record, Run
-from gatework.train.sample import generate
-from gatework.train.trainer import Trainer
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+from typing import Any as _Any
+
+from gatework.train.config import RunConfig
+from gatework.train.manifest import Manifest
+from gatework.train.records import Record
+
+if TYPE_CHECKING:
+    from gatework.train.evaluate import bits_per_byte
+    from gatework.train.loop import Runner, fit
+    from gatework.train.model import LanguageModel
+    from gatework.train.run import Run
+    from gatework.train.sample import generate
+    from gatework.train.trainer import Trainer
 
 __all__ = [
     "LanguageModel",
@@ -20,3 +28,20 @@ __all__ = [
     "fit",
     "generate",
 ]
+
+_NEED_TORCH = {
+    "LanguageModel": "gatework.train.model",
+    "Run": "gatework.train.run",
+    "Runner": "gatework.train.loop",
+    "Trainer": "gatework.train.trainer",
+    "bits_per_byte": "gatework.train.evaluate",
+    "fit": "gatework.train.loop",
+    "generate": "gatework.train.sample",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    """Load what needs torch when it is first asked for, so that the rest starts at once."""
+    if name not in _NEED_TORCH:
+        raise AttributeError(f"module 'gatework.train' has no attribute {name!r}")
+    return getattr(_import_module(_NEED_TORCH[name]), name)

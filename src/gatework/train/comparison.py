@@ -16,9 +16,9 @@ from gatework.data import Corpus, InputError, characters_of
 from gatework.files import write_atomically
 from gatework.lens import MemoryHorizon, Passage, memory_horizon, read_passage
 from gatework.train.config import RunConfig, check_cell
-from gatework.train.fit import Runner
+from gatework.train.loop import Runner
 from gatework.train.model import LanguageModel, parameter_count
-from gatework.train.run import Record
+from gatework.train.records import Record, curve
 
 __all__ = [
     "FAR_LAG",
@@ -63,12 +63,12 @@ class Contender:
     @property
     def validations(self) -> list[Record]:
         """The learning curve."""
-        return [record for record in self.records if record.split == "valid"]
+        return curve(self.records, "valid")
 
     @property
     def bits_per_byte(self) -> float:
-        """The last figure on held-out text."""
-        return self.validations[-1].bits_per_byte
+        """The last figure on held-out text, of the model that training ended with."""
+        return next(r for r in reversed(self.records) if r.split == "valid").bits_per_byte
 
     @property
     def far_influence(self) -> float:
@@ -164,10 +164,14 @@ def _with_parameters(config: RunConfig, parameters: int) -> RunConfig:
 
 
 def horizon_of(model: LanguageModel, corpus: Corpus) -> MemoryHorizon:
-    """Measure how far back a model remembers, from many places of its held-out text."""
-    batches = stretches(corpus, STRETCH)
-    inputs = (model.embedding(batch) for batch in batches)
-    return memory_horizon(model.layer, inputs, MAX_LAG, probes=PROBES)
+    """Measure how far back a model remembers, from many places of its held-out text.
+
+    In a short text, which has no `STRETCH` bytes, over half of its length.
+    """
+    length = len(corpus.valid)
+    lag, stretch = (MAX_LAG, STRETCH) if length >= STRETCH else (length // 2, length * 3 // 4)
+    inputs = (model.embedding(batch) for batch in stretches(corpus, stretch))
+    return memory_horizon(model.layer, inputs, lag, probes=PROBES)
 
 
 def stretches(corpus: Corpus, length: int) -> Iterator[Tensor]:
@@ -194,7 +198,7 @@ def passage_of(model: LanguageModel, corpus: Corpus, cell: str) -> Passage:
 
 def _passage_start(text: bytes) -> int:
     """Choose where the passage begins: a definition near the middle, else a line, else there."""
-    middle, last = len(text) // 2, len(text) - PASSAGE_BYTES
+    middle, last = len(text) // 2, max(0, len(text) - PASSAGE_BYTES)
     for sign in (b"\n    def ", b"\n"):
         found = text.find(sign, middle, last)
         if found >= 0:

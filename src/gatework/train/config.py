@@ -1,20 +1,21 @@
-"""What a run is: every setting of a training run, checked when it is made."""
+"""What a run is: every setting of a training run, checked when it is made.
+
+Nothing here needs torch, so that what is wrong is told before the second that loading it takes.
+"""
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
+import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Self
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gatework.cells import catalogue
-from gatework.data import Corpus, InputError, suggest
-from gatework.lens import gate_names
+from gatework.data.errors import InputError, suggest
+from gatework.printable import brief
 
-__all__ = ["DEFAULT_SECONDS", "Manifest", "RunConfig", "check_cell"]
+__all__ = ["DEFAULT_SECONDS", "Checked", "RunConfig", "check_cell"]
 
 DEFAULT_SECONDS = 75.0
 """Training time where no budget is given: with start, last validation and sample, the command
@@ -24,17 +25,25 @@ GATED_RATE, UNGATED_RATE = 1e-2, 2e-3
 """Peak step sizes of AdamW that were found to do well on the default text."""
 
 
+Count = Annotated[int, Field(gt=0, le=2**62)]
+"""A whole number that no run reaches the end of."""
+MOST_FAULTS = 4
+"""Fields that an error names."""
+
+
 def _threads() -> int:
+    import torch
+
     return min(4, torch.get_num_threads())
 
 
-class _Checked(BaseModel):
+class Checked(BaseModel):
     """A frozen set of fields whose errors say what came, what was expected, how to mend it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
-    def of(cls, **settings: Any) -> Self:
+    def of(cls, /, **settings: Any) -> Self:
         """Make it from settings.
 
         Raises:
@@ -43,21 +52,24 @@ class _Checked(BaseModel):
         try:
             return cls(**settings)
         except ValidationError as error:
-            faults = error.errors()
+            faults = error.errors(include_url=False)
         for fault in faults:
             cause = fault.get("ctx", {}).get("error")
             if isinstance(cause, InputError):
                 raise cause
-        names = [".".join(map(str, fault["loc"])) for fault in faults]
-        limits = [fault["msg"].removeprefix("Input should be ") for fault in faults]
+        faults = faults[:MOST_FAULTS]
+        names = [".".join(str(part)[:40] for part in fault["loc"]) for fault in faults]
+        limits = [fault["msg"].removeprefix("Input should be ")[:300] for fault in faults]
         raise InputError(
-            "; ".join(f"{n} = {fault['input']!r}" for n, fault in zip(names, faults, strict=True)),
+            "; ".join(
+                f"{n} = {brief(fault['input'])}" for n, fault in zip(names, faults, strict=True)
+            ),
             "; ".join(f"{n} {limit}" for n, limit in zip(names, limits, strict=True)),
             f"correct {', '.join(names)}",
         )
 
 
-class RunConfig(_Checked):
+class RunConfig(Checked):
     """The settings of one training run; the same settings on the same text give the same run.
 
     Example:
@@ -65,42 +77,59 @@ class RunConfig(_Checked):
         0.25
     """
 
-    cell: str = "lstm"
+    cell: Annotated[str, Field(max_length=100)] = "lstm"
     """Name of a cell of the catalogue."""
-    hidden_size: int = Field(192, gt=0)
+    hidden_size: int = Field(192, gt=0, le=1_000_000)
     """Units per layer, H."""
-    layers: int = Field(1, gt=0)
+    layers: int = Field(1, gt=0, le=100)
     """Recurrent layers, each reading the outputs of the one below."""
-    embedding_size: int = Field(64, gt=0)
+    embedding_size: int = Field(64, gt=0, le=1_000_000)
     """Numbers by which each byte is represented to the first layer, E."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the layers' outputs that is dropped in training."""
-    batch_size: int = Field(16, gt=0)
+    batch_size: Count = 16
     """Streams read side by side, B."""
-    window: int = Field(64, gt=0)
+    window: Count = 64
     """Time steps between two cuts of the gradient, T."""
     learning_rate: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Peak step size of AdamW; None for one that suits the cell."""
     weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
     """Decoupled weight decay of AdamW."""
-    clip: float = Field(1.0, gt=0)
+    clip: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Longest gradient; a longer one is scaled down to it."""
     seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Time budget of training and validation."""
-    steps: int | None = Field(None, gt=0)
+    steps: Count | None = None
     """Step budget; with a time budget too, training ends with whichever ends first."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the initial weights and of dropout."""
     threads: int = Field(default_factory=_threads, gt=0, le=1024)
     """Threads that share each operation; unless given, as many as torch has, four at most: a few
     streams of a small network keep no more busy."""
-    files: tuple[Path, ...] = ()
+    files: Annotated[tuple[Path, ...], Field(max_length=100_000)] = ()
     """The texts; none stands for the standard library's source."""
+
+    @field_validator("files")
+    @classmethod
+    def _names_can_be_written_down(cls, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        for path in files:
+            if any("\ud800" <= character <= "\udfff" for character in str(path)):
+                raise InputError(
+                    f"the name {str(path)!r} is not UTF-8",
+                    "a name that can be written down in config.yaml",
+                    "rename the file, or name a link to it",
+                )
+        return files
 
     @field_validator("cell")
     @classmethod
     def _cell_is_known(cls, cell: str) -> str:
         return check_cell(cell)
+
+    @property
+    def usable_threads(self) -> int:
+        """`threads`, or all cores of this machine where it has fewer than the run began with."""
+        return min(self.threads, os.cpu_count() or 1)
 
     @property
     def peak_rate(self) -> float:
@@ -109,6 +138,8 @@ class RunConfig(_Checked):
         A vanilla RNN overwrites its whole state at every step, and diverges where gated cells
         still learn best.
         """
+        from gatework.lens import gate_names
+
         gated = bool(gate_names(catalogue()[self.cell]))
         return self.learning_rate or (GATED_RATE if gated else UNGATED_RATE)
 
@@ -118,39 +149,6 @@ class RunConfig(_Checked):
         by_time = seconds / budget if budget else 0.0
         by_steps = steps / self.steps if self.steps else 0.0
         return min(1.0, max(by_time, by_steps))
-
-
-class Manifest(_Checked):
-    """What `config.yaml` of a run holds: the settings, and what they met."""
-
-    format: Literal[1] = 1
-    """Version of the run folder's layout."""
-    config: RunConfig
-    corpus: str
-    """What the text was."""
-    corpus_bytes: tuple[int, int]
-    """Bytes to learn from, bytes held out."""
-    corpus_sha256: str
-    parameters: int
-    """Learned numbers in the whole model."""
-    versions: dict[str, str]
-
-    @classmethod
-    def describe(cls, config: RunConfig, corpus: Corpus, parameters: int) -> Manifest:
-        """Describe a run that is about to begin."""
-        versions = {
-            "gatework": version("gatework"),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        }
-        return cls(
-            config=config,
-            corpus=corpus.name,
-            corpus_bytes=(len(corpus.train), len(corpus.valid)),
-            corpus_sha256=corpus.sha256,
-            parameters=parameters,
-            versions=versions,
-        )
 
 
 def check_cell(name: str) -> str:

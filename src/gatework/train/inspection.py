@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatework.data import Character, Corpus, InputError, characters_of, load_corpus
+from gatework.data import Character, Corpus, InputError, characters_of
 from gatework.lens import (
     Ablation,
     FoundUnits,
@@ -32,15 +33,18 @@ from gatework.lens import (
     measure,
 )
 from gatework.lens.properties import TEXT_PROPERTIES, Property, inside_quotes
-from gatework.train.comparison import check_held_out, horizon_of, passage_of, stretches
+from gatework.train.comparison import horizon_of, passage_of, stretches
 from gatework.train.evaluate import bits_per_byte
 from gatework.train.model import LanguageModel
-from gatework.train.run import Record, Run
+from gatework.train.records import Record, curve
+from gatework.train.run import Run
 
-__all__ = ["Inspection", "inspect_run", "occurring"]
+__all__ = ["LEAST_HELD_OUT", "Inspection", "check_inspectable", "inspect_run", "occurring"]
 
 MOST_BYTES = 1 << 18
 """Held-out bytes read for saturation, retention and units; their first, where there are more."""
+LEAST_HELD_OUT = 64
+"""Held-out bytes without which nothing can be measured."""
 WINDOW, MOST_STREAMS = 256, 32
 ABLATION_BYTES = 16_384
 """Held-out bytes on which the cost with each gate held is measured."""
@@ -97,31 +101,33 @@ class Inspection:
             int(place[unit, rank])
             for place in (self.peaks.batch, self.peaks.sequence, self.peaks.step)
         )
-        start = sequence * _stretch(text) + batch * WINDOW  # of the window in which the peak is
+        # of the window in which the peak is
+        start = sequence * _stretch(text) + batch * _window(text)
         shown = np.flatnonzero(self.peaks.symbols[unit, rank] >= 0) - self.peaks.before + step
         return characters_of(text, start + int(shown[0]), start + int(shown[-1]) + 1)
 
 
-def inspect_run(run: Run, told: Told = lambda what: None) -> Inspection:
+def inspect_run(run: Run, told: Told = lambda what: None, *, last: bool = False) -> Inspection:
     """Measure the model of a run on its held-out text.
 
     Args:
         run: a finished run, whose text is still there.
         told: told what is being measured.
+        last: measure the model that the run ended with, not the best one.
 
     Raises:
         InputError: the text is gone or has changed, or too little of it is held out.
     """
-    corpus = load_corpus(run.config.files)
-    if corpus.sha256 != run.manifest.corpus_sha256:
+    corpus = check_inspectable(run)
+    model = run.load_model(last=last).eval()
+    valid = corpus.valid[:MOST_BYTES]
+    bits = bits_per_byte(model, valid)
+    if not math.isfinite(bits):
         raise InputError(
-            f"the text has changed since the run began: {corpus.name}",
-            f"{run.manifest.corpus}, sha256 {run.manifest.corpus_sha256[:12]}…",
-            "restore the text, or train a new run",
+            f"the model of {str(run.path)!r} predicts {bits}: its weights are out of all bounds",
+            "a model whose predictions are numbers",
+            "train again, with a smaller learning rate",
         )
-    check_held_out(corpus)
-    _check_windows(corpus)
-    model = run.load_model().eval()
     told("gates, retention, units")
     saturation, retention, units = _read_through(model, corpus)
     tracking = _tracking(units)
@@ -132,7 +138,6 @@ def inspect_run(run: Run, told: Told = lambda what: None) -> Inspection:
     told("gradient flow")
     flow = gradient_flow(model, _flow_batches(corpus))
     told("gates held")
-    valid = corpus.valid[:MOST_BYTES]
     ablation = (
         ablate(model, lambda changed: bits_per_byte(changed, valid, ABLATION_BYTES))  # type: ignore[arg-type]
         if saturation.gates
@@ -142,8 +147,8 @@ def inspect_run(run: Run, told: Told = lambda what: None) -> Inspection:
         name=run.path.resolve().name,
         run=run,
         corpus=corpus,
-        records=tuple(r for r in run.records() if r.split == "valid"),
-        bits=bits_per_byte(model, valid),
+        records=tuple(curve(run.records(), "valid")),
+        bits=bits,
         passage=passage_of(model, corpus, run.config.cell),
         horizon=horizon,
         flow=flow,
@@ -156,13 +161,20 @@ def inspect_run(run: Run, told: Told = lambda what: None) -> Inspection:
     )
 
 
-def _check_windows(corpus: Corpus) -> None:
-    if len(corpus.valid) < 2 * WINDOW:
+def check_inspectable(run: Run) -> Corpus:
+    """Return the text of a run if it can be inspected on it.
+
+    Raises:
+        InputError: the text is gone or has changed, or hardly anything of it is held out.
+    """
+    corpus = run.load_text()
+    if len(corpus.valid) < LEAST_HELD_OUT:
         raise InputError(
-            f"{len(corpus.valid):,} held-out bytes",
-            f"at least {2 * WINDOW:,}, to choose units on one half and judge them on the other",
-            f"train on a text of {20 * WINDOW:,} bytes or more",
+            f"{len(corpus.valid):,} held-out bytes in the run {str(run.path)!r}",
+            f"at least {LEAST_HELD_OUT}, to choose units on one half and judge them on the other",
+            f"train on a text of {10 * LEAST_HELD_OUT:,} bytes or more",
         )
+    return corpus
 
 
 def _read_through(model: LanguageModel, corpus: Corpus) -> tuple[Saturation, Retention, FoundUnits]:
@@ -182,7 +194,7 @@ def _read_through(model: LanguageModel, corpus: Corpus) -> tuple[Saturation, Ret
 
 def _labelled(corpus: Corpus) -> Iterator[tuple[Tensor, dict[str, NDArray[np.float32]]]]:
     text = _read_text(corpus)
-    return label_text(text, _properties(corpus), streams=_streams(text), window=WINDOW)
+    return label_text(text, _properties(corpus), streams=_streams(text), window=_window(text))
 
 
 def _read_text(corpus: Corpus) -> bytes:
@@ -193,9 +205,13 @@ def _streams(text: bytes) -> int:
     return max(1, min(MOST_STREAMS, len(text) // (8 * WINDOW)))
 
 
+def _window(text: bytes) -> int:
+    return min(WINDOW, len(text) // 2)  # two of them at least
+
+
 def _stretch(text: bytes) -> int:
     """Bytes that each stream reads, as `label_text` divides the text."""
-    return len(text) // _streams(text) // WINDOW * WINDOW
+    return len(text) // _streams(text) // _window(text) * _window(text)
 
 
 def _properties(corpus: Corpus) -> Mapping[str, Property]:
@@ -234,5 +250,6 @@ def _peaks(model: LanguageModel, corpus: Corpus, units: list[TrackingUnit]) -> P
 
 
 def _flow_batches(corpus: Corpus) -> Iterator[Tensor]:
-    batch = next(stretches(corpus, FLOW_STEPS))  # [T, ≤128]
+    steps = min(FLOW_STEPS, len(corpus.valid) // 2)
+    batch = next(stretches(corpus, steps))  # [T, ≤128]
     return iter([batch[:, :: max(1, batch.shape[1] // FLOW_SEQUENCES)]])

@@ -6,7 +6,6 @@ Every section says first in plain words what was found, then shows the figures.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 
 import numpy as np
 
@@ -14,10 +13,11 @@ from gatework.compiler.explanation import explain
 from gatework.compiler.gating import keepers
 from gatework.data import InputError
 from gatework.draw import cell_svg
-from gatework.lens.drawing import as_id
 from gatework.lens.flow import GradientFlow
+from gatework.lens.horizon import MemoryHorizon
 from gatework.lens.page import (
     bright_text,
+    escape,
     figure,
     page,
     paragraph,
@@ -34,7 +34,8 @@ from gatework.lens.plots import (
     draw_retentions,
     draw_saturation,
 )
-from gatework.train.comparison import FAR_LAG, MAX_LAG
+from gatework.printable import identifier
+from gatework.train.comparison import FAR_LAG
 from gatework.train.inspection import FLOW_STEPS, LEAST_TRACKED, Inspection, occurring
 
 __all__ = ["inspection_page"]
@@ -139,8 +140,8 @@ def _summary(found: Sequence[Inspection]) -> Iterator[str]:
         (
             one.name,
             f"{one.bits:.3f}",
-            f"{_lag(one.horizon.reach(0.01))} bytes",
-            f"{one.horizon.mean()[FAR_LAG]:.0e}",
+            f"{_reach(one.horizon)} bytes",
+            _left(one.horizon),
             _verdict(one.flow),
         )
         for one in found
@@ -155,7 +156,7 @@ def _in_words(one: Inspection) -> str:
         f"{one.name} pays {one.bits:.2f} bits for each byte of text that it has never seen: 8 is "
         "what chance pays, 0 certainty.",
         f"A byte that it has read still has 1 % of the strongest influence "
-        f"{_lag(one.horizon.reach(0.01))} bytes later.",
+        f"{_reach(one.horizon)} bytes later.",
     ]
     if one.tracking:
         told = [_tracks(one, name, unit) for name, unit in one.tracking.items()]
@@ -179,8 +180,15 @@ def _tracks(one: Inspection, name: str, unit: tuple[str, int, float, float]) -> 
     )
 
 
-def _lag(reach: int) -> str:
-    return f"{reach}" if reach <= MAX_LAG else f"more than {MAX_LAG}"
+def _reach(horizon: MemoryHorizon) -> str:
+    reach, farthest = horizon.reach(0.01), int(horizon.lags[-1])
+    return f"{reach}" if reach <= farthest else f"more than {farthest}"
+
+
+def _left(horizon: MemoryHorizon) -> str:
+    """The influence that is left at `FAR_LAG`, where the text was long enough to look so far."""
+    mean = horizon.mean()
+    return f"{mean[FAR_LAG]:.0e}" if len(mean) > FAR_LAG else "–"
 
 
 def _verdict(flow: GradientFlow) -> str:
@@ -202,15 +210,13 @@ def _passage(one: Inspection) -> str:
         f"{_title(one)}: {panels} of the {len(passage.units)} units that change most over the "
         "passage; the number of the unit stands at the left."
     )
-    drawing = draw_passage(passage, f"passage-{one.name}").in_page
+    drawing = draw_passage(passage, f"passage-{identifier(one.name)}").in_page
     return figure(drawing, alt, caption, wide=True)
 
 
 def _memory(found: Sequence[Inspection]) -> Iterator[str]:
     horizons = {one.name: one.horizon for one in found}
-    told = " ".join(
-        f"{n} falls below 1 % after {_lag(h.reach(0.01))} bytes." for n, h in horizons.items()
-    )
+    told = " ".join(f"{n} falls below 1 % after {_reach(h)} bytes." for n, h in horizons.items())
     caption = "Influence of the byte k steps back: mean and 95 % band over places of held-out text."
     yield paragraph(HORIZON)
     yield figure(draw_horizons(horizons).in_page, told, caption)
@@ -297,7 +303,7 @@ def _gates(found: Sequence[Inspection]) -> Iterator[str]:
 
 def _named(svg: str, one: Inspection) -> str:
     """A drawing whose ids are unlike those of the same drawing of another model."""
-    return svg.replace("saturation-", f"saturation-{as_id(one.name)}-")
+    return svg.replace("saturation-", f"saturation-{identifier(one.name)}-")
 
 
 def _gate_rows(one: Inspection) -> Iterator[tuple[str, ...]]:

@@ -5,6 +5,7 @@ T  time steps      B  sequences      E  embedding size      H  hidden size
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from gatework.nn import Recurrent
 from gatework.nn.recurrent import State
 from gatework.train.config import RunConfig
 
-__all__ = ["ALPHABET", "LanguageModel", "State", "parameter_count"]
+__all__ = ["ALPHABET", "LanguageModel", "State", "parameter_count", "state_shapes", "weight_shapes"]
 
 ALPHABET = 256
 """Symbols: every value of a byte."""
@@ -72,5 +73,23 @@ def make_layer(config: RunConfig) -> Recurrent:
 
 def parameter_count(config: RunConfig) -> int:
     """Return how many numbers a model of these settings learns."""
-    with torch.device("meta"):  # shapes without numbers, so that no size is too large to count
-        return sum(parameter.numel() for parameter in LanguageModel(config).parameters())
+    return sum(math.prod(shape) for shape in weight_shapes(config).values())
+
+
+def weight_shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every weight of a model of these settings, without making any."""
+    weights = _without_numbers(config).state_dict()
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
+def state_shapes(config: RunConfig) -> list[tuple[int, ...]]:
+    """Return the shapes of the states that are carried from window to window, in their order."""
+    with torch.device("meta"):
+        state = _without_numbers(config).layer.initial_state(config.batch_size)
+    parts = (state,) if isinstance(state, Tensor) else state
+    return [tuple(part.shape) for part in parts]
+
+
+def _without_numbers(config: RunConfig) -> LanguageModel:
+    with torch.device("meta"):  # shapes alone, so that no size is too large
+        return LanguageModel(config)

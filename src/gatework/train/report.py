@@ -10,10 +10,12 @@ from gatework.lens.page import figure, page, paragraph, preformatted, section, t
 from gatework.lens.passage import COLUMNS
 from gatework.lens.plots import Curve, draw_horizons, draw_learning_curves, draw_passage
 from gatework.train.comparison import FAR_LAG, MAX_LAG, REACH_SHARES, Contender
-from gatework.train.run import Record, Run
+from gatework.train.records import Record, curve
+from gatework.train.run import Run
 
 __all__ = ["comparison_page", "reach_text", "run_page"]
 
+MOST_POINTS = 400
 SAMPLE = "Drawn from the trained network byte by byte, after the words it was given to begin with."
 BITS = (
     "Bits per byte: what it costs on average to write down the next byte if you know the "
@@ -29,20 +31,19 @@ INFLUENCE = (
 )
 
 
-def run_page(run: Run, sample: str) -> str:
+def run_page(run: Run, sample: str | None) -> str:
     """Return the report of one run.
 
     Args:
         run: its settings and measurements.
-        sample: text that the trained model wrote.
+        sample: text that the trained model wrote; None where there was no time for one.
     """
-    records = [record for record in run.records() if record.split == "valid"]
     settings = run.config.model_dump(mode="json", exclude_none=True, exclude={"files"})
     settings["learning_rate"] = run.config.peak_rate
     lead = f"{run.config.cell}, {run.manifest.parameters:,} parameters, trained on "
     sections = [
-        section("How well it predicts", *_learning({run.config.cell: records})),
-        section("What it writes", paragraph(SAMPLE), preformatted(sample)),
+        section("How well it predicts", *_progress(run)),
+        section("What it writes", paragraph(SAMPLE), preformatted(sample)) if sample else "",
         section("Settings", table(("setting", "value"), _rows({**settings, **_origin(run)}))),
     ]
     return page(f"Gatework run {run.path.name}", f"{lead}{run.manifest.corpus}.", sections)
@@ -110,11 +111,34 @@ def _memory(contenders: Sequence[Contender]) -> list[str]:
     return [paragraph(INFLUENCE), figure(draw_horizons(horizons).in_page, alt, caption)]
 
 
+def _progress(run: Run) -> list[str]:
+    """How the cost of what is learned from and of what is held out went, and where it was best."""
+    records = list(run.records())
+    parts = {"training": curve(records, "train"), "held out": curve(records, "valid")}
+    ends = ", ".join(
+        f"{name} ends at {points[-1].bits_per_byte:.3f}" for name, points in parts.items() if points
+    )
+    curves = {name: _curve(_thinned(points)) for name, points in parts.items() if points}
+    svg = draw_learning_curves(curves, "megabytes read").in_page
+    caption = "Cost of a byte in the course of training: of the text learned from, and held out."
+    words = [paragraph(BITS), figure(svg, f"Bits per byte against bytes read: {ends}.", caption)]
+    if best := run.about_best():
+        words.append(paragraph(f"The best on held-out text was {best}."))
+    return words
+
+
+def _thinned(points: list[Record]) -> list[Record]:
+    """Evenly spread points, the last one among them, no more than can be told apart."""
+    apart = -(-len(points) // MOST_POINTS)
+    return points[::-1][::apart][::-1]
+
+
+def _curve(records: Sequence[Record]) -> Curve:
+    return [r.bytes / 1e6 for r in records], [r.bits_per_byte for r in records]
+
+
 def _learning(validations: dict[str, list[Record]]) -> list[str]:
-    curves: dict[str, Curve] = {
-        name: ([r.bytes / 1e6 for r in records], [r.bits_per_byte for r in records])
-        for name, records in validations.items()
-    }
+    curves: dict[str, Curve] = {name: _curve(records) for name, records in validations.items()}
     alt = "Bits per byte against bytes read. " + " ".join(
         f"{name} ends at {records[-1].bits_per_byte:.3f}."
         for name, records in validations.items()

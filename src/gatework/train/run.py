@@ -3,56 +3,45 @@
 config.yaml              settings, text, versions (`Manifest`)
 metrics.jsonl            one measurement per line (`Record`)
 weights.safetensors      the model's weights, by the names of its `state_dict`
+best.safetensors         the same of the model that did best on held-out text
 checkpoint.safetensors   all that is needed to go on (`gatework train --resume`)
 report.html              curves, sample and settings on one page
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from gatework.data import Corpus, InputError, load_corpus
 from gatework.files import write_atomically
 from gatework.train.checkpoint import (
-    load_trainer,
+    Place,
     load_weights,
+    read_place,
+    read_trainer,
+    restore_trainer,
     save_trainer,
     save_weights,
 )
 from gatework.train.claim import Claim, claim
-from gatework.train.config import Manifest, RunConfig
+from gatework.train.config import RunConfig
+from gatework.train.manifest import MANIFEST, Manifest, find_runs, is_run, read_manifest
 from gatework.train.model import LanguageModel, parameter_count
+from gatework.train.records import Record, curve, read_records, to_line
 from gatework.train.trainer import Trainer
 
 __all__ = ["Record", "Run", "new_folder", "runs_of"]
 
-MOST_RUNS = 8
-"""Runs of a folder that are looked at side by side."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """One measurement in the course of a run, a line of `metrics.jsonl`."""
-
-    split: str
-    """"train" (a mean over the steps since the last such record) or "valid"."""
-    step: int
-    bytes: int
-    """Bytes learned from so far."""
-    seconds: float
-    """Time spent so far."""
-    progress: float
-    """Share of the budget that is spent, 0 to 1."""
-    bits_per_byte: float
-    learning_rate: float | None = None
-    gradient_norm: float | None = None
+MUCH_WORSE = 0.05
+"""Bits by which a last model is so much worse than the best that it is worth a word."""
+BEST, LAST, CHECKPOINT, METRICS = (
+    "best.safetensors",
+    "weights.safetensors",
+    "checkpoint.safetensors",
+    "metrics.jsonl",
+)
 
 
 class Run:
@@ -80,8 +69,8 @@ class Run:
         run = cls(new_folder(config.cell, path), manifest)
         run._claim = claim(run.path)
         _empty_folder(run.path)  # asked again: another process may have used it just before
-        run._write("config.yaml", _to_yaml(manifest))
-        run._write("metrics.jsonl", "")
+        run._write(MANIFEST, manifest.as_yaml())
+        run._write(METRICS, "")
         return run
 
     @classmethod
@@ -91,39 +80,67 @@ class Run:
         Raises:
             InputError: there is none at `path`, or its `config.yaml` is damaged.
         """
-        expected = "a run folder, as `gatework train` leaves it"
-        try:
-            settings = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            mend = _runs_nearby(path)
-            raise InputError(f"no run in {str(path)!r}", expected, mend) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            came = f"{str(path / 'config.yaml')!r} cannot be read ({error})"
-            raise InputError(came, expected, "restore the file, or train again") from None
-        if not isinstance(settings, dict):
-            came = f"{str(path / 'config.yaml')!r} holds no settings"
-            raise InputError(came, expected, "restore the file, or train again")
-        return cls(path, Manifest.of(**{str(name): value for name, value in settings.items()}))
+        return cls(path, read_manifest(path))
 
     @property
     def config(self) -> RunConfig:
         """The settings of the run."""
         return self.manifest.config
 
-    def load_model(self) -> LanguageModel:
-        """Return the model with the weights that the run has reached.
+    def load_model(self, *, last: bool = False) -> LanguageModel:
+        """Return the model that did best on held-out text, or the one that the run ended with.
+
+        Args:
+            last: return the last one; also returned where no best one was kept.
 
         Raises:
             InputError: the weights are missing or damaged.
         """
-        model = LanguageModel(self.config)
-        load_weights(model, self.path / "weights.safetensors")
-        return model
+        name = BEST if self.has_best and not last else LAST
+        return load_weights(self.config, self.path / name)
+
+    @property
+    def has_best(self) -> bool:
+        """Whether a best model was kept beside the last."""
+        return (self.path / BEST).exists()
+
+    def best(self) -> Place | None:
+        """Return where in the run the best model is from, None where none was kept.
+
+        Raises:
+            InputError: its file is damaged.
+        """
+        return read_place(self.config, self.path / BEST) if self.has_best else None
+
+    def validations(self) -> list[Record]:
+        """Return the measurements on held-out text; the last one is on the most of it."""
+        return [record for record in self.records() if record.split == "valid"]
+
+    def about_best(self) -> str | None:
+        """Say where the best model is from, and if the last one has got worse than it.
+
+        None where the last one is the best, or none was kept.
+        """
+        best, points = self.best(), curve(self.records(), "valid")
+        if best is None or not points or best.step == points[-1].step:
+            return None
+        words = f"{best.bits_per_byte:.3f} at {best.progress:.0%}, kept beside the last model"
+        worse = points[-1].bits_per_byte - best.bits_per_byte
+        if worse < MUCH_WORSE:
+            return words
+        return (
+            f"{words}, which is {worse:.2f} bits worse: it has begun to learn its text by heart; "
+            "more text, --dropout 0.2 or fewer steps help"
+        )
 
     def save(self, trainer: Trainer) -> None:
         """Write the checkpoint, then the weights."""
-        save_trainer(trainer, self.path / "checkpoint.safetensors")
-        save_weights(trainer.model, self.path / "weights.safetensors")
+        save_trainer(trainer, self.path / CHECKPOINT)
+        save_weights(trainer.model, self.path / LAST)
+
+    def save_best(self, model: LanguageModel, place: Place) -> None:
+        """Keep a model as the best so far."""
+        save_weights(model, self.path / BEST, place)
 
     def load_trainer(self, config: RunConfig) -> Trainer:
         """Return a trainer in exactly the place where the run was saved last.
@@ -136,16 +153,27 @@ class Run:
                 process trains in the folder.
         """
         self._claim = claim(self.path)
-        corpus = load_corpus(config.files)
+        corpus = self.load_text()
+        self.best()  # a damaged file is told now, not at the first validation
+        saved = read_trainer(config, self.path / CHECKPOINT)  # before a model is made
+        trainer = Trainer(config, corpus)
+        restore_trainer(trainer, saved)
+        return trainer
+
+    def load_text(self) -> Corpus:
+        """Return the text that the run learns from.
+
+        Raises:
+            InputError: it is gone or has changed.
+        """
+        corpus = load_corpus(self.config.files)
         if corpus.sha256 != self.manifest.corpus_sha256:
             raise InputError(
                 f"the text has changed since the run began: {corpus.name}",
                 f"{self.manifest.corpus}, sha256 {self.manifest.corpus_sha256[:12]}…",
                 "restore the text, or begin a new run",
             )
-        trainer = Trainer(config, corpus)
-        load_trainer(trainer, self.path / "checkpoint.safetensors")
-        return trainer
+        return corpus
 
     def go_on(self, trainer: Trainer) -> None:
         """Make ready for more: take over the trainer's settings, which may have a new budget.
@@ -153,14 +181,14 @@ class Run:
         Measurements that were taken after the checkpoint are dropped; they will be taken again.
         """
         kept = [record for record in self.records() if record.step <= trainer.steps]
-        self._write("metrics.jsonl", "".join(map(_to_line, kept)))
+        self._write(METRICS, "".join(map(to_line, kept)))
         self.manifest = self.manifest.model_copy(update={"config": trainer.config})
-        self._write("config.yaml", _to_yaml(self.manifest))
+        self._write(MANIFEST, self.manifest.as_yaml())
 
     def log(self, record: Record) -> None:
         """Append a measurement."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(_to_line(record))
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(to_line(record))
 
     def records(self) -> Iterator[Record]:
         """Read the measurements; a last line that was cut short is passed over.
@@ -168,16 +196,7 @@ class Run:
         Raises:
             InputError: the file is missing or damaged.
         """
-        path = self.path / "metrics.jsonl"
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            yield from [Record(**json.loads(line)) for line in lines if line.endswith("\n")]
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(
-                f"{str(path)!r} cannot be used ({error})",
-                "a measurement per line, as the run wrote it",
-                "restore the file, or train again",
-            ) from None
+        yield from read_records(self.path / METRICS)
 
     def write_report(self, page: str) -> Path:
         """Write `report.html` and return its path."""
@@ -194,17 +213,8 @@ def runs_of(path: Path) -> list[Run]:
     Raises:
         InputError: there is none, there are very many, or one of them is damaged.
     """
-    folders = sorted(p.parent for p in path.glob("*/config.yaml"))
-    if (path / "config.yaml").exists() or not folders:
-        return [Run.open(path)]  # which says what is missing
-    if len(folders) > MOST_RUNS:
-        raise InputError(
-            f"{len(folders)} runs in {str(path)!r}",
-            f"one run, or a folder of up to {MOST_RUNS} that are to be compared",
-            f"name one of them, such as {folders[-1]}",
-        )
     order = {"rnn": 0, "lstm": 1, "gru": 2}
-    runs = [Run.open(folder) for folder in folders]
+    runs = [Run.open(folder) for folder in find_runs(path)]
     return sorted(runs, key=lambda run: (order.get(run.config.cell, 3), run.path.name))
 
 
@@ -227,7 +237,7 @@ def new_folder(kind: str, path: Path | None = None) -> Path:
 def _empty_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     if any(path.iterdir()):
-        there = (path / "config.yaml").exists()
+        there = is_run(path)
         raise InputError(
             f"{str(path)!r} is not empty",
             "a new or empty folder, since a run never overwrites another",
@@ -249,22 +259,3 @@ def _numbered_folder(kind: str) -> Path:
             number += 1
         else:
             return path
-
-
-def _runs_nearby(path: Path) -> str:
-    """Say where runs lie, to one who named a folder that holds none."""
-    for folder in (path, Path("runs")):
-        runs = sorted(config.parent for config in folder.glob("*/config.yaml"))
-        if runs:
-            return f"the last one in {folder}/ is {runs[-1]}"
-    return "train one first: gatework train"
-
-
-def _to_yaml(manifest: Manifest) -> str:
-    content: dict[str, Any] = manifest.model_dump(mode="json")
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-
-
-def _to_line(record: Record) -> str:
-    fields = {key: value for key, value in asdict(record).items() if value is not None}
-    return json.dumps(fields) + "\n"

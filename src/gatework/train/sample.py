@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from gatework.data import InputError, characters_of, load_corpus
+from gatework.data import InputError, characters_of
 from gatework.data.characters import readable
 from gatework.nn import Carry
 from gatework.train.model import LanguageModel
@@ -50,7 +50,8 @@ def write_on(
         The drawn bytes one by one, without the prompt.
 
     Raises:
-        InputError: length below 1 or temperature not above 0.
+        InputError: length below 1, temperature not above 0, or the model's predictions are no
+            numbers.
     """
     if length < 1:
         raise InputError(f"length = {length}", "at least 1 byte", "give a larger --length")
@@ -70,7 +71,14 @@ def _draw(
     carry = Carry(model)
     scores, _ = carry(inputs)
     for _ in range(length):
-        chances = torch.softmax(scores[-1, 0].double() / temperature, dim=0)
+        likely = scores[-1, 0].double()
+        chances = torch.softmax((likely - likely.max()) / temperature, dim=0)
+        if not chances.isfinite().all():
+            raise InputError(
+                "the model's predictions are no numbers: its weights are out of all bounds",
+                "a model that was trained without diverging",
+                "train again, with a smaller learning rate",
+            )
         inputs = torch.multinomial(chances, 1, generator=generator).unsqueeze(1)  # [1, 1]
         yield bytes([int(inputs)])
         scores, _ = carry(inputs)
@@ -118,8 +126,6 @@ def _opening(text: bytes, begin: int) -> bytes:
 def held_out_of(run: Run) -> bytes:
     """Return the held-out text of a run; nothing where it is gone or has changed."""
     try:
-        corpus = load_corpus(run.config.files)
+        return bytes(run.load_text().valid.tolist())
     except InputError:
         return b""
-    same = corpus.sha256 == run.manifest.corpus_sha256
-    return bytes(corpus.valid.tolist()) if same else b""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gatework.data import Corpus, InputError, Streams
+from gatework.data import Corpus, InputError, Streams, Window
 from gatework.nn import Carry
 from gatework.train.config import RunConfig
 from gatework.train.model import ALPHABET, LanguageModel, parameter_count
@@ -56,7 +58,8 @@ class Trainer:
         self.corpus = corpus
         self.streams = Streams(corpus.train, config.batch_size, config.window)
         torch.manual_seed(config.seed)
-        self.model = _make_model(config)
+        with _fitting(config):
+            self.model = LanguageModel(config)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), config.peak_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -84,7 +87,14 @@ class Trainer:
             InputError: the gradient is no longer finite. The weights are left as they were.
         """
         self._set_learning_rate(learning_rate(progress, self.config.peak_rate))
-        window = self.streams.next()
+        with _fitting(self.config):
+            loss = self._backward(self.streams.next())
+            norm = self._clip_gradient()
+            self.optimizer.step()
+        return Step(loss / math.log(2), norm, self.optimizer.param_groups[0]["lr"])
+
+    def _backward(self, window: Window) -> float:
+        """Give every parameter its gradient; return the mean cost of a byte in nats."""
         if window.fresh:
             self.carry.reset()
         self.model.train()
@@ -92,9 +102,7 @@ class Trainer:
         loss = cross_entropy(scores.view(-1, ALPHABET), window.targets.reshape(-1))
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
-        norm = self._clip_gradient()
-        self.optimizer.step()
-        return Step(loss.item() / math.log(2), norm, self.optimizer.param_groups[0]["lr"])
+        return loss.item()
 
     def _set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -111,14 +119,19 @@ class Trainer:
         return norm.item()
 
 
-def _make_model(config: RunConfig) -> LanguageModel:
+@contextmanager
+def _fitting(config: RunConfig) -> Iterator[None]:
+    """Tell what to make smaller where the memory does not suffice."""
     try:
-        return LanguageModel(config)
-    except RuntimeError as error:  # what torch's allocator raises
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch's allocator raises the former
+        if isinstance(error, RuntimeError) and "alloc" not in str(error):
+            raise
         raise InputError(
-            f"a model of {parameter_count(config):,} parameters does not fit into memory",
-            "a size that this machine can hold",
-            "make hidden_size, embedding_size or layers smaller",
+            f"a model of {parameter_count(config):,} parameters, in training on "
+            f"{config.batch_size:,} streams of {config.window:,} bytes, does not fit into memory",
+            "sizes that this machine can hold",
+            "make hidden_size, embedding_size, layers, batch_size or window smaller",
         ) from error
 
 

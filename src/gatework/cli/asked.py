@@ -1,0 +1,134 @@
+"""What was typed, checked before anything is loaded that takes long.
+
+torch takes a second and more; a file that is missing or a cell that does not exist is told in a
+fraction of that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gatework.data.corpus import check_files
+from gatework.data.errors import InputError
+from gatework.train.config import RunConfig, check_cell
+from gatework.train.manifest import Manifest, find_runs, read_manifest
+
+__all__ = [
+    "cells_named",
+    "check_alone",
+    "check_out",
+    "check_resumed",
+    "check_runs",
+    "check_settings",
+    "check_studio",
+    "given",
+]
+
+STUDIO_NEEDS = ("starlette", "uvicorn")
+HIGHEST_PORT = 65_535
+
+
+def given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that the user gave."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Check settings of a new run, and that its texts are there.
+
+    Raises:
+        InputError: one is wrong.
+    """
+    config = RunConfig.of(**{"threads": 1, **given(settings)})  # their default is torch's
+    check_files(config.files)
+
+
+def check_resumed(settings: Mapping[str, Any]) -> None:
+    """Check that nothing is given beside --resume that a run cannot change.
+
+    Raises:
+        InputError: something is.
+    """
+    if changed := given(settings):
+        names = ", ".join(map(_option, changed))
+        raise InputError(
+            f"{names} beside --resume",
+            "nothing but --time or --steps, since a run keeps its settings",
+            "leave it out, or begin a new run without --resume",
+        )
+
+
+def check_runs(path: Path) -> list[Manifest]:
+    """Check that a folder holds a run, or several.
+
+    Raises:
+        InputError: it does not, or a run's settings are damaged.
+    """
+    return [read_manifest(folder) for folder in find_runs(path)]
+
+
+def check_studio(port: int) -> None:
+    """Check that the studio can be served.
+
+    Raises:
+        InputError: its optional part is not installed, or the port is no port.
+    """
+    if missing := [name for name in STUDIO_NEEDS if find_spec(name) is None]:
+        raise InputError(
+            f"the studio needs {' and '.join(missing)}",
+            "Gatework with its optional part for the studio",
+            f"pip install {' '.join(missing)}, or in a copy of the repository "
+            "pip install '.[studio]'",
+        )
+    if not 0 <= port <= HIGHEST_PORT:
+        raise InputError(f"--port {port}", f"from 0 to {HIGHEST_PORT}", "write --port 8407")
+
+
+def check_alone() -> None:
+    """Check that this is the only process that was started for the command.
+
+    Raises:
+        InputError: torchrun has started several, which would all do the same.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count.isdecimal() and int(count) > 1:
+        raise InputError(
+            f"{count} processes, started by torchrun",
+            "one process: gatework shares the work among threads",
+            "start it without torchrun, with --threads N",
+        )
+
+
+def check_out(option: str, out: Path | None) -> None:
+    """Check, not after minutes, that a file can be written.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise InputError(
+            f"{option} {out}", "a file in a folder that exists", "make the folder or name another"
+        )
+
+
+def cells_named(text: str) -> tuple[str, ...]:
+    """Return the cells named in a text, separated by commas.
+
+    Raises:
+        InputError: there is none, or one that is not in the catalogue.
+    """
+    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise InputError(
+            f"--cells {text!r}", "cells separated by commas", "write --cells lstm,gru,rnn"
+        )
+    return tuple(check_cell(name) for name in names)
+
+
+def _option(field: str) -> str:
+    """Return what a setting is called on the command line."""
+    return {"learning_rate": "--lr", "files": "FILE"}.get(field, "--" + field.replace("_", "-"))

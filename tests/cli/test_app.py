@@ -66,3 +66,65 @@ def test_explain_draws_the_cell(gatework):
     assert "lstm.svg" in result.out
     assert Path("lstm.svg").read_text(encoding="utf-8") == explain(cells.lstm).svg
     assert gatework("explain", "lstm", "--svg", "missing/lstm.svg").code == 2
+
+
+def test_explain_is_short_unless_all_is_wanted(gatework):
+    short, everything = gatework("explain", "lstm").out, gatework("explain", "lstm", "--all").out
+    assert len(short.splitlines()) < 15
+    assert "Backward equations" not in short
+    assert "gatework explain lstm --all" in short
+    assert everything == f"{explain(cells.lstm)}\n"
+
+
+@pytest.mark.parametrize("width", ["40", "100"])
+def test_the_catalogue_can_be_searched_and_read_at_any_width(gatework, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    out = gatework("cells", "GRU").out
+    assert "gru (h), 99,072" in out if width == "40" else "99,072" in out
+    assert "peephole_lstm" not in out
+    assert "…" not in out
+    assert all(len(line) <= int(width) for line in out.splitlines())
+    both = gatework("cells", "norm", "gru").out
+    assert "layer_norm_gru" in both
+    assert "layer_norm_lstm" not in both
+    nothing = gatework("cells", "gur")
+    assert nothing.code == 2
+    assert "did you mean 'gru'" in nothing.err
+
+
+def test_it_is_a_module_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "gatework", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout == f"gatework {version('gatework')}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "nowhere.txt"],
+        ["train", "--hidden-size", "0"],
+        ["train", "--cell", "gur"],
+        ["train", "--resume", "nowhere"],
+        ["sample", "nowhere"],
+        ["inspect", "nowhere"],
+        ["studio", "nowhere"],
+        ["compare", "--cells", "gur"],
+        ["bench", "--cells", "gur"],
+        ["bench", "--shapes", "1,2"],
+        ["explain", "gur"],
+        ["cells", "gru"],
+    ],
+)
+def test_what_is_wrong_is_told_before_torch_is_loaded(tmp_path, arguments):
+    program = (
+        "import sys\n"
+        "from gatework.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == (0 if arguments[0] == "cells" else 2)
+    assert done.stderr.splitlines()[-1] == "False"

@@ -98,7 +98,7 @@ def test_cells_that_cannot_be_compared_are_named(cells):
     [
         ("compare LONG --cells rnn,lsmt", "did you mean 'lstm'"),
         ("compare LONG --cells rnn,rnn", "different cells"),
-        ("compare LONG --cells ,", "different cells"),
+        ("compare LONG --cells ,", "cells separated by commas"),
         ("compare LONG --parameters 10", "parameters = 10"),
         ("compare LONG --parameters -5", "parameters = -5"),
         ("compare short", "held-out bytes"),

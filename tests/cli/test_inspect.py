@@ -1,8 +1,16 @@
 """`gatework inspect`: the page, the figures, and what it refuses."""
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from gatework.data import load_corpus
 from gatework.lens import Retention, load
+from gatework.train import Run, RunConfig, Runner, Trainer, fit
+from gatework.train.inspection import inspect_run
+from gatework.train.inspection_page import inspection_page
 
 
 @pytest.fixture
@@ -26,12 +34,66 @@ def test_it_writes_a_page_and_figures(gatework, run, tmp_path):
     assert (tmp_path / "page.html").exists()
 
 
-def test_what_it_cannot_do_is_told_before_anything_is_measured(gatework, run_folder):
+def test_on_a_short_text_it_looks_back_less_far(gatework, run_folder):
+    result = gatework("inspect", str(run_folder))
+    assert result.code == 0, result.err
+    page = (run_folder / "inspection.html").read_text(encoding="utf-8")
+    assert "Influence of the byte k steps back" in page
+
+
+@pytest.mark.parametrize(
+    "name", ['a"><b>x\x1b[31m\u202e', r"$\frac$ \1 \g<0>", "_x", "a b", "<script>"]
+)
+def test_whatever_a_run_is_called_its_page_is_whole(tiny_run, tmp_path, name):
+    run = tiny_run(64)
+    other = tmp_path / name
+    run.path.rename(other)
+    shown = inspection_page([inspect_run(Run.open(other))])
+    assert all(c.isprintable() or c in "\n\t" for c in shown)
+    assert "<b>" not in shown
+    assert "<script>" not in shown
+    ids = re.findall(r'\bid="([^"]+)"', shown)
+    assert all(re.fullmatch(r"[\w.-]+", i) for i in ids)
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("held_out", [64, 65, 96, 99, 101, 150, 300, 301, 302, 511])
+def test_every_text_that_training_recommends_it_for_will_do(tmp_path, tiny_run, held_out):
+    run = tiny_run(held_out)
+    found = inspect_run(run)
+    assert np.isfinite(found.horizon.mean()).all()
+    assert inspection_page([found])
+
+
+@pytest.fixture
+def tiny_run(tmp_path):
+    def make(held_out: int) -> Run:
+        file = tmp_path / "text.py"
+        file.write_bytes((b"def f(x):\n    return [x, (x + 1)]\n\n" * 200)[: 10 * held_out])
+        config = RunConfig.of(
+            cell="gru", hidden_size=6, embedding_size=4, batch_size=2, window=8, steps=2,
+            files=(file,),
+        )  # fmt: skip
+        corpus = load_corpus(config.files)
+        assert len(corpus.valid) == held_out
+        runner = Runner(Trainer(config, corpus), Run.create(config, corpus, tmp_path / "run"))
+        fit([runner], lambda *_: None)
+        return runner.run
+
+    return make
+
+
+def test_what_it_cannot_do_is_told_before_anything_is_measured(gatework, run_folder, small):
+    assert gatework("train", "text.py", *small, "--steps", "1", "--out", "several/a").code == 0
+    Path("short").write_bytes(b"x" * 600)
+    trained = gatework("train", "short", *small, "--steps", "1", "--out", "several/b")
+    assert "gatework inspect" not in trained.out
     for arguments, told in [
         (["nowhere"], "no run in 'nowhere'"),
         ([str(run_folder), "--out", "missing/page.html"], "--out missing/page.html"),
-        ([str(run_folder)], "held-out bytes"),
+        (["several"], "60 held-out bytes in the run 'several/b'"),
     ]:
         result = gatework("inspect", *arguments)
         assert result.code == 2
         assert told in result.err
+        assert "horizon" not in result.out

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from gatework.train import Run, RunConfig
+from gatework.train import Run, RunConfig, Runner
 
 COMMAND = [sys.executable, "-c", "from gatework.cli import main; main()"]
 
@@ -30,6 +30,7 @@ def test_training_ends_with_a_figure_a_sample_and_a_run(gatework, text, small):
         "config.yaml",
         "metrics.jsonl",
         "weights.safetensors",
+        "best.safetensors",
         "checkpoint.safetensors",
         "report.html",
     }
@@ -146,6 +147,7 @@ BAD = {
     "unknown command": ("trian TEXT", "Did you mean 'train'"),
     "unknown option": ("train TEXT --hiden-size 3", "--hidden-size"),
     "missing file": ("train nowhere.txt", "no such file: 'nowhere.txt'"),
+    "name of half a character": ("train half\udcff.txt", "is not UTF-8"),
     "empty file": ("train empty", "is empty"),
     "directory": ("train .", "is a directory"),
     "small file": ("train small", "at least"),
@@ -156,7 +158,7 @@ BAD = {
     "no hidden units": ("train TEXT --hidden-size 0", "hidden_size = 0"),
     "negative layers": ("train TEXT --layers -1", "layers = -1"),
     "no threads": ("train TEXT --threads 0", "threads = 0"),
-    "too large": ("train TEXT --hidden-size 9000000", "does not fit into memory"),
+    "too large": ("train TEXT --hidden-size 900000", "does not fit into memory"),
     "no streams": ("train TEXT --batch-size 0", "batch_size = 0"),
     "no window": ("train TEXT --window 0", "window = 0"),
     "no steps": ("train TEXT --steps 0", "steps = 0"),
@@ -242,3 +244,63 @@ def test_an_interrupted_run_is_whole_and_can_go_on(gatework, text, small, number
     more = str(taken + 3)
     assert gatework("train", "--resume", "mine", "--steps", more).code == 0
     assert max(record.step for record in Run.open(Path("mine")).records()) == taken + 3
+
+
+def test_nothing_that_was_typed_is_obeyed_by_a_terminal(gatework, tmp_path, small):
+    name = "text\x1b]0;gotcha\x07"
+    (tmp_path / name).write_bytes(b"def f(x):\n    return [x, (x + 1)]\n\n" * 100)
+    result = gatework("train", name, *small, "--steps", "2", "--out", "a\x1b[31m")
+    assert result.code == 0
+    for arguments in (
+        ["train", "nowhere\x1b[31m"],
+        ["train", "--nothing\x1b[31m"],
+        ["train", name, "--hidden-size", "\x1b[31m"],
+        ["no\x1b[31m"],
+        ["sample", "nowhere\x1b[31m"],
+        ["inspect", "a\x1b[31m", "--out", "nowhere\x1b[31m/page"],
+    ):
+        said = gatework(*arguments)
+        assert said.code == 2
+        assert "\x1b" not in said.err.replace("\x1b[0m", "") + said.out
+    assert "\x1b" not in result.out
+    assert r"text\x1b]0;gotcha\x07" in result.out
+
+
+def test_small_texts_are_told_in_small_units(gatework, text, small):
+    out = gatework("train", text, *small, "--steps", "2").out
+    assert "3.1 kB to learn from, 350 bytes held out" in out
+
+
+def test_a_resumed_run_says_where_it_goes_on(gatework, run_folder):
+    assert "going on at step 4, 50%" in gatework("train", "--resume", "mine", "--steps", "8").out
+
+
+def test_a_run_that_was_killed_before_it_was_saved_says_so(gatework, text, small, monkeypatch):
+    def killed(self, progress):
+        raise SystemExit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, "step", killed)
+        assert gatework("train", text, *small, "--steps", "3", "--out", "mine").code == 9
+    result = gatework("train", "--resume", "mine")
+    assert result.code == 0
+    assert "beginning anew" in result.out
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_several_processes_of_torchrun_are_refused(gatework, monkeypatch, command):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = gatework(command)
+    assert result.code == 2
+    assert "2 processes, started by torchrun" in result.err
+
+
+def test_the_best_model_is_used_unless_the_last_is_wanted(gatework, run_folder):
+    path = run_folder / "best.safetensors"
+    weights = {name: weight * 0 for name, weight in load_file(path).items()}
+    save_file(weights, path, {"place": '{"step": 1, "progress": 0.25, "bits_per_byte": 2.0}'})
+    best = gatework("sample", "mine", "--length", "40")
+    last = gatework("sample", "mine", "--length", "40", "--last")
+    assert "the best, 2.000 at 25%" in best.err
+    assert last.err == ""
+    assert best.out != last.out

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatework.data import Corpus, InputError, corpus, load_corpus, load_files, load_stdlib, stdlib
+from gatework import files
+from gatework.data import Corpus, InputError, load_corpus, load_files, load_stdlib, stdlib
 
 
 def text_of(part) -> bytes:
@@ -100,9 +101,9 @@ def test_a_file_without_permission_is_named(tmp_path, monkeypatch):
     path = tmp_path / "secret"
     path.write_text("text")
 
-    def refuse(self):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(name, flags):
+        raise PermissionError(13, "Permission denied", str(name))
 
-    monkeypatch.setattr(corpus.Path, "read_bytes", refuse)
+    monkeypatch.setattr(files.os, "open", refuse)
     with pytest.raises(InputError, match="Permission denied"):
         load_files([path])

@@ -15,6 +15,7 @@ from gatework.lens import MemoryHorizon, Passage
 from gatework.lens.letters import font_with
 from gatework.lens.page import bright_text, figure, page, paragraph, preformatted, section, table
 from gatework.lens.plots import draw_horizons, draw_learning_curves, draw_passage
+from gatework.printable import identifier
 
 TEXT = 'def f(a):\n\t"<&>" '
 PASSAGE = Passage(
@@ -145,17 +146,20 @@ def test_a_passage_in_any_language_is_drawn(name, fonts, tmp_path, monkeypatch):
     font_with.cache_clear()
 
 
-def test_the_name_of_a_run_may_be_in_any_language(tmp_path):
-    drawn = draw_learning_curves({"诗ส": ([1, 2], [4, 3])}, "bytes")
+@pytest.mark.parametrize("name", ["诗ส", "诗ส $a$ $b_", "_诗ส"])
+def test_the_name_of_a_run_may_be_in_any_language(name, tmp_path):
+    drawn = draw_learning_curves({name: ([1, 2], [4, 3])}, "bytes")
     drawn.save(tmp_path / "curves.png")
-    assert ">诗ส</text>" in drawn.in_page
+    letters = re.findall(r"<text[^>]*>([^<]*)</text>", drawn.in_page)
+    assert name in [text.strip() for text in letters]
 
 
 def test_ids_are_whole_whatever_a_run_is_called():
-    page = draw_passage(PASSAGE, 'my "诗"\\1').in_page
+    name = 'my "诗"\\1'
+    page = draw_passage(PASSAGE, name).in_page
     assert outline(page).ids
     for found in re.findall(r'(?:\bid="|url\(#|href="#)([^")]*)', page):
-        assert found.startswith("my_20_22诗_22_5c1-")
+        assert found.startswith(f"{identifier(name)}-")
 
 
 def test_a_character_takes_the_colours_of_its_bytes():

@@ -119,5 +119,5 @@ def test_a_missing_package_is_named(method, package, monkeypatch):
         return import_module(name)
 
     monkeypatch.setattr("gatework.nn.tables.import_module", without)
-    with pytest.raises(ImportError, match=rf"{method}\(\) needs {package}.*gatework\[tables\]"):
+    with pytest.raises(ImportError, match=rf"{method}\(\) needs {package}.*pip install {package}"):
         getattr(trace, method)()

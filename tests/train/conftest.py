@@ -12,7 +12,7 @@ TEXT = b"def f(x):\n    return [x, (x + 1)]\n\n" * 60
 
 @pytest.fixture
 def corpus() -> Corpus:
-    return Corpus.of("a loop", TEXT, TEXT[:80])
+    return Corpus.of("a loop", TEXT, TEXT[:5])
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def test_a_run_leaves_what_it_promises(finished, tiny):
         "config.yaml",
         "metrics.jsonl",
         "weights.safetensors",
+        "best.safetensors",
         "checkpoint.safetensors",
     }
     assert Run.open(path).config == tiny
@@ -55,7 +56,7 @@ def test_measurements_are_json_lines_in_order(finished):
 
 
 def test_a_loaded_model_writes_what_the_trained_one_does(finished):
-    loaded = Run.open(finished.run.path).load_model()
+    loaded = Run.open(finished.run.path).load_model(last=True)
     assert generate(loaded, b"def", 20) == generate(finished.trainer.model, b"def", 20)
 
 
@@ -132,8 +133,15 @@ def test_several_runners_share_data_steps_and_budget(make_runner, tiny):
     assert heard.count((runners[0], "valid")) == heard.count((runners[1], "valid")) == 12
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "checkpoint.safetensors"])
-@pytest.mark.parametrize("damage", ["missing", "cut", "noise", "of another model"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (f"{name}.safetensors", damage)
+        for name in ("weights", "best", "checkpoint")
+        for damage in ("missing", "cut", "noise", "of another model")
+        if (name, damage) != ("best", "missing")  # then the last one is taken
+    ],
+)
 def test_damaged_files_are_named(finished, corpus, name, damage, monkeypatch):
     monkeypatch.setattr(run_module, "load_corpus", lambda files: corpus)
     path = finished.run.path / name
@@ -146,8 +154,13 @@ def test_damaged_files_are_named(finished, corpus, name, damage, monkeypatch):
     elif damage == "of another model":
         save_file({"weight": torch.zeros(2)}, path)
     run = Run.open(finished.run.path)
+    load = {
+        "weights.safetensors": lambda: run.load_model(last=True),
+        "best.safetensors": run.load_model,
+        "checkpoint.safetensors": lambda: run.load_trainer(run.config),
+    }
     with pytest.raises(InputError, match=name):
-        run.load_model() if name.startswith("w") else run.load_trainer(run.config)
+        load[name]()
 
 
 @pytest.mark.parametrize(

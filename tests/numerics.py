@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from gatework.backends.reference import Reference
-from gatework.compiler.program import program
 from gatework.lang import Cell
 from gatework.nn.differentiable import Job, run
 from gatework.nn.noise import draw_noise
@@ -92,7 +91,7 @@ class Problem:
 
     @property
     def cell(self) -> Cell:
-        return self.job.program.cell
+        return self.job.cell
 
     def names(self) -> list[str]:
         cell = self.cell
@@ -177,5 +176,5 @@ def problem(
     parameters = [normal(*p.shape(sizes)) for p in cell.parameters]
     noises = [draw_noise(n, x, sizes) for n in cell.noises]
     lengths = None if lengths is None else torch.tensor(lengths)
-    job = Job(program(cell, traced), sizes, reverse)
+    job = Job(cell, sizes, reverse, traced)
     return Problem(job, (x, *states, *parameters, *noises), lengths)

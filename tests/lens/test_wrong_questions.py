@@ -95,7 +95,7 @@ WRONG = {
     "streams as text": (
         lambda: next(label_text(b"a", streams="x")), TypeError, "streams is 'x'; expected"),
     "no cells to compare": (
-        lambda: gw.equivalent(gw.cells.lstm, 2), TypeError, "compares two cells, got int"),
+        lambda: gw.equivalent(gw.cells.lstm, 2), TypeError, "equivalent expects a cell"),
     "backwards": (
         lambda: kept_shares(LAYER, X).between("l0.c", 5, 2), ValueError, "no way from step 5"),
 }  # fmt: skip

@@ -139,7 +139,7 @@ def test_a_forget_bias_is_refused_where_nothing_could_be_set():
     with pytest.raises(ValueError, match=r"'f' of cell 'slstm' has no bias .* one of log_f, z, o"):
         init.forget_bias_(layer_of("slstm"))
     for wrong in ("1", True, math.inf, math.nan):
-        with pytest.raises(ValueError, match="forget_bias should be a finite number"):
+        with pytest.raises(ValueError, match=r"forget_bias .* finite"):
             gw.nn.LSTM(I, H, forget_bias=wrong)
     layer = gw.nn.LSTM(I, H)
     nn.utils.parametrizations.weight_norm(layer, "bias_ih_l0")

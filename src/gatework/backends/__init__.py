@@ -16,6 +16,7 @@ from gatework.backends.calls import (
     Given,
     Picker,
     Result,
+    Sizes,
     Stepper,
     filled,
     given,
@@ -59,8 +60,13 @@ def chosen() -> str | None:
     return _chosen.get()
 
 
-def select(plan: Plan, call: Call) -> Backend:
+def select(plan: Plan, call: Call, of: str = "this") -> Backend:
     """The backend that runs this call.
+
+    Args:
+        plan: The plan.
+        call: A call of it.
+        of: What is run, for a message: a plan belongs to all cells with its equations.
 
     Raises:
         RuntimeError: If the backend chosen by hand cannot run it.
@@ -70,7 +76,7 @@ def select(plan: Plan, call: Call) -> Backend:
         return next(b for b in _BACKENDS.values() if b.refusal(plan, call) is None)
     reason = _BACKENDS[name].refusal(plan, call)
     if reason is not None:
-        raise RuntimeError(f"the backend {name!r} cannot run {plan.recurrence.name}: {reason}")
+        raise RuntimeError(f"the backend {name!r} cannot run {of}: {reason}")
     return _BACKENDS[name]
 
 
@@ -89,6 +95,6 @@ def reasons(plan: Plan, call: Call) -> list[str]:
 
 
 __all__ = [
-    "Backend", "Call", "Given", "Picker", "Result", "Stepper",
+    "Backend", "Call", "Given", "Picker", "Result", "Sizes", "Stepper",
     "chosen", "filled", "given", "picker", "reasons", "select", "use_backend",
 ]  # fmt: skip

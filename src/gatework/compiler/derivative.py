@@ -181,7 +181,6 @@ def derive(forward: Recurrence, wrt: tuple[Symbol, ...]) -> Derivative:
     results = (*(gradients.of(s) for s in forward.states), *outputs.values.values())
     rewritten = kept.rewrite(results)
     backward = Recurrence(
-        name=f"{forward.name}, backward",
         sequences=(*gradients.read, *kept.sequences()),
         constants=forward.constants,
         states=gradients.states,

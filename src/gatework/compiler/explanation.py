@@ -108,7 +108,7 @@ def explain(
         equations=tuple(equations(cell)),
         latex=tuple(equations(cell, as_latex=True)),
         backward=tuple(_backward(made.derivative.backward)),
-        plan=tuple(_plans(made)),
+        plan=tuple(_plans(cell, made)),
         cost=tuple(_cost(cell, made, known)),
     )
 
@@ -139,14 +139,14 @@ def _backward(recurrence: Recurrence) -> list[str]:
 # ---- plan --------------------------------------------------------------------------------------
 
 
-def _plans(made: Program) -> list[str]:
+def _plans(cell: Cell, made: Program) -> list[str]:
     derivative = made.derivative
-    named = {v: n for n, v in made.cell.names.items() if v.args}
+    named = {v: n for n, v in cell.names.items() if v.args}
     kept = {n: derivative.forward.outputs[n] for n in derivative.kept}
-    unnamed = [(n, v) for n, v in kept.items() if v not in named and v not in made.cell.states]
+    unnamed = [(n, v) for n, v in kept.items() if v not in named and v not in cell.states]
     known = {**named, **{v: n for n, v in unnamed}}
     return [
-        *_drawn(made.cell),
+        *_drawn(cell),
         "forward",
         *(f"  {line}" for line in describe(made.forward)),
         f"  kept for the backward pass: {', '.join(kept)}",

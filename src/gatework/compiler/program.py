@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from gatework.compiler.derivative import Derivative, derive
 from gatework.compiler.plan import Plan, plan
@@ -11,35 +10,22 @@ from gatework.compiler.recurrence import Recurrence, of_cell
 from gatework.compiler.resets import with_resets
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell
-from gatework.lang.expressions import Symbol
+from gatework.lang.keeping import Shared, of_the_cell
+
+MOST = 64  # programs of one cell, with other values traced
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The plans of a cell, each made when it is first asked for.
+    """The plans of a recurrence, each made when it is first asked for.
+
+    It knows no cell: cells with equal equations, whoever made them, have one program.
 
     Attributes:
-        cell: The cell.
-        traced: The named values that are written at each step beside the output.
-        resets: What the state returns to where an episode ends, "zero" or "state"; None when it is
-            carried through. See `gatework.compiler.resets`.
+        recurrence: What is computed forward.
     """
 
-    cell: Cell
-    traced: tuple[str, ...] = ()
-    resets: str | None = None
-
-    @cached_property
-    def recurrence(self) -> Recurrence:
-        """What is computed forward."""
-        forward = of_cell(self.cell, self.traced)
-        return with_resets(forward, self.resets) if self.resets else forward
-
-    @cached_property
-    def rows(self) -> tuple[Symbol, ...]:
-        """What is read beside the input: the cell's noises, then where episodes end."""
-        noises = tuple(n.symbol for n in self.cell.noises)
-        return noises + tuple(s for s in self.recurrence.sequences[1:] if s not in noises)
+    recurrence: Recurrence
 
     @cached_property
     def forward(self) -> Plan:
@@ -49,7 +35,7 @@ class Program:
     @cached_property
     def derivative(self) -> Derivative:
         """The backward recurrence, and the forward one that keeps what it needs."""
-        return derive(self.recurrence, (self.cell.input,))
+        return derive(self.recurrence, self.recurrence.sequences[:1])
 
     @cached_property
     def keeping(self) -> Plan:
@@ -76,13 +62,26 @@ class Program:
         return tuple(self.recurrence.outputs)
 
 
-@lru_cache(maxsize=1024)
+_programs: Shared[Program] = Shared()
+
+
+@of_the_cell(MOST)
 def program(cell: Cell, traced: tuple[str, ...] = (), resets: str | None = None) -> Program:
-    """The program of a cell. The same arguments give the same program.
+    """The program of a cell: the same for all cells with equal equations.
+
+    It lives as long as one of these cells, or whoever runs it.
+
+    Args:
+        cell: The cell.
+        traced: The named values that are written at each step beside the output.
+        resets: What the state returns to where an episode ends, "zero" or "state"; None when it is
+            carried through. See `gatework.compiler.resets`.
 
     Example:
         >>> from gatework import cells
         >>> program(cells.lstm).derivative.kept
         ('previous_h', 'o', 'c', 'i', 'g', 'previous_c', 'f')
     """
-    return Program(cell, traced, resets)
+    forward = of_cell(cell, traced)
+    forward = with_resets(forward, resets) if resets else forward
+    return _programs.get(forward.key, lambda: Program(forward))

@@ -15,8 +15,8 @@ Legend: T steps, B sequences, n units of a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 
 from gatework.forking import cached_property
@@ -50,7 +50,6 @@ class Recurrence:
     """One step, and what is done with its rows after the last step.
 
     Attributes:
-        name: What is computed, for people.
         sequences: The rows read at each step.
         constants: The rows read that are the same at each step.
         states: The rows carried from step to step.
@@ -64,7 +63,6 @@ class Recurrence:
             so they are never what a backward pass reads.
     """
 
-    name: str
     sequences: tuple[Symbol, ...]
     constants: tuple[Symbol, ...]
     states: tuple[Symbol, ...]
@@ -75,6 +73,12 @@ class Recurrence:
     summations: tuple[Summation, ...] = ()
     labels: Mapping[Expr, str] = field(default_factory=dict)
     asked: int = 1
+
+    @property
+    def key(self) -> Hashable:
+        """All that makes it what it is: recurrences of equal keys compute and call all alike."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return tuple(tuple(v.items()) if isinstance(v, Mapping) else v for v in values)
 
     @cached_property
     def reads(self) -> tuple[tuple[str, str], ...]:
@@ -101,13 +105,12 @@ def of_cell(cell: Cell, traced: tuple[str, ...] = ()) -> Recurrence:
         **{n: cell.names[n] for n in traced},
     }
     return Recurrence(
-        name=cell.name,
         sequences=(cell.input, *(n for n in noises if n.role == "sequence")),
         constants=tuple(n for n in noises if n.role == "constant"),
         states=cell.states,
         next_states=cell.next_states,
         outputs=outputs,
-        parameters=cell.parameters,
+        parameters=tuple(replace(p, init=None) for p in cell.parameters),
         labels={v: n for n, v in reversed([*cell.names.items()]) if v.args},
         asked=len(outputs),
     )

@@ -19,6 +19,7 @@ from gatework.lang.expressions import (
     postorder,
     substitute,
 )
+from gatework.lang.keeping import of_the_cell
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Cell:
             >>> equivalent(cells.gru.pin(r=1, z=0), cells.rnn)
             True
         """
-        held = {**(pins or {}), **more}
+        held = {**checked_mapping("pin", pins or {}), **more}
         check_known("value", held, self.names, f"cell {self.name!r}")
         values = {self.names[n]: expand(as_expr(v), self.names[n].size) for n, v in held.items()}
         shown = ", ".join(f"{n}={v}" for n, v in held.items())
@@ -164,10 +165,11 @@ class Cell:
             >>> "squared" in cells.lstm.observing({"squared": c * c}).names
             True
         """
-        taken = [n for n in values if n in self.names]
+        taken = [n for n in checked_mapping("observing", values) if n in self.names]
         if taken:
             raise ValueError(f"cell {self.name!r} has a value named {taken[0]!r}; rename the new")
-        return replace(self, names={**self.names, **values}, retrace=None)
+        more = {n: as_expr(v) for n, v in values.items()}
+        return replace(self, names={**self.names, **more}, retrace=None)
 
     def changing(self, changes: Mapping[str, Callable[[Expr], Expr]]) -> Cell:
         """The cell with named values replaced by functions of themselves, as a cell of its own.
@@ -182,6 +184,7 @@ class Cell:
             >>> cells.lstm.changing({"f": lambda f: 2 * f}).names["c"] is cells.lstm.names["c"]
             False
         """
+        checked_mapping("changing", changes)
         check_known("value", changes, self.names, f"cell {self.name!r}")
         cell = self
         for name, change in changes.items():
@@ -194,6 +197,7 @@ class Cell:
             cell = cell.substituted({value: change(value)}, self.name)
         return cell
 
+    @of_the_cell(1)
     def deterministic(self) -> Cell:
         """The cell in eval mode: each random row at its expected value, every weight whole."""
         expected: dict[Expr, Expr] = {
@@ -271,10 +275,36 @@ def _used_parameters(parameters: Iterable[Parameter], used: set[Expr]) -> tuple[
     return tuple(p for p in kept if p is not None)
 
 
+def check_cell(word: str, given: Any) -> None:
+    """Raise unless a function of cells was given one."""
+    if not isinstance(given, Cell):
+        hint = "give the layer's: layer.cell" if hasattr(given, "cell") else "made by gatework.cell"
+        raise TypeError(f"{word} expects a cell, {hint}; got {type(given).__name__}")
+
+
+def checked_mapping(word: str, given: Any) -> Mapping[str, Any]:
+    """What was given by names of values."""
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"{word} expects a mapping from names of values, such as {{'f': …}}; "
+            f"got {type(given).__name__}"
+        )
+    return given
+
+
+def as_names(word: str, given: Any) -> tuple[str, ...]:
+    """One name or several, as a tuple."""
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{word} expects a name or several, got {type(given).__name__}")
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 def check_known(kind: str, given: Iterable[str], known: Iterable[str], owner: str) -> None:
     """Raise a ValueError that suggests the near name when a given name is not known."""
     names = list(known)
     for name in given:
+        if not isinstance(name, str):
+            raise TypeError(f"{owner} calls each {kind} by a string, got {name!r}")
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names) or 'none'}"

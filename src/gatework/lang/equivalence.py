@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from gatework.lang.definition import Cell
+from gatework.lang.definition import Cell, check_cell
 from gatework.lang.expressions import (
     Apply,
     Const,
@@ -69,9 +69,8 @@ def equivalent(a: Cell, b: Cell) -> bool:
         >>> equivalent(cells.gru.pin(r=1, z=0.5), cells.rnn)
         False
     """
-    for one in (a, b):
-        if not isinstance(one, Cell):
-            raise TypeError(f"equivalent compares two cells, got {type(one).__name__}")
+    check_cell("equivalent", a)
+    check_cell("equivalent", b)
     if [s.size for s in (a.input, *a.states)] != [s.size for s in (b.input, *b.states)]:
         return False
     if _weight_drops(a) != _weight_drops(b):

@@ -12,7 +12,9 @@ and `product` are the only ways to build an inner node; they simplify as they bu
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from numbers import Real
@@ -262,7 +264,7 @@ def _intern(kind: type[E], fields: tuple[Any, ...], size: str) -> E:
 
 def const(value: Number, size: str = SCALAR) -> Const:
     """A number as an expression."""
-    return _intern(Const, (float(value),), size)
+    return _intern(Const, (float(value) + 0.0,), size)  # one zero: -0.0 is equal to it
 
 
 def count(size: str) -> Expr:
@@ -280,17 +282,25 @@ def as_expr(value: Any) -> Expr:
     if isinstance(value, Expr):
         return value
     if isinstance(value, Real) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            raise ValueError(f"a number in a cell must be finite, got {number}")
-        return const(number)
+        return const(finite("a number in a cell", value))
     raise TypeError(
         f"expected a value of the cell or a number, got {type(value).__name__}; "
         "a learned value is made by vector(name) or scalar(name)"
     )
+
+
+def finite(what: str, number: Any, largest: float = sys.float_info.max) -> float:
+    """A number as a float.
+
+    Raises:
+        ValueError: If it is not finite, or larger than the largest finite one.
+    """
+    with suppress(OverflowError):
+        found = float(number)
+        if abs(found) <= largest:
+            return found
+    long = isinstance(number, int) and number.bit_length() > 1024  # Python may refuse to write it
+    raise ValueError(f"{what} must be finite, got {'a larger int' if long else number}")
 
 
 def joint_size(args: Iterable[Expr]) -> str:

@@ -14,7 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from gatework.lang.definition import Cell, Noise, Parameter, WeightDrop, block_of, check_known
+from gatework.lang.definition import (
+    Cell,
+    Noise,
+    Parameter,
+    WeightDrop,
+    block_of,
+    check_cell,
+    check_known,
+)
 from gatework.lang.expressions import (
     SCALAR,
     Apply,
@@ -46,7 +54,8 @@ def input_dropout(cell: Cell, p: float) -> Cell:
         >>> print(explain(rewriting.input_dropout(cells.rnn, 0.2)).equations[-1])
         h' = tanh(W_ih[h]·(x * noise0 / 0.8) + bias_ih.h + W_hh[h]·h + bias_hh.h)
     """
-    if _checked("input_dropout", p) == 0:
+    check_cell("input_dropout", cell)
+    if checked("input_dropout", p) == 0:
         return cell
     noise = _noise(cell, 0, 1 - p, cell.input.size, per_step=False)
     dropped = cell.input * (noise.symbol / (1 - p))
@@ -71,7 +80,8 @@ def recurrent_dropout(cell: Cell, p: float) -> Cell:
         >>> print(explain(rewriting.recurrent_dropout(cells.rnn, 0.2)).equations[-1])
         h' = tanh(W_ih[h]·x + bias_ih.h + W_hh[h]·(h * noise0 / 0.8) + bias_hh.h)
     """
-    if _checked("recurrent_dropout", p) == 0:
+    check_cell("recurrent_dropout", cell)
+    if checked("recurrent_dropout", p) == 0:
         return cell
     maps = recurrent_maps(cell)
     rows = dict.fromkeys(m.args[0] for m in maps)
@@ -99,7 +109,8 @@ def weight_drop(cell: Cell, p: float) -> Cell:
     Raises:
         ValueError: If no matrix of the cell reads a state.
     """
-    if _checked("weight_drop", p) == 0:
+    check_cell("weight_drop", cell)
+    if checked("weight_drop", p) == 0:
         return cell
     recurrent = {block_of(m.matrix) for m in recurrent_maps(cell)}
     blocks = {
@@ -124,15 +135,14 @@ def zoneout(cell: Cell, p: Probabilities) -> Cell:
         >>> print(explain(rewriting.zoneout(cells.rnn, 0.1)).equations[-1])
         h' = noise0 * h + (1 - noise0) * tanh(W_ih[h]·x + bias_ih.h + W_hh[h]·h + bias_hh.h)
     """
-    names = [s.name for s in cell.states]
-    by_state = dict(p) if isinstance(p, Mapping) else dict.fromkeys(names, p)
-    check_known("state", by_state, names, f"cell {cell.name!r}")
-    for name, probability in by_state.items():
-        _checked(f"zoneout[{name!r}]" if isinstance(p, Mapping) else "zoneout", probability)
+    check_cell("zoneout", cell)
+    by_state = by_states(cell, "zoneout", p)
+    if not any(by_state.values()):
+        return cell
     noises: list[Noise] = []
     new: dict[Symbol, Expr] = dict(zip(cell.states, cell.next_states, strict=True))
     for state in cell.states:
-        probability = by_state.get(state.name, 0)
+        probability = by_state[state.name]
         if probability:
             noise = _noise(cell, len(noises), probability, state.size, per_step=True)
             new[state] = noise.symbol * state + (1 - noise.symbol) * new[state]
@@ -169,6 +179,7 @@ def layer_norm(cell: Cell) -> Cell:
         >>> equivalent(rewriting.layer_norm(cells.lstm), cells.layer_norm_lstm)
         True
     """
+    check_cell("layer_norm", cell)
     sums = [s for s in affine_sums(cell) if s.size != SCALAR]
     gates = list(dict.fromkeys(b for p in cell.parameters for b in p.blocks))
     stacks = [p.name for p in cell.parameters]
@@ -226,6 +237,7 @@ def single_bias(cell: Cell) -> Cell:
         >>> [p.name for p in rewriting.single_bias(cells.lstm).parameters]
         ['weight_ih', 'weight_hh', 'bias_ih']
     """
+    check_cell("single_bias", cell)
     sums = affine_sums(cell)
     biases = [[n for n in _terms(s) if _is_bias(n)] for s in sums]
     uses = Counter(b for found in biases for b in set(found))
@@ -364,7 +376,17 @@ def _noise(cell: Cell, k: int, probability: float, size: str, *, per_step: bool)
     return Noise(symbol(name, "sequence" if per_step else "constant", size), probability)
 
 
-def _checked(word: str, p: float) -> float:
+def by_states(cell: Cell, word: str, p: Probabilities) -> dict[str, float]:
+    """The probability of each state, from one for all or from some by name."""
+    names = [s.name for s in cell.states]
+    if not isinstance(p, Mapping):
+        return dict.fromkeys(names, checked(word, p))
+    check_known("state", p, names, f"cell {cell.name!r}")
+    return {name: checked(f"{word}[{name!r}]", p.get(name, 0)) for name in names}
+
+
+def checked(word: str, p: float) -> float:
+    """A probability less than 1."""
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p < 1:
         raise ValueError(f"{word} should be a probability p with 0 <= p < 1, got {p!r}")
     return p

@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import Any, Literal, overload
 
 from gatework.lang.advice import how_to_write, meant
-from gatework.lang.definition import Cell, Noise, Parameter, check_known
+from gatework.lang.definition import Cell, Noise, Parameter, check_known, checked_mapping
 from gatework.lang.expressions import (
     SCALAR,
     Apply,
@@ -91,6 +91,7 @@ def cell(
 
 def _define(function: Callable[..., Any], sizes: Mapping[str, str], repeat: str | None) -> Cell:
     source = source_of(function)
+    checked_mapping("sizes=", sizes)
     arguments = inspect.signature(function).parameters.values()
     constants = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
     rows = [a.name for a in arguments if a.kind not in (a.KEYWORD_ONLY, a.VAR_POSITIONAL)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from gatework.backends.reference import Reference
 from gatework.compiler.program import program
 from gatework.lang.definition import Cell, Noise, check_known
 from gatework.lang.expressions import Expr, symbol
+from gatework.lang.keeping import of_the_cell
 from gatework.lens.arguments import check_functions, check_whole
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, check_finite, check_weights, last_step, state_values
@@ -324,7 +324,7 @@ def _forward_with_zeros(path: str, layer: Recurrent, runs: list[_Run]) -> Callab
         result = Reference().run(job.program.forward, call)
         written = dict(zip(job.program.outputs, result.outputs, strict=True))
         states = {n: written[n] for n in names}
-        place, cell = places[made % len(places)], job.program.cell
+        place, cell = places[made % len(places)], job.cell
         runs.append(_Run(place, cell, call, read, states, zeros, lengths))
         made += 1
         return result.outputs, result.states[: len(names)]
@@ -338,7 +338,7 @@ def _forward_with_zeros(path: str, layer: Recurrent, runs: list[_Run]) -> Callab
     return forward
 
 
-@lru_cache(maxsize=256)
+@of_the_cell(2)
 def _with_zeros(cell: Cell) -> Cell:
     """The cell with a further read row added to each new state: zero, but differentiable."""
     states = state_values(cell)

@@ -14,7 +14,6 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gatework.lang.definition import Cell, check_known
+from gatework.lang.definition import Cell, as_names, check_known
 from gatework.lang.expressions import Expr
+from gatework.lang.keeping import of_the_cell
 from gatework.lens.arguments import check_several
 from gatework.nn import LayerTrace, Recurrent, RecurrentCell
 
@@ -169,7 +169,7 @@ def watch(model: nn.Module, names: Sequence[str] | Choose | None = None) -> Iter
 
 def _chosen(names: Sequence[str] | None, layers: Mapping[str, Recurrent]) -> Choose:
     """The choice of those of the names that a cell has."""
-    names = (names,) if isinstance(names, str) else names
+    names = None if names is None else as_names("names", names)
     if names is not None:
         known = {n for layer in layers.values() for n in layer.cell.names}
         check_known("value", names, sorted(known), "the model")
@@ -207,7 +207,7 @@ def observing(layer: Recurrent, further: tuple[tuple[str, Expr], ...]) -> Recurr
     return other
 
 
-@lru_cache(maxsize=256)
+@of_the_cell(16)
 def _observing(cell: Cell, further: tuple[tuple[str, Expr], ...]) -> tuple[Cell, Cell]:
     """A cell with further named values, in training and in eval mode; the same for the same."""
     more = cell.observing(dict(further))

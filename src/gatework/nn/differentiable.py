@@ -6,19 +6,23 @@ Legend: T steps, B sequences, n units of a row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from gatework.backends import Backend, Call, Picker, chosen, filled, picker, select
+from gatework.backends import Backend, Call, Picker, Sizes, chosen, filled, picker, select
 from gatework.backends.gate import PLAIN, are_watched
 from gatework.compiler.derivative import adjoint
+from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
 from gatework.forking import cached_property
+from gatework.lang.definition import Cell
+from gatework.lang.expressions import Symbol
+from gatework.nn.pinning import Held, pinned_cell
 from gatework.nn.saved import saved_tensors
 from gatework.nn.undisturbed import undisturbed
 
@@ -26,17 +30,65 @@ Tensors = Sequence[Tensor | None]
 """In the flat order of a job; None for a state that begins at zero."""
 
 
+VARIANTS = 64  # of one job: with other values held or traced, with resets
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A program, the sizes it runs with and its direction.
+    """A cell, the sizes it runs with, its direction, and what is asked beside its output.
 
     Its tensors are passed beside it in one flat order: the input [T, B, I], the initial states
-    [B, n] or None, the parameters in the cell's order, the program's further rows.
+    [B, n] or None, the parameters in the cell's order, the further rows.
+
+    Attributes:
+        cell: The cell.
+        sizes: The number of units of each size.
+        reverse: Whether it runs from the last step to the first.
+        traced: The named values that it gives beside the output.
+        resets: What the state returns to where an episode ends: "zero", "state", or None for never.
+        program: The plans that run it, which all cells with these equations share.
     """
 
-    program: Program
+    cell: Cell
     sizes: Mapping[str, int]
     reverse: bool = False
+    traced: tuple[str, ...] = ()
+    resets: str | None = None
+    program: Program = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Both are shared, and live as long as a job asks for them.
+        object.__setattr__(self, "program", program(self.cell, self.traced, self.resets))
+        object.__setattr__(self, "sizes", Sizes.of(self.sizes))
+
+    def variant(self, held: Held, traced: tuple[str, ...], resets: str | None) -> Job:
+        """The same job with values held and traced, and with resets.
+
+        The values of held ones that are no part of the equations come after the parameters.
+        """
+        asked = held, traced, resets
+        found = self._variants.get(asked)
+        if found is None:
+            cell = pinned_cell(self.cell, held) if any(held) else self.cell
+            found = Job(cell, self.sizes, self.reverse, traced, resets)
+            for oldest in list(self._variants)[: 1 - VARIANTS]:
+                self._variants.pop(oldest, None)
+            self._variants[asked] = found
+        return found
+
+    @cached_property
+    def _variants(self) -> dict[tuple[Held, tuple[str, ...], str | None], Job]:
+        return {}
+
+    def backend(self, plan: Plan, call: Call) -> Backend:
+        """The backend that runs one of its plans."""
+        return select(plan, call, self.cell.name)
+
+    @cached_property
+    def rows(self) -> tuple[Symbol, ...]:
+        """What is read beside the input: the cell's noises, then where episodes end."""
+        noises = tuple(n.symbol for n in self.cell.noises)
+        return noises + tuple(s for s in self.program.recurrence.sequences[1:] if s not in noises)
 
     def call(self, tensors: Tensors, lengths: Tensor | None) -> Call:
         """The call of a forward plan on these tensors."""
@@ -90,10 +142,10 @@ class Job:
     @cached_property
     def _roles(self) -> list[tuple[str, str]]:
         """The role and the name of each tensor, in the flat order."""
-        cell, states = self.program.cell, self.program.recurrence.states
+        states = self.program.recurrence.states
         parameters = [("parameter", n) for n in self.parameter_names]
-        rows = ((s.role, s.name) for s in (cell.input, *states))
-        return [*rows, *parameters, *((r.role, r.name) for r in self.program.rows)]
+        rows = ((s.role, s.name) for s in (self.cell.input, *states))
+        return [*rows, *parameters, *((r.role, r.name) for r in self.rows)]
 
     @cached_property
     def pick_results(self) -> Picker:
@@ -113,12 +165,12 @@ class Job:
     def of_input(self) -> int:
         """The place of the input's gradient among the outputs of the backward plan."""
         written = list(self.program.backward.recurrence.outputs)
-        return written.index(adjoint(self.program.cell.input.name))
+        return written.index(adjoint(self.cell.input.name))
 
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:
         """What the cell calls its parameters."""
-        return tuple(p.name for p in self.program.cell.parameters)
+        return tuple(p.name for p in self.cell.parameters)
 
     @cached_property
     def state_names(self) -> tuple[str, ...]:
@@ -128,18 +180,9 @@ class Job:
     @cached_property
     def gradient_names(self) -> tuple[str, ...]:
         """What a backward result calls the gradient of each tensor, in the flat order."""
-        rows = (f"row {r.name}" for r in self.program.rows)  # never wanted
-        of_input = adjoint(self.program.cell.input.name)
+        rows = (f"row {r.name}" for r in self.rows)  # never wanted
+        of_input = adjoint(self.cell.input.name)
         return (of_input, *self.state_names, *self.parameter_names, *rows)
-
-    @cached_property
-    def resetting(self) -> dict[str, Job]:
-        """The same job with resets inside the sequences, by what the state returns to."""
-        plain = self.program
-        return {
-            to: replace(self, program=program(plain.cell, plain.traced, to))
-            for to in ("zero", "state")
-        }
 
     def _skip(self, wanted: tuple[bool, ...]) -> frozenset[str]:
         """The gradients that need not be computed; the loop needs those of the states itself."""
@@ -204,7 +247,7 @@ def _is_special(tensors: Tensors, lengths: Tensor | None) -> bool:
 def run_plainly(job: Job, tensors: Tensors, lengths: Tensor | None) -> list[Tensor]:
     """The outputs and the final states, by the forward pass alone: nothing is kept."""
     plan, call = job.program.forward, job.call(tensors, lengths)
-    result = select(plan, call).run(plan, call)
+    result = job.backend(plan, call).run(plan, call)
     return [*result.outputs, *result.states]
 
 
@@ -213,7 +256,7 @@ def run_keeping(
 ) -> tuple[list[Tensor], Sequence[Tensor], Backend]:
     """The outputs and the final states, what the backward pass needs, and the backend that ran."""
     plan, call = job.program.keeping, job.call(tensors, lengths)
-    backend = select(plan, call)
+    backend = job.backend(plan, call)
     result = backend.run(plan, call)
     written = result.outputs
     return [*job.pick_results(written), *result.states], job.pick_kept(written), backend
@@ -235,7 +278,7 @@ def run_backward(
     call = job.backward_call(tensors, lengths, kept, gradients, wanted)
     last = call.shape[0] == 1 and not any(wanted[1 : 1 + len(job.state_names)])
     plan = job.program.backward_of_one if last else job.program.backward
-    result = (backend or select(plan, call)).run(plan, call)
+    result = (backend or job.backend(plan, call)).run(plan, call)
     found = (result.outputs[job.of_input], *result.states, *result.gradients)
     of_rows = [None] * (len(wanted) - len(found))
     return [f if w else None for f, w in zip((*found, *of_rows), wanted, strict=True)]

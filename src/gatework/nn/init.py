@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from numbers import Real
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from gatework.compiler.gating import Keeper, biases, keepers, writers
 from gatework.lang.definition import Cell, block_of, check_known
-from gatework.lang.expressions import Apply, Expr, Matrix, Symbol
+from gatework.lang.expressions import Apply, Expr, Matrix, Symbol, finite
 from gatework.lang.rewriting import recurrent_maps
 
 Place = tuple[Mapping[str, Tensor], Mapping[str, int]]
@@ -37,6 +38,7 @@ class Layer(Protocol):
 
 def default_(layer: Layer) -> None:
     """Draw from ±1/√hidden_size, as torch does; set what the cell gives a number to that number."""
+    _check_layer(layer)
     bound = 1 / math.sqrt(layer.hidden_size)
     for values, _ in layer.cell_parameters():
         for p in layer.cell.parameters:
@@ -64,6 +66,7 @@ def orthogonal_(layer: Layer, gain: float = 1.0) -> None:
         >>> torch.allclose(r @ r.T, torch.eye(8), atol=1e-5)
         True
     """
+    _check_layer(layer)
     for weight in _recurrent_weights(layer):
         nn.init.orthogonal_(weight, gain)
 
@@ -85,6 +88,7 @@ def identity_(layer: Layer, gain: float = 1.0) -> None:
         >>> layer = gw.nn.RNN(4, 8, nonlinearity="relu")
         >>> gw.nn.init.identity_(layer)
     """
+    _check_layer(layer)
     matrices = {m.matrix for m in recurrent_maps(layer.cell)}
     if len(matrices) > 1 or any(m.rows != m.cols for m in matrices):
         raise ValueError(
@@ -117,6 +121,7 @@ def gate_bias_(layer: Layer, gate: str, value: float | Tensor) -> None:
         >>> layer = gw.nn.LSTM(4, 8)
         >>> gw.nn.init.gate_bias_(layer, "o", -1.0)
     """
+    _check_layer(layer)
     check_known("gate", [gate], layer.cell.gates(), f"cell {layer.cell.name!r}")
     level = _level(layer.cell, layer.cell.names[gate], gate)
     for place in layer.cell_parameters():
@@ -144,9 +149,11 @@ def forget_bias_(layer: Layer, value: float = 1.0) -> None:
         >>> layer.bias_ih_l0[8:16].unique().tolist(), layer.bias_hh_l0[8:16].unique().tolist()
         ([1.0], [0.0])
     """
+    _check_layer(layer)
     kept = _keepers(layer.cell)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"forget_bias should be a finite number, got {value!r}")
+    value = finite("forget_bias", value)
     for place in layer.cell_parameters():
         for keeper in kept:
             level = _level(layer.cell, keeper.value, keeper.name)
@@ -175,6 +182,7 @@ def chrono_(layer: Layer, longest: int) -> None:
         >>> bool((f >= 0).all()), bool((i == -f).all())
         (True, True)
     """
+    _check_layer(layer)
     if not isinstance(longest, int) or isinstance(longest, bool) or longest < 3:
         raise ValueError(f"longest should be a number of steps, 3 or more, got {longest!r}")
     cell, found = layer.cell, keepers(layer.cell)
@@ -193,6 +201,11 @@ def chrono_(layer: Layer, longest: int) -> None:
         for gate, values in levels.items():
             name = _name(cell, gate)
             _set_bias(cell, place, _level(cell, gate, name), name, values)
+
+
+def _check_layer(layer: Any) -> None:
+    if not isinstance(getattr(layer, "cell", None), Cell):
+        raise TypeError(f"expected a layer or a step of gatework.nn, got {type(layer).__name__}")
 
 
 # ---- which parameter is whose ------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import lru_cache
 from itertools import compress
 from typing import Any
 
@@ -18,57 +18,71 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from gatework.compiler.program import program
+from gatework.lang.definition import Cell
+from gatework.lang.keeping import Shared, of_the_cell
 from gatework.lang.writing import cell_as_data, cell_of_data
 from gatework.nn.checks import check_length_values
 from gatework.nn.differentiable import Job, run_backward, run_keeping, run_plainly
 from gatework.nn.flops import backward_flops, forward_flops
-from gatework.nn.pinning import Held, pinned_cell
+from gatework.nn.pinning import Held
 from gatework.nn.saved import saved_tensors
 
-_JOBS: dict[str, Job] = {}
+_JOBS: Shared[Job] = Shared()
+MADE = 256  # jobs that are made from their text and kept
 
 
 def register(job: Job) -> str:
-    """Register a job and return the key under which the operators find it."""
-    plans = job.program
-    data = {
-        "cell": cell_as_data(plans.cell, plans.traced),
-        "traced": plans.traced,
-        "resets": plans.resets,
-        "sizes": dict(job.sizes),
-        "reverse": job.reverse,
-    }
-    key = json.dumps(data, separators=(",", ":"), sort_keys=True)
-    _JOBS[key] = job
+    """Register a job, for as long as it lives, and return the key by which the operators find it.
+
+    Where one of this key is registered already, the job keeps that one alive.
+    """
+    key = _text(job.cell, job.traced, job.resets, tuple(job.sizes.items()), job.reverse)
+    registered = _JOBS.get(key, lambda: job)
+    if registered is not job:
+        vars(job)["registered"] = registered
     return key
 
 
+@of_the_cell(64)
+def _text(
+    cell: Cell,
+    traced: tuple[str, ...],
+    resets: str | None,
+    sizes: tuple[tuple[str, int], ...],
+    reverse: bool,
+) -> str:
+    data = {
+        "cell": cell_as_data(cell, traced),
+        "traced": traced,
+        "resets": resets,
+        "sizes": dict(sizes),
+        "reverse": reverse,
+    }
+    return json.dumps(data, separators=(",", ":"), sort_keys=True)
+
+
 def job_of(key: str) -> Job:
-    """The job of a key, made from its text where it was not registered in this process."""
-    if key not in _JOBS:
-        data = json.loads(key)
-        plans = program(cell_of_data(data["cell"]), tuple(data["traced"]), data["resets"])
-        _JOBS[key] = Job(plans, data["sizes"], data["reverse"])
-    return _JOBS[key]
+    """The job of a key, made from its text where none is registered."""
+    return _JOBS.get(key, lambda: _made(key))
 
 
-def call_key(key: str, held: Held | None, traced: tuple[str, ...], to: str | None) -> str:
+@lru_cache(MADE)
+def _made(key: str) -> Job:
+    data = json.loads(key)
+    cell, traced = cell_of_data(data["cell"]), tuple(data["traced"])
+    return Job(cell, data["sizes"], data["reverse"], traced, data["resets"])
+
+
+def call_key(key: str, held: Held, traced: tuple[str, ...], to: str | None) -> str:
     """The key of a call, from that of its layer: with values held and traced, with resets."""
-    if held is None and to is None:
+    if not any(held) and not traced and to is None:
         return key
-    found: str = _variant_key(key, None if held is None else tuple(held), traced, to)
+    found: str = _variant_key(key, tuple(held), traced, to)
     return found
 
 
-def _variant_key(
-    key: str, held: tuple[Any, ...] | None, traced: tuple[str, ...], to: str | None
-) -> str:
-    job = job_of(key)
-    if held is not None:
-        cell = pinned_cell(job.program.cell, Held(*held))
-        job = replace(job, program=program(cell, traced))
-    return register(job.resetting[to] if to else job)
+def _variant_key(key: str, held: tuple[Any, ...], traced: tuple[str, ...], to: str | None) -> str:
+    return register(job_of(key).variant(Held(*held), traced, to))
 
 
 # What torch.compiler.assume_constant_result does, which would load torch's compiler for it.

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from gatework.lang import rewriting
 from gatework.lang.definition import Cell
+from gatework.lang.keeping import of_the_cell
 from gatework.lang.rewriting import Probabilities
 from gatework.nn import checks
 
@@ -52,16 +53,33 @@ def rewritten(cell: Cell, bias: bool, options: Rewriting) -> Cell:
     """
     flags = {n: options.get(n, False) for n in ("layer_norm", "single_bias")}
     checks.check_flags(**flags)
+    drops = tuple(rewriting.checked(n, options.get(n, 0.0)) for n in DROPS)  # type: ignore[arg-type]
+    zoneout = rewriting.by_states(cell, "zoneout", options.get("zoneout", 0.0))
+    chosen = frozenset(n for n, on in flags.items() if on)
+    return _rewritten(cell, bias, chosen, drops, tuple(zoneout.items()))
+
+
+DROPS = ("recurrent_dropout", "input_dropout", "weight_drop")
+
+
+@of_the_cell(64)
+def _rewritten(
+    cell: Cell,
+    bias: bool,
+    chosen: frozenset[str],
+    drops: tuple[float, ...],
+    zoneout: tuple[tuple[str, float], ...],
+) -> Cell:
+    """The same from arguments that are checked, and hashable: equal ones give one cell."""
     if not bias:
         cell = cell.without_bias()
-    if flags["single_bias"]:
+    if "single_bias" in chosen:
         cell = rewriting.single_bias(cell)
-    if flags["layer_norm"]:
+    if "layer_norm" in chosen:
         cell = rewriting.layer_norm(cell)
-    cell = rewriting.recurrent_dropout(cell, options.get("recurrent_dropout", 0.0))
-    cell = rewriting.input_dropout(cell, options.get("input_dropout", 0.0))
-    cell = rewriting.weight_drop(cell, options.get("weight_drop", 0.0))
-    return rewriting.zoneout(cell, options.get("zoneout", 0.0))
+    for name, p in zip(DROPS, drops, strict=True):
+        cell = getattr(rewriting, name)(cell, p)
+    return rewriting.zoneout(cell, dict(zoneout))
 
 
 def described(options: Rewriting) -> list[str]:

@@ -1,32 +1,48 @@
-"""Pinning in a layer: a value is held at a number, at one per unit, or for some units alone."""
+"""Pinning in a layer: a value is held at a number, at one per unit, or for some units alone.
+
+What changes from call to call is no part of the equations: a held number is handed in with the
+call, so that another one runs the same kernel. Only 0 and 1, at which a gate is closed or open,
+are written into the equations, which then compute less.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gatework.lang.definition import Cell, Parameter, check_known
-from gatework.lang.expressions import Expr, apply, symbol
+from gatework.lang.expressions import Expr, apply, finite, symbol
+from gatework.lang.keeping import of_the_cell
 
 Pin = float | Tensor | Mapping[int, float]
 """What a value is held at: a number, one per unit [n], or numbers for some units alone."""
 
 
+CLOSED_OR_OPEN = (0.0, 1.0)
+
+
 class Held(NamedTuple):
-    """Which values are held: at a number, by a tensor, for some units. Names are in order."""
+    """Which values are held: at 0 or 1, by a tensor, for some units. Names are in order."""
 
     numbers: tuple[tuple[str, float], ...] = ()
     tensors: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
 
 
+NONE_HELD = Held()
+
+
 def held_values(
-    cell: Cell, pin: Mapping[str, Any], sizes: Mapping[str, int], like: Tensor
+    cell: Cell,
+    pin: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    like: Tensor,
+    dtype: torch.dtype,
 ) -> tuple[Held, list[Tensor]]:
     """What is held, and the values of the parameters that `pinned_cell` adds to the cell's, [n].
 
@@ -36,26 +52,31 @@ def held_values(
             from some units to their numbers.
         sizes: The layer's sizes.
         like: A weight of the layer, whose dtype and device the tensors should have.
+        dtype: In which the layer computes: numbers are not rounded to the weights'.
     """
     check_known("value", pin, cell.names, f"cell {cell.name!r}")
     numbers, tensors, units, which = [], {}, {}, []
     for name in sorted(pin):
         value, n = pin[name], sizes[cell.names[name].size]
         if isinstance(value, Mapping):
-            units[name], held = _of_units(name, value, n, like)
-            which.append(held)
-        elif not isinstance(value, int | float):
+            row, held = _of_units(name, value, n, dtype)
+            units[name] = like.new_tensor(row, dtype=dtype)
+            which.append(like.new_tensor(held, dtype=dtype))
+        elif not isinstance(value, Real):
             _check_tensor(name, value, n, like)
             tensors[name] = value.expand(n)
-        elif torch.compiler.is_compiling():  # so that another number needs no other graph
-            tensors[name] = like.new_full((n,), value)
         else:
-            numbers.append((name, float(value)))
+            number = _number(f"pin[{name!r}]", value, dtype)
+            # In a graph no number is special, so that another one needs no other graph.
+            if not torch.compiler.is_compiling() and number in CLOSED_OR_OPEN:
+                numbers.append((name, number))
+            else:
+                tensors[name] = like.new_full((n,), number, dtype=dtype)
     names = Held(tuple(numbers), tuple(tensors), tuple(units))
     return names, [*tensors.values(), *units.values(), *which]
 
 
-@lru_cache(maxsize=256)
+@of_the_cell(64)
 def pinned_cell(cell: Cell, held: Held) -> Cell:
     """The cell with values held, by further parameters where they are tensors."""
     sizes = {n: cell.names[n].size for n in (*held.tensors, *held.units)}
@@ -96,17 +117,24 @@ def _check_tensor(name: str, value: Any, units: int, like: Tensor) -> None:
         )
 
 
+def _number(what: str, value: Any, dtype: torch.dtype) -> float:
+    """A number that a value can be held at."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{what} should be a number, got {type(value).__name__}")
+    if torch.compiler.is_compiling():  # whatever is asked of a number makes it a part of the graph
+        return value  # type: ignore[return-value]
+    return finite(f"{what} in {dtype}", value, torch.finfo(dtype).max)
+
+
 def _of_units(
-    name: str, some: Mapping[Any, Any], units: int, like: Tensor
-) -> tuple[Tensor, Tensor]:
+    name: str, some: Mapping[Any, Any], units: int, dtype: torch.dtype
+) -> tuple[list[float], list[float]]:
     """The values of the held units, and 1 for them, 0 for the others: each [n]."""
     values, which = [0.0] * units, [0.0] * units
     for unit, value in some.items():
-        if isinstance(unit, bool) or not isinstance(unit, int) or not 0 <= unit < units:
+        if isinstance(unit, bool) or not isinstance(unit, Integral) or unit not in range(units):
             raise ValueError(
                 f"pin[{name!r}] names the unit {unit!r}; there are {units}, numbered from 0"
             )
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"pin[{name!r}][{unit}] should be a number, got {type(value).__name__}")
-        values[unit], which[unit] = value, 1.0
-    return like.new_tensor(values), like.new_tensor(which)
+        values[unit], which[unit] = _number(f"pin[{name!r}][{unit}]", value, dtype), 1.0
+    return values, which

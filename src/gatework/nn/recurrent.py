@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
-from gatework.backends import Call, Stepper, filled, reasons, select
+from gatework.backends import Call, Stepper, filled, reasons
 from gatework.compiler.explanation import Explanation, explain
 from gatework.compiler.plan import Plan
-from gatework.compiler.program import program
-from gatework.lang.definition import Cell, check_known
+from gatework.lang.definition import Cell, as_names, check_cell, check_known, checked_mapping
 from gatework.nn import checks, init
 from gatework.nn.differentiable import Job, run
 from gatework.nn.noise import draw_noise, drop_weights
@@ -26,7 +25,7 @@ from gatework.nn.operator import call_key, register, run_registered
 from gatework.nn.options import LayerOptions, Rewriting, described, rewritten
 from gatework.nn.packing import Padded, axes, lengths_of
 from gatework.nn.parameters import own_parameter
-from gatework.nn.pinning import Pin, held_values, pinned_cell
+from gatework.nn.pinning import NONE_HELD, Pin, held_values
 from gatework.nn.precision import rounded_to, widened
 from gatework.nn.recording import Recordable
 from gatework.nn.resets import Resets, States
@@ -110,8 +109,7 @@ class Recurrent(Recordable):
         **sizes: int,
     ) -> None:
         super().__init__()
-        if not isinstance(cell, Cell):
-            raise TypeError(f"expected a cell, made by gatework.cell; got {type(cell).__name__}")
+        check_cell(type(self).__name__, cell)
         checks.check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         checks.check_flags(bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         checks.check_flags(learned_state=learned_state)
@@ -152,9 +150,7 @@ class Recurrent(Recordable):
         names of the parameters by (layer, direction), the units of the states."""
         self._jobs = {
             (layer, direction, training): Job(
-                program(self.cell if training else self.eval_cell),
-                self._sizes(layer),
-                reverse=direction == 1,
+                self.cell if training else self.eval_cell, self._sizes(layer), direction == 1
             )
             for layer in range(self.num_layers)
             for direction in range(self.num_directions)
@@ -349,7 +345,7 @@ class Recurrent(Recordable):
         states = {s.name for s in self.cell.states}
         traced = tuple(n for n, v in self.cell.names.items() if v.args or n in states)
         if names is not None:
-            traced = (names,) if isinstance(names, str) else tuple(names)
+            traced = as_names("names=", names)
             check_known("value", traced, self.cell.names, f"cell {self.cell.name!r}")
         asked = Asked(resets, reset_to, pin, traced)
         output, state, layers = self._forward(input, hx, lengths, asked)
@@ -388,7 +384,8 @@ class Recurrent(Recordable):
         for layer in range(self.num_layers):
             x = steppers[-1].output[None] if steppers else None
             plan, call = self._one_step(layer, batch_size, x)
-            steppers.append(select(plan, call).stepper(plan, call))
+            backend = self._jobs[layer, 0, False].backend(plan, call)
+            steppers.append(backend.stepper(plan, call))
         return steppers
 
     def _one_step(self, layer: int, batch_size: int, x: Tensor | None = None) -> tuple[Plan, Call]:
@@ -416,6 +413,8 @@ class Recurrent(Recordable):
     def _forward(
         self, input: Any, hx: Any, lengths: Any, asked: Asked
     ) -> tuple[Any, State, list[list[DirectionTrace]]]:
+        if asked.pin is not None:
+            checked_mapping("pin=", asked.pin)
         padded = Padded.of(type(self).__name__, input, lengths, self.batch_first)
         padded = self._in_arithmetic_dtype(padded)
         x = padded.sequence  # [T, B, I]
@@ -514,12 +513,12 @@ class Recurrent(Recordable):
         if self.held:
             pin = {**self.held.get(place[:2], {}), **(pin or {})}
         job = self._jobs[place]
-        cell, held = job.program.cell, None
+        cell, held = job.cell, NONE_HELD
         parameters = [own_parameter(self, name) for name in self._names[place[:2]]]
         if cell.weight_drops:
             parameters = drop_weights(cell, parameters, job.sizes)
-        if pin or traced:
-            held, values = held_values(cell, pin or {}, job.sizes, self._first_weight(x))
+        if pin:
+            held, values = held_values(cell, pin, job.sizes, self._first_weight(x), x.dtype)
             parameters += values
         if parameters and parameters[0].dtype != x.dtype:
             parameters = [widened(p) for p in parameters]
@@ -533,9 +532,8 @@ class Recurrent(Recordable):
             tensors = (x, *self._filled([states], x)[0], *rest)
             outputs, final = run_registered(key, count, len(states), tensors, lengths)
         else:
-            if held is not None:
-                job = replace(job, program=program(pinned_cell(cell, held), traced))
-            job = job.resetting[to] if to else job
+            if pin or traced or to:
+                job = job.variant(held, traced, to)
             outputs, final = self._run(job, (x, *states, *rest), lengths)
         if not traced:
             return outputs[0], final[: len(cell.states)], {}

@@ -22,7 +22,7 @@ from torch._C._functorch import TransformType, get_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
-from gatework.backends import Backend, chosen, select
+from gatework.backends import Backend, chosen
 from gatework.backends.gate import PLAIN, are_watched, stands_for_numbers
 from gatework.backends.reference import Reference
 from gatework.nn.differentiable import Job, run_numbers
@@ -53,15 +53,15 @@ def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) 
         return _by_reference(job, tensors, lengths, f"on a {wrapped}, which has no memory")
     watched = are_watched() or functionalized
     if watched and chosen() in ("reference", "torch"):
-        backend = select(job.program.forward, job.call(tensors, lengths))
+        backend = job.backend(job.program.forward, job.call(tensors, lengths))
         return _results(job, backend, tensors, lengths)
     if watched or tensors[0].is_meta or not PLAIN.issuperset(map(type, given)):
-        check_onnx(job.program.cell.name)
+        check_onnx(job.cell.name)
         offer_formulas()
         counts = len(job.program.outputs), len(job.program.recurrence.states)
         outputs, final = run_registered(register(job), *counts, tensors, lengths)
         return [*outputs, *final]
-    backend = select(job.program.forward, job.call(tensors, lengths))
+    backend = job.backend(job.program.forward, job.call(tensors, lengths))
     if backend.recorded:
         return _results(job, backend, tensors, lengths)
     return run_numbers(job, tensors, lengths)
@@ -78,7 +78,7 @@ def _by_reference(
     """The forward plan as torch operations, which carry their own derivatives."""
     if chosen() not in (None, "reference"):
         raise RuntimeError(
-            f"the backend {chosen()!r} cannot run {job.program.cell.name} {where}; the reference "
+            f"the backend {chosen()!r} cannot run {job.cell.name} {where}; the reference "
             "backend can"
         )
     return _results(job, Reference(), tensors, lengths)

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 
 from gatework.cells import gru, lstm
-from gatework.compiler.program import program
-from gatework.lang.definition import Cell
+from gatework.lang.definition import Cell, check_cell
 from gatework.nn import checks, init
 from gatework.nn.differentiable import Job, run
 from gatework.nn.layers import NONLINEARITIES
@@ -69,8 +68,7 @@ class RecurrentCell(Recordable):
         **sizes: int,
     ) -> None:
         super().__init__()
-        if not isinstance(cell, Cell):
-            raise TypeError(f"expected a cell, made by gatework.cell; got {type(cell).__name__}")
+        check_cell(type(self).__name__, cell)
         checks.check_sizes(input_size=input_size, hidden_size=hidden_size)
         checks.check_extra_sizes(sizes, cell.size_names(), cell.name, StepOptions.__annotations__)
         self.rewriting = Rewriting(layer_norm=layer_norm, single_bias=single_bias, zoneout=zoneout)
@@ -92,7 +90,7 @@ class RecurrentCell(Recordable):
     def _prepare(self) -> None:
         """The job of a call, by whether it is training, and the names of its parameters."""
         cells = {False: self.eval_cell, True: self.cell}
-        self._jobs = {training: Job(program(c), self.sizes) for training, c in cells.items()}
+        self._jobs = {training: Job(c, self.sizes) for training, c in cells.items()}
         self._names = [p.name for p in self.cell.parameters]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -142,7 +140,7 @@ class RecurrentCell(Recordable):
         if weight.dtype != x.dtype:
             parameters = [widened(p) for p in parameters]
         job, row = self._jobs[self.training], x[None]  # [1, B, I]
-        noises = [draw_noise(n, row, self.sizes) for n in job.program.cell.noises]
+        noises = [draw_noise(n, row, self.sizes) for n in job.cell.noises]
         new = run(job, (row, *states, *parameters, *noises))[1]
         if weight.dtype != x.dtype:  # not autocast's: a state that is carried on stays as exact
             new = tuple(s.to(weight.dtype) for s in new)

@@ -18,7 +18,6 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatework.backends import chosen, select
 from gatework.cells import rnn
-from gatework.compiler.program import program
 from gatework.nn.differentiable import Job
 from gatework.nn.layers import GRU, LSTM, RNN
 from gatework.nn.steps import GRUCell, LSTMCell, RNNCell
@@ -163,7 +162,7 @@ def torch_runs(module: Any, input: Any) -> bool:
 @cache
 def _compiled(device: str, dtype: torch.dtype) -> bool:
     """Whether a backend of ours runs tensors of a kind of device and a dtype fast."""
-    job = Job(program(rnn), {"1": 1, "input": 1, "hidden": 1})
+    job = Job(rnn, {"1": 1, "input": 1, "hidden": 1})
     shapes = [(1, 1, 1), (1, 1), *(p.shape(job.sizes) for p in rnn.parameters)]
     call = job.call([torch.empty(s, device=device, dtype=dtype) for s in shapes], None)
     return select(job.program.forward, call).name not in ("torch", "reference")

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatework.backends import Call, given, select
+from gatework.backends import Call, given
 from gatework.backends.gate import are_watched
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import Plan
@@ -57,8 +57,8 @@ class _Roles:
     """What each tensor of a job is, in the flat order, and what its runs give."""
 
     def __init__(self, job: Job) -> None:
-        cell, program = job.program.cell, job.program
-        noises = [SEQUENCE if r.role == "sequence" else ROW for r in program.rows]
+        cell, program = job.cell, job.program
+        noises = [SEQUENCE if r.role == "sequence" else ROW for r in job.rows]
         states = [ROW] * len(program.recurrence.states)
         parameters = [PARAMETER] * len(cell.parameters)
         self.tensors = [SEQUENCE, *states, *parameters, *noises]
@@ -215,10 +215,10 @@ def _grouped(
     plan = job.program.backward
     wanted = [n not in job.parameter_names for n in job.gradient_names]
     call = job.backward_call(tensors, lengths, kept, gradients, wanted)
-    result = select(plan, call).run(plan, call)
+    result = job.backend(plan, call).run(plan, call)
     written = dict(zip(plan.recurrence.outputs, result.outputs, strict=True))
     sequences = {**_masked(plan, call), **written}
-    shapes = {p: p.shape(job.sizes) for p in job.program.cell.parameters}
+    shapes = {p: p.shape(job.sizes) for p in job.cell.parameters}
     sums = _sums(plan.recurrence, sequences, groups)
     return (
         result.outputs[job.of_input],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 
-from gatework.backends.calls import Call, Result, Stepper
+from gatework.backends.calls import Call, Result, Sizes, Stepper
 from gatework.backends.gate import PLAIN, stands_for_numbers
 from gatework.compiler.plan import Plan
 from gatework.forking import building
@@ -19,9 +19,22 @@ if TYPE_CHECKING:
     from gatework.backends.cpu.target import Target
 
 ELEMENTS = {torch.float32: "float", torch.float64: "double"}
-SHAPES_KEPT = 256  # prepared shapes of one plan
+SHAPES_KEPT = 256  # prepared shapes of one plan at some sizes
 
 Key = tuple[object, ...]
+
+
+class Prepared:
+    """What is made for one plan at some sizes. It goes with either of them.
+
+    Attributes:
+        shapes: The prepared calls, by all that distinguishes them.
+        kernels: The kernels that these run.
+    """
+
+    def __init__(self) -> None:
+        self.shapes: dict[Key, Invocation] = {}
+        self.kernels: WeakValueDictionary[Key, Compiled] = WeakValueDictionary()
 
 
 class Cpu:
@@ -33,8 +46,8 @@ class Cpu:
     def __init__(self, processor: Target | None = None) -> None:
         """A backend for the host's processor, or for another that it can stand in for."""
         self._processor = processor
-        self._kernels: WeakKeyDictionary[Plan, dict[Key, Compiled]] = WeakKeyDictionary()
-        self._prepared: WeakKeyDictionary[Plan, dict[Key, Invocation]] = WeakKeyDictionary()
+        self._prepared: WeakKeyDictionary[Plan, WeakKeyDictionary[Sizes, Prepared]]
+        self._prepared = WeakKeyDictionary()
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
         """Why a call cannot run here, or None when it can."""
@@ -63,23 +76,30 @@ class Cpu:
 
     def invocation(self, plan: Plan, call: Call, threads: int, lasting: bool = False) -> Invocation:
         """The prepared kernel for calls of this shape, `lasting` for many with the same weights."""
-        dtype = call.like.dtype
+        dtype, sizes = call.like.dtype, call.sizes
+        if type(sizes) is not Sizes:
+            sizes = Sizes.of(sizes)
         key = (
-            call.shape, tuple(call.sizes.items()), dtype, threads, call.lengths is None,
-            call.reverse, call.skip, lasting,
+            call.shape, dtype, threads, call.lengths is None, call.reverse, call.skip, lasting
         )  # fmt: skip
-        found = self._prepared.get(plan, {}).get(key)
+        of_plan = self._prepared.get(plan)
+        prepared = None if of_plan is None else of_plan.get(sizes)
+        found = None if prepared is None else prepared.shapes.get(key)
         if found is not None:
             return found
         with building:
-            prepared = self._prepared.setdefault(plan, {})
-            if key not in prepared:
-                if len(prepared) >= SHAPES_KEPT:
-                    prepared.pop(next(iter(prepared)))
-                prepared[key] = self._prepare(plan, call, threads, lasting)
-            return prepared[key]
+            of_plan = self._prepared.setdefault(plan, WeakKeyDictionary())
+            prepared = of_plan.setdefault(sizes, Prepared())
+            if key not in prepared.shapes:
+                if len(prepared.shapes) >= SHAPES_KEPT:
+                    prepared.shapes.pop(next(iter(prepared.shapes)))
+                made = self._prepare(prepared, plan, call, threads, lasting)
+                prepared.shapes[key] = made
+            return prepared.shapes[key]
 
-    def _prepare(self, plan: Plan, call: Call, threads: int, lasting: bool) -> Invocation:
+    def _prepare(
+        self, prepared: Prepared, plan: Plan, call: Call, threads: int, lasting: bool
+    ) -> Invocation:
         # LLVM takes a tenth of a second to load: only when code is wanted
         from gatework.backends.cpu.compiled import Compiled
         from gatework.backends.cpu.invocation import Invocation
@@ -88,11 +108,11 @@ class Cpu:
 
         element = ELEMENTS[call.like.dtype]
         schedule = choose(plan, call, element, self._processor or host(), threads, lasting)
-        kernels = self._kernels.setdefault(plan, {})
         key = (schedule.setting.key, call.skip)
-        if key not in kernels:
-            kernels[key] = Compiled(plan, schedule.setting, call.skip)
-        return Invocation(plan, schedule, kernels[key], call.skip)
+        kernel = prepared.kernels.get(key)
+        if kernel is None:
+            kernel = prepared.kernels[key] = Compiled(plan, schedule.setting, call.skip)
+        return Invocation(plan, schedule, kernel, call.skip)
 
 
 def _refusal(cls: type) -> str:

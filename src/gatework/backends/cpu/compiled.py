@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from functools import cache
 
 from gatework.backends.cpu import routines
@@ -13,6 +14,7 @@ from gatework.backends.cpu.kernel import ENTRY, build
 from gatework.backends.cpu.setting import Setting
 from gatework.backends.cpu.target import Target
 from gatework.compiler.plan import Plan
+from gatework.lang.keeping import Shared
 
 
 class Compiled:
@@ -26,8 +28,7 @@ class Compiled:
             routine(name, setting.target, setting.element)
             for name in _wanted(ir, setting.target.tile_vectors)
         ]
-        imports = {r.name: r.address for r in self._routines}
-        self._library = Library(compile_object(ir, setting.target), (ENTRY,), imports)
+        self._library = _library(ir, setting.target, self._routines)
         self.address = self._library.address(ENTRY)
         self.function: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
 
@@ -48,6 +49,16 @@ class Routine:
 def routine(name: str, target: Target, element: str) -> Routine:
     """A shared routine for a processor and a precision, compiled when it is first wanted."""
     return Routine(name, target, element)
+
+
+_libraries: Shared[Library] = Shared()
+
+
+def _library(ir: str, target: Target, imported: Iterable[Routine]) -> Library:
+    """The machine code of a module: modules of equal text share it, whatever they were made for."""
+    key = hashlib.sha256(ir.encode()).digest(), target
+    imports = {r.name: r.address for r in imported}
+    return _libraries.get(key, lambda: Library(compile_object(ir, target), (ENTRY,), imports))
 
 
 def _wanted(ir: str, widest: int) -> list[str]:

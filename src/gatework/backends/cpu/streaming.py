@@ -36,7 +36,7 @@ class Stream:
         if len(recurrence.sequences) != 1 or recurrence.constants or len(plan.written) != 1:
             raise ValueError(
                 f"a stream needs a plan that reads and writes one sequence, without noise; "
-                f"{recurrence.name} reads {[s.name for s in recurrence.sequences]} and "
+                f"this one reads {[s.name for s in recurrence.sequences]} and "
                 f"{[s.name for s in recurrence.constants]}, and writes {list(plan.written)}"
             )
         if batch < 1:

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import llvmlite
 import llvmlite.binding as llvm
+from llvmlite.binding.newpassmanagers import ModulePassManager, NewPassManager
 
 from gatework.backends.cpu.cache import cached
 from gatework.backends.cpu.code_memory import require
@@ -49,8 +50,20 @@ def _compile(ir: str, target: Target) -> bytes:
         for name, value in OPTIMISATION.items():
             setattr(options, name, value)
         passes = llvm.create_pass_builder(machine, options)
-        passes.getModulePassManager().run(module, passes)
+        pipeline = passes.getModulePassManager()
+        pipeline.run(module, passes)
+        _free(pipeline)
         return bytes(machine.emit_object(module))
+
+
+def _free(pipeline: ModulePassManager) -> None:
+    """Free the passes and what they know of a module, some 100 kB.
+
+    In llvmlite 0.50 the order of the base classes hides the method that does it when the object
+    goes.
+    """
+    if type(pipeline)._dispose is llvm.ffi.ObjectRef._dispose:
+        NewPassManager._dispose(pipeline)
 
 
 class Library:

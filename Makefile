@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test fast lint clean
+.PHONY: demo test fast lint mutants attack clean
 
 demo: $(READY)  ## train on the standard library's source for a minute and a half, then show a sample
 	$(BIN)/gatework train
@@ -26,6 +26,12 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
+
+mutants: $(READY)  ## break the compiler and the CPU backend in a hundred places, see what notices
+	$(BIN)/python tests/mutation/run.py
+
+attack: $(READY)  ## random cells, calls and folders for half an hour
+	$(BIN)/python tests/attack/run.py --minutes 30
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

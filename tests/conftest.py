@@ -24,10 +24,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 @pytest.fixture(autouse=True, scope="session")
 def _kernels_of_their_own(tmp_path_factory):
-    """Compiled kernels are kept beside the tests' other files; workers share them."""
+    """Compiled kernels are kept beside the tests' other files; workers share them.
+
+    GATEWORK_TEST_KERNELS names a folder that many runs share: the mutants' (tests/mutation).
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    os.environ["GATEWORK_CACHE_DIR"] = str(shared / "kernels")
+    kernels = os.environ.get("GATEWORK_TEST_KERNELS", str(shared / "kernels"))
+    os.environ["GATEWORK_CACHE_DIR"] = kernels
 
 
 @pytest.fixture(autouse=True)

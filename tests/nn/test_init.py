@@ -163,7 +163,7 @@ def test_a_gates_bias_is_set_by_its_name():
 
 
 def test_chrono_spreads_the_memories_over_the_units():
-    layer = gw.nn.LSTM(I, 10_000)
+    layer = gw.nn.LSTM(I, 2_000)
     init.chrono_(layer, 200)
     i, f, _, _ = (layer.bias_ih_l0 + layer.bias_hh_l0).detach().chunk(4)
     assert torch.equal(i, -f)
@@ -171,7 +171,7 @@ def test_chrono_spreads_the_memories_over_the_units():
     assert steps.min() >= 1
     assert steps.max() <= 199
     assert 95 < steps.mean() < 105
-    other = gw.nn.LSTM(I, 10_000)
+    other = gw.nn.LSTM(I, 2_000)
     init.chrono_(other, 200)
     assert not torch.equal(other.bias_ih_l0, layer.bias_ih_l0)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 from torch.testing._internal.two_tensor import TwoTensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import gatework as gw
 from gatework.backends.reference import Reference
@@ -204,3 +205,20 @@ def test_shapes_without_numbers_are_those_of_the_operator(monkeypatch):
     monkeypatch.setattr(Reference, "run", lambda *_: pytest.fail("step by step"))
     y, _ = torch.func.functional_call(module, parameters, (fake(torch.randn(5, 3, 4)),))
     assert y.shape == (5, 3, 8)
+
+
+class _Listening(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("module", [gw.nn.GRU, gw.nn.GRUCell])
+def test_a_weight_without_memory_is_named_while_operations_are_watched(module):
+    layer = module(4, 8)
+    name = next(n for n, _ in layer.named_parameters() if n.startswith("bias_hh"))
+    setattr(layer, name, torch.nn.Parameter(layer.get_parameter(name).to("meta")))
+    with (
+        _Listening(),
+        pytest.raises(RuntimeError, match="on one device, got tensors on cpu and meta"),
+    ):
+        layer(torch.randn(3, 4) if module is gw.nn.GRUCell else torch.randn(5, 3, 4))

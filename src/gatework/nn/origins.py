@@ -27,6 +27,8 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from gatework.backends.gate import PLAIN
+
 WEIGHT_HOOKS = (BasePruningMethod, SpectralNorm, WeightNorm)
 
 _address = Tensor.data_ptr
@@ -70,7 +72,8 @@ def _comparison(look: Look, tensors: tuple[Tensor, ...]) -> Callable[[], bool]:
     """What compares the tensors that are found later with these as they are now; by few calls."""
     untracked = any(t.is_inference() for t in tensors)
     version = _version_if_any if untracked else _tracked_version
-    versions, addresses = sum(map(version, tensors)), tuple(map(_address, tensors))
+    address = _address if PLAIN.issuperset(map(type, tensors)) else id  # others may have none
+    versions, addresses = sum(map(version, tensors)), tuple(map(address, tensors))
 
     def changed() -> bool:
         try:
@@ -78,7 +81,7 @@ def _comparison(look: Look, tensors: tuple[Tensor, ...]) -> Callable[[], bool]:
             return not (
                 now == tensors  # the same objects: Python takes those as equal without comparing
                 and sum(map(version, now)) == versions
-                and tuple(map(_address, now)) == addresses
+                and tuple(map(address, now)) == addresses
             )
         except (KeyError, RuntimeError):
             return True  # one is gone, was compared with another, or has no version any more

@@ -57,6 +57,7 @@ def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) 
         return _results(job, backend, tensors, lengths)
     if watched or tensors[0].is_meta or not PLAIN.issuperset(map(type, given)):
         check_onnx(job.cell.name)
+        _check_device(tensors)
         offer_formulas()
         counts = len(job.program.outputs), len(job.program.recurrence.states)
         outputs, final = run_registered(register(job), *counts, tensors, lengths)
@@ -65,6 +66,16 @@ def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) 
     if backend.recorded:
         return _results(job, backend, tensors, lengths)
     return run_numbers(job, tensors, lengths)
+
+
+def _check_device(tensors: Sequence[Tensor]) -> None:
+    """Raise unless all are on one device: an operator on mixed ones has no numbers to give."""
+    devices = {str(t.device) for t in tensors}
+    if len(devices) > 1:
+        raise RuntimeError(
+            f"the input, the states and the weights should be on one device, got tensors on "
+            f"{' and '.join(sorted(devices))}; move them with .to(…), or to_empty(…) from meta"
+        )
 
 
 def _stands_for_numbers(tensor: Tensor) -> bool:

@@ -13,6 +13,7 @@ from gatework.backends.cpu.backend import Cpu
 from gatework.backends.cpu.preparation import Preparation
 from gatework.backends.cpu.reading import readable
 from gatework.backends.cpu.setting import HEADER
+from gatework.backends.gate import is_freed
 from gatework.compiler.plan import Plan
 
 TICKET, BARRIER, PHASE = (HEADER[n] for n in ("ticket", "barrier", "phase"))
@@ -78,7 +79,9 @@ class Stream:
     @state.setter
     def state(self, values: tuple[Tensor, ...]) -> None:
         for slot, value in zip(self._slots(), values, strict=True):
-            slot.copy_(readable(value, "the state"))
+            if is_freed(value):
+                raise ValueError("the state has no memory: its storage was freed")
+            slot.copy_(value.detach())
 
     def reset(self) -> None:
         """Set every state to zero."""

@@ -1,4 +1,4 @@
-"""Every attack, briefly; see `attack` for long ones."""
+"""Attacks on cells and calls, briefly; see `attack` for long ones."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from attack.run import ATTACKS, attack_of, tried
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", ["cells", "calls"])  # damaged folders: test_folders.py
 @pytest.mark.parametrize("seed", [0, 100])
 def test_nothing_is_found(name, seed):
     count, found = tried(name, range(seed, seed + 8))

@@ -7,12 +7,7 @@ from attack.folders import DAMAGES, USES, attack
 ONCE = len(DAMAGES) * len(USES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(ONCE))
 def test_a_damaged_folder_ends_a_command_in_good_order(seed):
-    attack(seed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(ONCE, 3 * ONCE))
-def test_and_another_one(seed):
     attack(seed)

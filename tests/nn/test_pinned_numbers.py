@@ -152,3 +152,21 @@ def test_names_that_are_none_are_said(names):
         layer.trace(x, names=names)
     with pytest.raises(TypeError, match=r"expected|by a string"):
         gw.lens.watch(layer, names).__enter__()
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm", "layer_norm_lstm"])
+def test_a_layer_of_a_pinned_cell_traces_what_its_parameters_give(name):
+    """What went into a held gate is no value of the pinned cell: its weights are gone."""
+    whole = gw.cells.catalogue()[name]
+    gate = next(n for n in whole.names if f"{n}.pre" in whole.names)
+    cell = whole.pin({gate: 0.5})
+    assert f"{gate}.pre" not in cell.names
+    layer = gw.nn.Recurrent(cell, 3, 4)
+    x = torch.randn(5, 2, 3)
+    with gw.use_backend("reference"):
+        expected = layer.trace(x)
+    found = layer.trace(x)
+    for value in (n for n, v in cell.names.items() if v.args):
+        torch.testing.assert_close(found[value], expected[value])
+    with pytest.raises(ValueError, match=f"{gate}.pre"):
+        layer.trace(x, names=[f"{gate}.pre"])

@@ -150,7 +150,12 @@ class Cell:
             >>> equivalent(cells.gru.pin(r=1, z=0), cells.rnn)
             True
         """
-        held = {**checked_mapping("pin", pins or {}), **more}
+        cell = self.holding({**checked_mapping("pin", pins or {}), **more})
+        names = {n: v for n, v in cell.names.items() if cell._gives(v)}
+        return replace(cell, names=names) if len(names) < len(cell.names) else cell
+
+    def holding(self, held: Mapping[str, Number | Expr]) -> Cell:
+        """The same with every name left in it, those of values whose parameters are gone too."""
         check_known("value", held, self.names, f"cell {self.name!r}")
         values = {self.names[n]: expand(as_expr(v), self.names[n].size) for n, v in held.items()}
         shown = ", ".join(f"{n}={v}" for n, v in held.items())
@@ -236,10 +241,18 @@ class Cell:
             self,
             next_states=tuple(expand(n, s.size) for n, s in zip(states, self.states, strict=True)),
             names=dict(zip(self.names, named, strict=True)),
-            parameters=_used_parameters(self.parameters, used),
+            parameters=_used_parameters(self.parameters, _blocks_read(used)),
             noises=tuple(n for n in self.noises if n.symbol in used),
             retrace=None,
         )
+
+    def _gives(self, value: Expr) -> bool:
+        """Whether a value is computed from parameters and noises that the cell has."""
+        nodes = set(postorder((value,)))
+        blocks = {(p.name, block) for p in self.parameters for block in p.blocks}
+        known = {self.input, *(n.symbol for n in self.noises)}
+        rows = {n for n in nodes if isinstance(n, Symbol) and n.role in ("sequence", "constant")}
+        return _blocks_read(nodes) <= blocks and rows <= known
 
     def gates(self) -> dict[str, Expr]:
         """The named values that are neither states nor what goes into a gate."""
@@ -261,17 +274,21 @@ class Cell:
         return f"<cell {self.name}({', '.join(s.name for s in (self.input, *self.states))})>"
 
 
-def _used_parameters(parameters: Iterable[Parameter], used: set[Expr]) -> tuple[Parameter, ...]:
-    blocks: dict[str, set[str]] = {}
-    for node in used:
+def _blocks_read(nodes: Iterable[Expr]) -> set[tuple[str, str]]:
+    """The blocks of parameters among some values."""
+    read: set[tuple[str, str]] = set()
+    for node in nodes:
         if isinstance(node, Product):
-            name, block = block_of(node.matrix)
+            read.add(block_of(node.matrix))
         elif isinstance(node, Symbol) and node.role == "parameter":
-            name, block = block_of(node)
-        else:
-            continue
-        blocks.setdefault(name, set()).add(block)
-    kept = (p.only(blocks.get(p.name, ())) for p in parameters)
+            read.add(block_of(node))
+    return read
+
+
+def _used_parameters(
+    parameters: Iterable[Parameter], blocks: set[tuple[str, str]]
+) -> tuple[Parameter, ...]:
+    kept = (p.only({block for name, block in blocks if name == p.name}) for p in parameters)
     return tuple(p for p in kept if p is not None)
 
 

@@ -83,7 +83,7 @@ def pinned_cell(cell: Cell, held: Held) -> Cell:
     rows = {n: symbol(_held_by(n), "parameter", size) for n, size in sizes.items()}
     which = {n: symbol(f"{_held_by(n)}__units", "parameter", sizes[n]) for n in held.units}
     whole: dict[str, float | Expr] = {**dict(held.numbers), **{n: rows[n] for n in held.tensors}}
-    new = cell.changing({n: _for_some(which[n], rows[n]) for n in held.units}).pin(whole)
+    new = cell.changing({n: _for_some(which[n], rows[n]) for n in held.units}).holding(whole)
     read = (*rows.values(), *which.values())
     values = tuple(Parameter(s.name, (s.name,), (s.size,)) for s in read)
     # A trace may ask for what went into a pinned gate, so nothing that it reads is left out.

@@ -97,3 +97,26 @@ def test_what_it_cannot_do_is_told_before_anything_is_measured(gatework, run_fol
         assert result.code == 2
         assert told in result.err
         assert "horizon" not in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [
+        (("inspect", "mine"), "name another page with --out FILE"),
+        (("train", "--resume", "mine", "--steps", "8"), "copy the run to a folder of yours"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_to_is_told_first(
+    gatework, run_folder, arguments, mend, monkeypatch
+):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    before = {p.name: p.read_bytes() for p in run_folder.iterdir()}
+    monkeypatch.setattr("gatework.train.run.TemporaryFile", refuse)
+    result = gatework(*arguments)
+    assert result.code == 2
+    assert "cannot write to 'mine' (Permission denied)" in result.err
+    assert mend in result.err
+    assert result.out == ""
+    assert {p.name: p.read_bytes() for p in run_folder.iterdir()} == before

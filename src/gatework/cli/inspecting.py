@@ -12,7 +12,7 @@ from gatework.cli.terminal import Terminal
 from gatework.files import write_atomically
 from gatework.train.inspection import Inspection, check_inspectable, inspect_run
 from gatework.train.inspection_page import inspection_page
-from gatework.train.run import Run, runs_of
+from gatework.train.run import Run, check_writable, runs_of
 
 __all__ = ["inspect"]
 
@@ -32,6 +32,7 @@ def inspect(path: Path, out: Path | None, figures: bool, last: bool) -> None:
     runs = runs_of(path)
     page = path / "inspection.html" if out is None else out
     torch.set_num_threads(runs[0].config.usable_threads)
+    check_writable(page.parent, "name another page with --out FILE")
     for run in runs:  # before the first is measured
         check_inspectable(run)
         run.load_model(last=last)

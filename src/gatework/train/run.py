@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from gatework.data import Corpus, InputError, load_corpus
 from gatework.files import write_atomically
@@ -32,7 +33,7 @@ from gatework.train.model import LanguageModel, parameter_count
 from gatework.train.records import Record, curve, read_records, to_line
 from gatework.train.trainer import Trainer
 
-__all__ = ["Record", "Run", "new_folder", "runs_of"]
+__all__ = ["Record", "Run", "check_writable", "new_folder", "runs_of"]
 
 MUCH_WORSE = 0.05
 """Bits by which a last model is so much worse than the best that it is worth a word."""
@@ -149,10 +150,11 @@ class Run:
             config: the run's own settings, but for the budget, which may be another.
 
         Raises:
-            InputError: the text is no longer the same, the checkpoint cannot be used, or another
-                process trains in the folder.
+            InputError: the text is no longer the same, the checkpoint cannot be used, the folder
+                cannot be written to, or another process trains in it.
         """
         self._claim = claim(self.path)
+        check_writable(self.path, "copy the run to a folder of yours, and resume it there")
         corpus = self.load_text()
         self.best()  # a damaged file is told now, not at the first validation
         saved = read_trainer(config, self.path / CHECKPOINT)  # before a model is made
@@ -243,9 +245,25 @@ def _empty_folder(path: Path) -> Path:
             "a new or empty folder, since a run never overwrites another",
             "name another --out" + f", or go on: gatework train --resume {path}" * there,
         )
-    (path / ".writable").touch()
-    (path / ".writable").unlink()
+    check_writable(path, "name another with --out FOLDER")
     return path
+
+
+def check_writable(folder: Path, mend: str) -> None:
+    """Raise unless a file can be made in a folder: before the work whose result goes there.
+
+    Raises:
+        InputError: it cannot; the error ends with how to mend it.
+    """
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {str(folder)!r} ({error.strerror})",
+            "a folder that can be written to",
+            mend,
+        ) from None
 
 
 def _numbered_folder(kind: str) -> Path:

@@ -63,6 +63,7 @@ FIRST = {
 
 
 def forked(work) -> int:
+    """The exit code of a child that does some work: 0 where it returns."""
     pid = os.fork()
     if not pid:
         code = 1

@@ -8,22 +8,8 @@ import pytest
 import torch
 
 import gatework as gw
-from gatework.backends.cpu import compiled
 
 I, H = 3, 5
-
-
-@pytest.fixture
-def loaded(monkeypatch):
-    """How many modules are compiled, or loaded as compiled before, inside a test."""
-    modules, before = [], compiled.compile_object
-
-    def counted(ir, target):
-        modules.append(ir)
-        return before(ir, target)
-
-    monkeypatch.setattr(compiled, "compile_object", counted)
-    return modules
 
 
 def gradients(layer, x, **asked):

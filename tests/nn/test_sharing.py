@@ -44,19 +44,6 @@ def programs_of(layer):
     return [job.program for job in layer._jobs.values()]
 
 
-@pytest.fixture
-def loaded(monkeypatch):
-    """The modules that are compiled, or loaded as compiled before, inside a test."""
-    modules, before = [], compiled.compile_object
-
-    def counted(ir, target):
-        modules.append(ir)
-        return before(ir, target)
-
-    monkeypatch.setattr(compiled, "compile_object", counted)
-    return modules
-
-
 LAYERS = {
     "LSTM": lambda: gw.nn.LSTM(I, H),
     "GRU, reverse": lambda: gw.nn.GRU(I, H, bidirectional=True),

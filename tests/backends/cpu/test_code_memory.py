@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from far_apart import forked
 from gatework.backends.cpu import code_memory, jit
 from gatework.backends.cpu.errors import CodeMemoryError
 from gatework.backends.cpu.target import host
@@ -71,19 +72,6 @@ def test_a_library_outlives_its_linker(monkeypatch):
     jit._linker.cache_clear()
     gc.collect()
     assert [answer(f) for f in found] == [0, 2, 4, 6]
-
-
-def forked(work):
-    """The exit code of a child that does some work: 0 where it returns."""
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @on_linux

@@ -72,12 +72,15 @@ def select(plan: Plan, call: Call, of: str = "this") -> Backend:
         RuntimeError: If the backend chosen by hand cannot run it.
     """
     name = _chosen.get()
-    if name is None:
-        return next(b for b in _BACKENDS.values() if b.refusal(plan, call) is None)
-    reason = _BACKENDS[name].refusal(plan, call)
-    if reason is not None:
-        raise RuntimeError(f"the backend {name!r} cannot run {of}: {reason}")
-    return _BACKENDS[name]
+    if name is not None:
+        reason = _BACKENDS[name].refusal(plan, call)
+        if reason is not None:
+            raise RuntimeError(f"the backend {name!r} cannot run {of}: {reason}")
+        return _BACKENDS[name]
+    for backend in _BACKENDS.values():
+        if backend.refusal(plan, call) is None:
+            return backend
+    raise AssertionError("the reference backend runs every call")
 
 
 def reasons(plan: Plan, call: Call) -> list[str]:

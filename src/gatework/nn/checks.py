@@ -141,21 +141,18 @@ def check_device(x: Tensor, weight: Tensor) -> None:
         )
 
 
-def check_steps(x: Tensor) -> None:
-    """Raise unless the input [T, B, I] has a step."""
-    if x.size(0) == 0:
+def check_shape(x: Tensor, input_size: int) -> None:
+    """Raise unless the input [T, B, I] has a step, and the input size."""
+    steps, _, features = x.shape
+    if features != input_size:
+        raise RuntimeError(
+            "input.size(-1) must be equal to input_size. "
+            f"Expected {input_size}, got {features} in an input of shape {list(x.shape)}"
+        )
+    if steps == 0:
         raise RuntimeError(
             "Expected sequence length to be larger than 0 in RNN, got an input without steps, "
             f"of shape {list(x.shape)} in the order time, batch, features"
-        )
-
-
-def check_features(x: Tensor, input_size: int) -> None:
-    """Raise unless the last dimension of the input is the input size."""
-    if x.size(-1) != input_size:
-        raise RuntimeError(
-            "input.size(-1) must be equal to input_size. "
-            f"Expected {input_size}, got {x.size(-1)} in an input of shape {list(x.shape)}"
         )
 
 

@@ -48,7 +48,7 @@ class Padded(NamedTuple):
         """Bring an input of any form to [T, B, n]."""
         if isinstance(input, PackedSequence):
             return cls._unpacked(input, lengths, batch_first)
-        if isinstance(input, list | tuple):
+        if isinstance(input, (list, tuple)):
             return cls._padded(layer, input, lengths, batch_first)
         checks.check_input(layer, input, (2, 3))
         batched = input.dim() == 3

@@ -24,7 +24,7 @@ from gatework.nn.noise import draw_noise, drop_weights
 from gatework.nn.operator import call_key, register, run_registered
 from gatework.nn.options import LayerOptions, Rewriting, described, rewritten
 from gatework.nn.packing import Padded, axes, lengths_of
-from gatework.nn.parameters import own_parameter
+from gatework.nn.parameters import own_parameters
 from gatework.nn.pinning import NONE_HELD, Pin, held_values
 from gatework.nn.precision import rounded_to, widened
 from gatework.nn.recording import Recordable
@@ -391,7 +391,7 @@ class Recurrent(Recordable):
     def _one_step(self, layer: int, batch_size: int, x: Tensor | None = None) -> tuple[Plan, Call]:
         """The plan of a layer in eval mode, and a call of it that takes one step from zero."""
         job = self._jobs[layer, 0, False]
-        given = [own_parameter(self, name) for name in self._names[layer, 0]]
+        given = own_parameters(self, self._names[layer, 0])
         weights = [widened(w.detach()) for w in given]
         like = weights[0] if weights else torch.empty(0)
         if x is None:
@@ -418,8 +418,7 @@ class Recurrent(Recordable):
         padded = Padded.of(type(self).__name__, input, lengths, self.batch_first)
         padded = self._in_arithmetic_dtype(padded)
         x = padded.sequence  # [T, B, I]
-        checks.check_features(x, self.input_size)
-        checks.check_steps(x)
+        checks.check_shape(x, self.input_size)
         states, reset = self._begin(hx, padded, asked)
         layers: list[list[DirectionTrace]] = []
         finals: list[Sequence[Tensor]] = []
@@ -457,7 +456,7 @@ class Recurrent(Recordable):
     def _first_weight(self, x: Tensor) -> Tensor:
         """A weight, for its dtype and device; the input where a pinned cell has no parameters."""
         names = self._names[0, 0]
-        return own_parameter(self, names[0]) if names else x
+        return own_parameters(self, names[:1])[0] if names else x
 
     def _in_arithmetic_dtype(self, padded: Padded) -> Padded:
         """The input, its dtype and device checked, in the dtype in which the layers compute."""
@@ -514,7 +513,7 @@ class Recurrent(Recordable):
             pin = {**self.held.get(place[:2], {}), **(pin or {})}
         job = self._jobs[place]
         cell, held = job.cell, NONE_HELD
-        parameters = [own_parameter(self, name) for name in self._names[place[:2]]]
+        parameters = own_parameters(self, self._names[place[:2]])
         if cell.weight_drops:
             parameters = drop_weights(cell, parameters, job.sizes)
         if pin:
@@ -568,4 +567,4 @@ class Recurrent(Recordable):
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:
     """Rows [B, n] of every layer and direction as one tensor [L * D, B, n]."""
-    return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0][None]
+    return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0].unsqueeze(0)

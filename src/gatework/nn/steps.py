@@ -19,7 +19,7 @@ from gatework.nn.differentiable import Job, run
 from gatework.nn.layers import NONLINEARITIES
 from gatework.nn.noise import draw_noise
 from gatework.nn.options import Rewriting, StepOptions, described, rewritten
-from gatework.nn.parameters import own_parameter
+from gatework.nn.parameters import own_parameters
 from gatework.nn.precision import rounded_to, widened
 from gatework.nn.recording import Recordable
 from gatework.nn.recurrent import State
@@ -129,7 +129,7 @@ class RecurrentCell(Recordable):
         batched = input.dim() == 2
         x = input if batched else input[None]
         checks.check_step_features(x, self.input_size)
-        parameters = [own_parameter(self, name) for name in self._names]
+        parameters = own_parameters(self, self._names)
         weight = parameters[0] if parameters else x  # a pinned cell may have none
         checks.check_device(x, weight)
         half = rounded_to(x, weight) is not None

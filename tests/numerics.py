@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from gatework.autograd.job import Job
+from gatework.autograd.routes import run
 from gatework.backends.reference import Reference
 from gatework.lang import Cell
-from gatework.nn.differentiable import Job, run
 from gatework.nn.noise import draw_noise
 
 Named = dict[str, Tensor]

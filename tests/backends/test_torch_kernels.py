@@ -1,11 +1,13 @@
 """torch's own kernels as a backend, forced on the CPU: on CUDA they are chosen by themselves."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import gatework as gw
+from gatework.autograd.job import Job
 from gatework.backends import select
-from gatework.nn.differentiable import Job
 from numerics import assert_same, flat, gradients, problem, randomised
 
 LAYERS = {
@@ -54,6 +56,18 @@ def test_a_cell_of_ones_own_with_the_same_equations_is_known():
     with gw.use_backend("torch"):
         found = layer(x)
     assert_same(flat(found), flat(layer(x)), 1e-5)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_cell_of_torchs_name_with_other_equations_is_refused(name):
+    cell = gw.cells.catalogue()[name]
+    value = next(n for n, v in cell.names.items() if v.args and not n.endswith(".pre"))
+    changed = replace(cell.changing({value: lambda v: v * 0.999}), name=cell.name)
+    layer = gw.nn.Recurrent(changed, 3, 4, **({"proj_size": 2} if "projected" in name else {}))
+    x = torch.randn(5, 2, 3)
+    with gw.use_backend("torch"), pytest.raises(RuntimeError, match="its RNN, LSTM and GRU only"):
+        layer(x)
+    assert layer.explain().backend[-1] == "cpu: runs it"
 
 
 @pytest.mark.parametrize(

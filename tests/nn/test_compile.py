@@ -10,7 +10,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 import gatework as gw
-from gatework.nn import operator
+from gatework.autograd import operator
 from numerics import assert_same, flat
 
 CELLS = ["lstm", "gru", "gru_reset_before", "layer_norm_lstm"]

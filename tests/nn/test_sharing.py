@@ -13,11 +13,11 @@ import pytest
 import torch
 
 import gatework as gw
+from gatework.autograd import operator
 from gatework.backends.calls import RECENT
 from gatework.backends.cpu import compiled, jit
 from gatework.backends.cpu.target import host
 from gatework.compiler import program as programs
-from gatework.nn import operator
 
 I, H = 3, 5
 

@@ -55,9 +55,10 @@ def use_backend(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def chosen() -> str | None:
-    """The name of the backend that is chosen by hand, None when none is."""
-    return _chosen.get()
+def chosen() -> Backend | None:
+    """The backend that is chosen by hand, None when none is."""
+    name = _chosen.get()
+    return None if name is None else _BACKENDS[name]
 
 
 def select(plan: Plan, call: Call, of: str = "this") -> Backend:

@@ -168,7 +168,11 @@ class Backend(Protocol):
 
     name: str
     recorded: bool
-    """Whether torch's autograd follows a run; else the derived backward plan is run."""
+    """Whether torch's autograd follows a run. Else the backend runs, of each program whose forward
+    plan it does not refuse, the plan that keeps values and the derived backward plan as well."""
+    compiles: bool
+    """Whether it makes machine code of its own for a plan; else it is a loop of torch's operations,
+    or torch's kernels, which whatever records these operations can follow."""
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
         """Why the backend cannot run this call, or None when it can."""

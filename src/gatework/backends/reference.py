@@ -77,6 +77,7 @@ class Reference:
 
     name = "reference"
     recorded = False
+    compiles = False
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
         """Nothing is refused."""

@@ -1,7 +1,9 @@
 """The torch backend: torch's own kernels, for the equations that torch has kernels for.
 
-Which equations these are is said from outside, by `offer`. It is how those cells run on CUDA, where
-the kernels are cuDNN's; chosen by hand, it runs on the CPU as well, which is how it is tested.
+These equations are torch's, so they are written here, as torch documents them: a cell of anybody's
+that says something else, be it in a single sign, is none that these kernels may run. It is how the
+cells that torch has run on CUDA, where the kernels are cuDNN's; chosen by hand, it runs on the CPU
+as well, which is how it is tested.
 
 Legend: T steps, B sequences, n units of a row.
 """
@@ -9,6 +11,7 @@ Legend: T steps, B sequences, n units of a row.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,6 +21,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from gatework.backends.calls import Call, Given, Result, Stepper, given
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import Plan
+from gatework.lang import cell, linear, relu, sigmoid, tanh
 from gatework.lang.definition import Cell, Parameter
 from gatework.lang.expressions import Expr
 
@@ -25,22 +29,64 @@ Kernel = Callable[..., Any]
 """`torch.lstm` and its like: whole sequences, or packed ones, and weights in torch's order."""
 
 _Equations = tuple[tuple[Expr, ...], tuple[tuple[Any, ...], ...]]
-_kernels: dict[_Equations, Kernel] = {}
 
 
-def offer(cell: Cell, kernel: Kernel) -> None:
-    """Say that a kernel computes the equations of a cell, with biases and without."""
-    for variant in (cell, cell.without_bias()):
-        _kernels[_equations(variant.next_states, variant.parameters)] = kernel
+@cell
+def _rnn_tanh(x, h):  # type: ignore[no-untyped-def]
+    return tanh(linear("h", x, h))
+
+
+@cell
+def _rnn_relu(x, h):  # type: ignore[no-untyped-def]
+    return relu(linear("h", x, h))
+
+
+@cell
+def _lstm(x, h, c):  # type: ignore[no-untyped-def]
+    i, f = sigmoid(linear("i", x, h)), sigmoid(linear("f", x, h))
+    g, o = tanh(linear("g", x, h)), sigmoid(linear("o", x, h))
+    c = f * c + i * g
+    return o * tanh(c), c
+
+
+@cell(sizes={"h": "proj_size"})
+def _projected_lstm(x, h, c):  # type: ignore[no-untyped-def]
+    i, f = sigmoid(linear("i", x, h)), sigmoid(linear("f", x, h))
+    g, o = tanh(linear("g", x, h)), sigmoid(linear("o", x, h))
+    c = f * c + i * g
+    return linear("r", o * tanh(c), bias=False, size="proj_size", group="hr"), c
+
+
+@cell
+def _gru(x, h):  # type: ignore[no-untyped-def]
+    r, z = sigmoid(linear("r", x, h)), sigmoid(linear("z", x, h))
+    n = tanh(linear("n", x) + r * linear("n", h))
+    return (1 - z) * n + z * h
+
+
+COMPUTED: tuple[tuple[Cell, Kernel], ...] = (
+    (_rnn_tanh, torch.rnn_tanh),
+    (_rnn_relu, torch.rnn_relu),
+    (_lstm, torch.lstm),
+    (_projected_lstm, torch.lstm),
+    (_gru, torch.gru),
+)
+"""What torch's kernels compute, with biases and without."""
 
 
 def _equations(next_states: Sequence[Expr], parameters: Sequence[Parameter]) -> _Equations:
     return tuple(next_states), tuple((p.name, p.blocks, p.rows, p.cols) for p in parameters)
 
 
+@cache
+def _kernels() -> dict[_Equations, Kernel]:
+    variants = [(v, k) for c, k in COMPUTED for v in (c, c.without_bias())]
+    return {_equations(v.next_states, v.parameters): k for v, k in variants}
+
+
 def _kernel(plan: Plan) -> Kernel | None:
     recurrence = plan.recurrence
-    return _kernels.get(_equations(recurrence.next_states, recurrence.parameters))
+    return _kernels().get(_equations(recurrence.next_states, recurrence.parameters))
 
 
 class TorchKernels:
@@ -48,6 +94,7 @@ class TorchKernels:
 
     name = "torch"
     recorded = True
+    compiles = False
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
         """Why a call cannot run here, or None when it can."""

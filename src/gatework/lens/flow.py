@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gatework.autograd.job import Job
 from gatework.backends import Call, Given, given
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
@@ -27,7 +28,6 @@ from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, check_finite, check_weights, last_step, state_values
 from gatework.lens.watching import check_batches, in_eval_mode, place_name, recurrent_layers
 from gatework.nn import Recurrent
-from gatework.nn.differentiable import Job
 
 __all__ = ["GradientFlow", "Verdict", "gradient_flow"]
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
+from gatework.autograd.job import check_length_values
 from gatework.backends.gate import are_watched
 from gatework.lang.definition import Cell
 
@@ -172,15 +173,6 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Tensor:
         check_length_values(numbers, steps)
     checked: Tensor = lengths.to(torch.int64)
     return checked
-
-
-def check_length_values(lengths: Tensor, steps: int) -> None:
-    """Raise unless each length is between 0 and the steps."""
-    if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps:
-        raise ValueError(
-            f"lengths should be between 0 and the {steps} steps of the input, "
-            f"got {int(lengths.min())} to {int(lengths.max())}"
-        )
 
 
 def _has_values(tensor: Tensor) -> bool:

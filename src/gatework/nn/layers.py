@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-import torch
 from torch import nn
 
-from gatework.backends.torch_kernels import offer
 from gatework.cells import gru, lstm, projected_lstm, rnn, rnn_relu
 from gatework.nn.options import LayerOptions
 from gatework.nn.recurrent import Recurrent
 
 NONLINEARITIES = {"tanh": rnn, "relu": rnn_relu}
-
-for _cell, _kernel in (
-    (rnn, torch.rnn_tanh),
-    (rnn_relu, torch.rnn_relu),
-    (lstm, torch.lstm),
-    (projected_lstm, torch.lstm),
-    (gru, torch.gru),
-):
-    offer(_cell, _kernel)
 
 
 class TorchLayer(Recurrent):

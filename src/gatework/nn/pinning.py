@@ -1,40 +1,27 @@
 """Pinning in a layer: a value is held at a number, at one per unit, or for some units alone.
 
-What changes from call to call is no part of the equations: a held number is handed in with the
-call, so that another one runs the same kernel. Only 0 and 1, at which a gate is closed or open,
-are written into the equations, which then compute less.
+What is given is checked here, and told apart: what the equations hold themselves, and what is
+handed in with the call. See `gatework.compiler.holding`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gatework.lang.definition import Cell, Parameter, check_known
-from gatework.lang.expressions import Expr, apply, finite, symbol
-from gatework.lang.keeping import of_the_cell
+from gatework.compiler.holding import Held
+from gatework.lang.definition import Cell, check_known
+from gatework.lang.expressions import finite
 
 Pin = float | Tensor | Mapping[int, float]
 """What a value is held at: a number, one per unit [n], or numbers for some units alone."""
 
 
 CLOSED_OR_OPEN = (0.0, 1.0)
-
-
-class Held(NamedTuple):
-    """Which values are held: at 0 or 1, by a tensor, for some units. Names are in order."""
-
-    numbers: tuple[tuple[str, float], ...] = ()
-    tensors: tuple[str, ...] = ()
-    units: tuple[str, ...] = ()
-
-
-NONE_HELD = Held()
 
 
 def held_values(
@@ -74,29 +61,6 @@ def held_values(
                 tensors[name] = like.new_full((n,), number, dtype=dtype)
     names = Held(tuple(numbers), tuple(tensors), tuple(units))
     return names, [*tensors.values(), *units.values(), *which]
-
-
-@of_the_cell(64)
-def pinned_cell(cell: Cell, held: Held) -> Cell:
-    """The cell with values held, by further parameters where they are tensors."""
-    sizes = {n: cell.names[n].size for n in (*held.tensors, *held.units)}
-    rows = {n: symbol(_held_by(n), "parameter", size) for n, size in sizes.items()}
-    which = {n: symbol(f"{_held_by(n)}__units", "parameter", sizes[n]) for n in held.units}
-    whole: dict[str, float | Expr] = {**dict(held.numbers), **{n: rows[n] for n in held.tensors}}
-    new = cell.changing({n: _for_some(which[n], rows[n]) for n in held.units}).holding(whole)
-    read = (*rows.values(), *which.values())
-    values = tuple(Parameter(s.name, (s.name,), (s.size,)) for s in read)
-    # A trace may ask for what went into a pinned gate, so nothing that it reads is left out.
-    return replace(new, parameters=(*cell.parameters, *values), noises=cell.noises)
-
-
-def _held_by(name: str) -> str:
-    """The parameter that holds a named value; a dot would make it a block of another one."""
-    return f"pin_{name.replace('.', '__')}"
-
-
-def _for_some(which: Expr, held: Expr) -> Callable[[Expr], Expr]:
-    return lambda value: apply("where", which, held, value)
 
 
 def _check_tensor(name: str, value: Any, units: int, like: Tensor) -> None:

@@ -1,6 +1,6 @@
 """What records modules, and what it finds in ours.
 
-torch.jit.trace         the operator, see `gatework.nn.routes`
+torch.jit.trace         the operator, see `gatework.autograd.routes`
 torch.fx                one node for each call, as for the modules of torch.nn
 torch.jit.script        an error: TorchScript compiles Python code, and equations are none
 ONNX, the older way     an error: ONNX has no such operator
@@ -12,10 +12,10 @@ from __future__ import annotations
 import warnings
 from typing import Any, NoReturn
 
-import torch
 from torch import nn
 from torch.jit._trace import TracerWarning
 
+from gatework.autograd.operator import check_onnx
 from gatework.backends.gate import is_freed, is_graph_made
 
 
@@ -54,17 +54,6 @@ class Recordable(nn.Module):
                 "torch.export.export"
             )
         return input.tracer.create_proxy("call_module", name, (input, *given), options)
-
-
-def check_onnx(what: str) -> None:
-    """Raise during an ONNX export by torch.jit.trace."""
-    if torch._C._is_tracing() and torch.onnx.is_in_onnx_export():
-        raise RuntimeError(
-            f"ONNX has no operator for {what}; export the same layer of torch.nn: it takes the "
-            "weights of Gatework's, torch.nn.LSTM(…).load_state_dict(layer.state_dict()), and an "
-            "accelerated model has it again after gatework.restore(model). torch.export.export "
-            "records the layer as it is"
-        )
 
 
 def check_live(x: Any) -> None:

@@ -14,18 +14,21 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
+from gatework.autograd.job import Job
+from gatework.autograd.operator import call_key, register
+from gatework.autograd.recorded import run_registered
+from gatework.autograd.routes import run
 from gatework.backends import Call, Stepper, filled, reasons
 from gatework.compiler.explanation import Explanation, explain
+from gatework.compiler.holding import NONE_HELD
 from gatework.compiler.plan import Plan
 from gatework.lang.definition import Cell, as_names, check_cell, check_known, checked_mapping
 from gatework.nn import checks, init
-from gatework.nn.differentiable import Job, run
 from gatework.nn.noise import draw_noise, drop_weights
-from gatework.nn.operator import call_key, register, run_registered
 from gatework.nn.options import LayerOptions, Rewriting, described, rewritten
 from gatework.nn.packing import Padded, axes, lengths_of
 from gatework.nn.parameters import own_parameters
-from gatework.nn.pinning import NONE_HELD, Pin, held_values
+from gatework.nn.pinning import Pin, held_values
 from gatework.nn.precision import rounded_to, widened
 from gatework.nn.recording import Recordable
 from gatework.nn.resets import Resets, States

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
+from gatework.autograd.job import Job
+from gatework.autograd.routes import run
 from gatework.cells import gru, lstm
 from gatework.lang.definition import Cell, check_cell
 from gatework.nn import checks, init
-from gatework.nn.differentiable import Job, run
 from gatework.nn.layers import NONLINEARITIES
 from gatework.nn.noise import draw_noise
 from gatework.nn.options import Rewriting, StepOptions, described, rewritten

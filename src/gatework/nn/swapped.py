@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.rnn import PackedSequence
 
+from gatework.autograd.job import Job
+from gatework.autograd.undisturbed import undisturbed
 from gatework.backends import chosen, select
 from gatework.cells import rnn
-from gatework.nn.differentiable import Job
 from gatework.nn.layers import GRU, LSTM, RNN
 from gatework.nn.steps import GRUCell, LSTMCell, RNNCell
-from gatework.nn.undisturbed import undisturbed
 
 # ---- the classes -------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ def _compiled(device: str, dtype: torch.dtype) -> bool:
     job = Job(rnn, {"1": 1, "input": 1, "hidden": 1})
     shapes = [(1, 1, 1), (1, 1), *(p.shape(job.sizes) for p in rnn.parameters)]
     call = job.call([torch.empty(s, device=device, dtype=dtype) for s in shapes], None)
-    return select(job.program.forward, call).name not in ("torch", "reference")
+    return select(job.program.forward, call).compiles
 
 
 # ---- changing a module -------------------------------------------------------------------------

@@ -42,6 +42,7 @@ class Cpu:
 
     name = "cpu"
     recorded = False
+    compiles = True
 
     def __init__(self, processor: Target | None = None) -> None:
         """A backend for the host's processor, or for another that it can stand in for."""

@@ -7,10 +7,10 @@ import platform
 import torch
 from torch import Tensor
 
+from gatework.autograd.job import Job
 from gatework.backends.reference import Reference
 from gatework.bench.peers.contestant import Work
 from gatework.bench.problem import Kind, Named, Problem
-from gatework.nn.differentiable import Job
 
 __all__ = ["PythonLoop", "plain_loop"]
 

@@ -3,10 +3,10 @@
 A plain call runs a kernel and, at most, its derived backward pass. These take another way:
 
     in forward mode (`torch.func.jvp`, dual numbers)    the reference backend, which torch follows
-    under another transform of `torch.func`             `gatework.nn.transforms`
+    under another transform of `torch.func`             `gatework.autograd.transforms`
     in torch.func.functionalize                         operators, or the reference in another too
     with tensors that stand for numbers elsewhere       the reference backend
-    while something records torch's operations          the operators of `gatework.nn.operator`
+    while something records torch's operations          `gatework.autograd.operator`
     on the meta device, with FakeTensors                the same
     by torch's own kernels                              torch's own autograd
 
@@ -17,19 +17,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch._C._functorch import TransformType, get_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
-from gatework.backends import Backend, chosen
+from gatework.autograd.differentiable import run_numbers
+from gatework.autograd.job import Job, Tensors, input_of, run_plainly
+from gatework.autograd.operator import check_onnx, offer_formulas, register
+from gatework.autograd.recorded import run_registered
+from gatework.autograd.transforms import run_transformed
+from gatework.autograd.undisturbed import undisturbed
+from gatework.backends import chosen
 from gatework.backends.gate import PLAIN, are_watched, stands_for_numbers
 from gatework.backends.reference import Reference
-from gatework.nn.differentiable import Job, run_numbers
-from gatework.nn.operator import offer_formulas, register, run_registered
-from gatework.nn.recording import check_onnx
-from gatework.nn.transforms import run_transformed
-from gatework.nn.undisturbed import undisturbed
+
+
+def run(
+    job: Job, tensors: Tensors, lengths: Tensor | None = None
+) -> tuple[Sequence[Tensor], tuple[Tensor, ...]]:
+    """The written sequences and the final states, differentiable in every tensor."""
+    if _is_special(tensors, lengths):
+        results = run_specially(job, job.filled(tensors), lengths)
+    else:
+        results = run_numbers(job, tensors, lengths)
+    count = len(job.program.outputs)
+    return results[:count], tuple(results[count:])
+
+
+def _is_special(tensors: Tensors, lengths: Tensor | None) -> bool:
+    """Whether the call is more than numbers with, at most, one backward pass."""
+    return (
+        not PLAIN.issuperset(map(type, tensors))
+        or type(lengths) not in PLAIN
+        or input_of(tensors).is_meta
+        or are_watched()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
 
 
 def run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
@@ -52,9 +78,10 @@ def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) 
     if wrapped is not None:
         return _by_reference(job, tensors, lengths, f"on a {wrapped}, which has no memory")
     watched = are_watched() or functionalized
-    if watched and chosen() in ("reference", "torch"):
-        backend = job.backend(job.program.forward, job.call(tensors, lengths))
-        return _results(job, backend, tensors, lengths)
+    by_hand = chosen()
+    if watched and by_hand is not None and not by_hand.compiles:
+        call = job.call(tensors, lengths)
+        return run_plainly(job, call, job.backend(job.program.forward, call))
     if watched or tensors[0].is_meta or not PLAIN.issuperset(map(type, given)):
         check_onnx(job.cell.name)
         _check_device(tensors)
@@ -62,9 +89,6 @@ def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) 
         counts = len(job.program.outputs), len(job.program.recurrence.states)
         outputs, final = run_registered(register(job), *counts, tensors, lengths)
         return [*outputs, *final]
-    backend = job.backend(job.program.forward, job.call(tensors, lengths))
-    if backend.recorded:
-        return _results(job, backend, tensors, lengths)
     return run_numbers(job, tensors, lengths)
 
 
@@ -87,16 +111,10 @@ def _by_reference(
     job: Job, tensors: Sequence[Tensor], lengths: Tensor | None, where: str
 ) -> Sequence[Tensor]:
     """The forward plan as torch operations, which carry their own derivatives."""
-    if chosen() not in (None, "reference"):
+    reference, by_hand = Reference(), chosen()
+    if by_hand is not None and by_hand.name != reference.name:
         raise RuntimeError(
-            f"the backend {chosen()!r} cannot run {job.cell.name} {where}; the reference "
+            f"the backend {by_hand.name!r} cannot run {job.cell.name} {where}; the reference "
             "backend can"
         )
-    return _results(job, Reference(), tensors, lengths)
-
-
-def _results(
-    job: Job, backend: Backend, tensors: Sequence[Tensor], lengths: Tensor | None
-) -> Sequence[Tensor]:
-    result = backend.run(job.program.forward, job.call(tensors, lengths))
-    return [*result.outputs, *result.states]
+    return run_plainly(job, job.call(tensors, lengths), reference)

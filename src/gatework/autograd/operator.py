@@ -18,14 +18,18 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
+from gatework.autograd.flops import backward_flops, forward_flops
+from gatework.autograd.job import (
+    Job,
+    check_length_values,
+    run_backward,
+    run_keeping,
+    run_plainly,
+)
+from gatework.compiler.holding import Held
 from gatework.lang.definition import Cell
 from gatework.lang.keeping import Shared, of_the_cell
 from gatework.lang.writing import cell_as_data, cell_of_data
-from gatework.nn.checks import check_length_values
-from gatework.nn.differentiable import Job, run_backward, run_keeping, run_plainly
-from gatework.nn.flops import backward_flops, forward_flops
-from gatework.nn.pinning import Held
-from gatework.nn.saved import saved_tensors
 
 _JOBS: Shared[Job] = Shared()
 MADE = 256  # jobs that are made from their text and kept
@@ -89,30 +93,6 @@ def _variant_key(key: str, held: tuple[Any, ...], traced: tuple[str, ...], to: s
 _variant_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def run_registered(
-    key: str,
-    outputs: int,
-    states: int,
-    tensors: Sequence[Tensor],
-    lengths: Tensor | None,
-) -> tuple[Sequence[Tensor], tuple[Tensor, ...]]:
-    """The outputs and the final states of a registered job, so many of each.
-
-    Raises:
-        RuntimeError: Under a transform of torch.func: the operators have no rules for them.
-    """
-    if torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
-        raise RuntimeError(
-            "a recurrent layer inside a transform of torch.func cannot be compiled; leave the "
-            "transform uncompiled, with torch.compiler.disable"
-        )
-    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    # torch.jit.trace checks its record in a run without gradients: it must hold the same
-    keep = wanted and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    results = forward(key, list(tensors), lengths, keep)
-    return results[:outputs], tuple(results[outputs : outputs + states])
-
-
 def record_keeping(
     job: Job, tensors: Sequence[Tensor], lengths: Tensor | None
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -144,9 +124,12 @@ def forward(
     """The output, the final states, and with `keep` what the backward pass needs."""
     if lengths is not None:
         check_length_values(lengths, tensors[0].shape[0])
+    job = job_of(key)
+    plan, call = job.program.keeping if keep else job.program.forward, job.call(tensors, lengths)
+    backend = job.backend(plan, call)
     if not keep:
-        return _unshared(run_plainly(job_of(key), tensors, lengths), tensors)
-    results, kept, _ = run_keeping(job_of(key), tensors, lengths)
+        return _unshared(run_plainly(job, call, backend), tensors)
+    results, kept = run_keeping(job, call, backend)
     return _unshared([*results, *kept], tensors)
 
 
@@ -193,31 +176,15 @@ def _(
     return [t.new_empty(t.shape) for t in compress(tensors, wanted)]
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    key, tensors, lengths, ctx.kept = inputs
-    program = job_of(key).program
-    n_results = len(program.outputs) + len(program.recurrence.states)
-    ctx.key, ctx.lengths, ctx.n_results, ctx.n_tensors = key, lengths, n_results, len(tensors)
-    ctx.save_for_backward(*tensors, *output[n_results:])
-
-
-def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[None, list[Tensor | None], None, None]:
-    saved = saved_tensors(ctx)
-    tensors, kept = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
-    if not ctx.kept:  # recorded where no gradient was wanted, run where one is
-        kept = forward(ctx.key, list(tensors), ctx.lengths, True)[ctx.n_results :]
-    of_results = list(gradients[: ctx.n_results])  # nothing but this backward pass reads the kept
-    wanted = ctx.needs_input_grad[1]
-    if torch.is_grad_enabled():  # the gradient will be differentiated again
-        from gatework.nn.transforms import gradients_of
-
-        found = gradients_of(job_of(ctx.key), ctx.lengths, tensors, kept, of_results)
-        return None, [g if w else None for g, w in zip(found, wanted, strict=True)], None, None
-    found = record_backward(ctx.key, tensors, ctx.lengths, kept, of_results, wanted)
-    return None, found, None, None
-
-
-forward.register_autograd(_backward, setup_context=_setup_context)
+def check_onnx(what: str) -> None:
+    """Raise during an ONNX export by torch.jit.trace."""
+    if torch._C._is_tracing() and torch.onnx.is_in_onnx_export():
+        raise RuntimeError(
+            f"ONNX has no operator for {what}; export the same layer of torch.nn: it takes the "
+            "weights of Gatework's, torch.nn.LSTM(…).load_state_dict(layer.state_dict()), and an "
+            "accelerated model has it again after gatework.restore(model). torch.export.export "
+            "records the layer as it is"
+        )
 
 
 def offer_formulas() -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
+from gatework.autograd.job import Job
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import Expr, Matrix, Product, postorder
-from gatework.nn.differentiable import Job
 
 
 def forward_flops(job: Job, steps: int, batch: int) -> int:

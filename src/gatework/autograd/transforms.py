@@ -21,17 +21,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatework.autograd.job import Job, check_length_values, run_backward, run_keeping
+from gatework.autograd.operator import record_backward, record_keeping, register
+from gatework.autograd.saved import saved_tensors
+from gatework.autograd.undisturbed import undisturbed
 from gatework.backends import Call, given
 from gatework.backends.gate import are_watched
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.definition import Parameter, block_of
-from gatework.nn.checks import check_length_values
-from gatework.nn.differentiable import Job, run_backward, run_keeping
-from gatework.nn.operator import record_backward, record_keeping, register
-from gatework.nn.saved import saved_tensors
-from gatework.nn.undisturbed import undisturbed
 
 SEQUENCE, ROW, PARAMETER, GROUPED = "sequence", "row", "parameter", "grouped"
 FOLDED = {SEQUENCE: 1, ROW: 0, GROUPED: 0}  # the dimension that vmap's is folded into
@@ -189,8 +188,8 @@ def _keeping(
     """The outputs and the final states, and what the backward pass needs."""
     if are_watched():
         return record_keeping(job, tensors, lengths)
-    results, kept, _ = run_keeping(job, tensors, lengths)
-    return results, kept
+    call = job.call(tensors, lengths)
+    return run_keeping(job, call, job.backend(job.program.keeping, call))
 
 
 def _split(values: Sequence[Any], count: int) -> tuple[Sequence[Any], Sequence[Any]]:

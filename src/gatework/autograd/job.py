@@ -1,4 +1,4 @@
-"""A program as one differentiable operation of torch.
+"""A cell at its sizes, and its runs: forward, keeping what the backward pass needs, and backward.
 
 Legend: T steps, B sequences, n units of a row.
 """
@@ -7,24 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
-import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from gatework.backends import Backend, Call, Picker, Sizes, chosen, filled, picker, select
-from gatework.backends.gate import PLAIN, are_watched
+from gatework.backends import Backend, Call, Picker, Sizes, filled, picker, select
 from gatework.compiler.derivative import adjoint
+from gatework.compiler.holding import Held, pinned_cell
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Symbol
-from gatework.nn.pinning import Held, pinned_cell
-from gatework.nn.saved import saved_tensors
-from gatework.nn.undisturbed import undisturbed
 
 Tensors = Sequence[Tensor | None]
 """In the flat order of a job; None for a state that begins at zero."""
@@ -92,7 +87,7 @@ class Job:
 
     def call(self, tensors: Tensors, lengths: Tensor | None) -> Call:
         """The call of a forward plan on these tensors."""
-        steps, batch, _ = _input(tensors).shape
+        steps, batch, _ = input_of(tensors).shape
         read = self._reads_forward(tensors)
         return Call((steps, batch), self.sizes, read, lengths, self.reverse)
 
@@ -113,14 +108,14 @@ class Job:
             gradients: Those of its outputs and final states.
             wanted: Whether the gradient of each tensor, in the flat order, is wanted.
         """
-        steps, batch, _ = _input(tensors).shape
+        steps, batch, _ = input_of(tensors).shape
         read = self._reads_backward((*tensors, *kept, *gradients))
         skip = self._skip(tuple(wanted))
         return Call((steps, batch), self.sizes, read, lengths, not self.reverse, skip)
 
     def filled(self, tensors: Tensors) -> list[Tensor]:
         """The tensors with zeros where a state begins at zero."""
-        x, units = _input(tensors), [self.sizes[s.size] for s in self.program.recurrence.states]
+        x, units = input_of(tensors), [self.sizes[s.size] for s in self.program.recurrence.states]
         end = 1 + len(units)
         states = filled(tensors[1:end], units, x.shape[1], x)
         return [x, *states, *cast(Sequence[Tensor], tensors[end:])]
@@ -196,7 +191,7 @@ class Job:
         return {}
 
 
-def _input(tensors: Tensors) -> Tensor:
+def input_of(tensors: Tensors) -> Tensor:
     """The input [T, B, I]: only states may be None."""
     x = tensors[0]
     assert x is not None
@@ -209,57 +204,17 @@ def _reader(recurrence: Recurrence, roles: Sequence[tuple[str, str]]) -> Picker:
     return picker([places[role] for role in recurrence.reads])
 
 
-def run(
-    job: Job, tensors: Tensors, lengths: Tensor | None = None
-) -> tuple[Sequence[Tensor], tuple[Tensor, ...]]:
-    """The written sequences and the final states, differentiable in every tensor."""
-    if _is_special(tensors, lengths):
-        from gatework.nn.routes import run_specially
-
-        results = run_specially(job, job.filled(tensors), lengths)
-    else:
-        results = run_numbers(job, tensors, lengths)
-    count = len(job.program.outputs)
-    return results[:count], tuple(results[count:])
-
-
-def run_numbers(job: Job, tensors: Tensors, lengths: Tensor | None) -> Sequence[Tensor]:
-    """The outputs and the final states of a call on numbers, with its derived backward pass."""
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        found: tuple[Tensor, ...] = _Differentiable.apply(job, lengths, *tensors)  # type: ignore[no-untyped-call]
-        return found
-    return run_plainly(job, tensors, lengths)
-
-
-def _is_special(tensors: Tensors, lengths: Tensor | None) -> bool:
-    """Whether the call is more than numbers on the CPU with, at most, one backward pass."""
-    return (
-        not PLAIN.issuperset(map(type, tensors))
-        or type(lengths) not in PLAIN
-        or not _input(tensors).is_cpu
-        or are_watched()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-        or chosen() == "torch"
-    )
-
-
-def run_plainly(job: Job, tensors: Tensors, lengths: Tensor | None) -> list[Tensor]:
+def run_plainly(job: Job, call: Call, backend: Backend) -> list[Tensor]:
     """The outputs and the final states, by the forward pass alone: nothing is kept."""
-    plan, call = job.program.forward, job.call(tensors, lengths)
-    result = job.backend(plan, call).run(plan, call)
+    result = backend.run(job.program.forward, call)
     return [*result.outputs, *result.states]
 
 
-def run_keeping(
-    job: Job, tensors: Tensors, lengths: Tensor | None
-) -> tuple[list[Tensor], Sequence[Tensor], Backend]:
-    """The outputs and the final states, what the backward pass needs, and the backend that ran."""
-    plan, call = job.program.keeping, job.call(tensors, lengths)
-    backend = job.backend(plan, call)
-    result = backend.run(plan, call)
+def run_keeping(job: Job, call: Call, backend: Backend) -> tuple[list[Tensor], Sequence[Tensor]]:
+    """The outputs and the final states, and what the backward pass needs."""
+    result = backend.run(job.program.keeping, call)
     written = result.outputs
-    return [*job.pick_results(written), *result.states], job.pick_kept(written), backend
+    return [*job.pick_results(written), *result.states], job.pick_kept(written)
 
 
 def run_backward(
@@ -284,41 +239,10 @@ def run_backward(
     return [f if w else None for f, w in zip((*found, *of_rows), wanted, strict=True)]
 
 
-class _Differentiable(torch.autograd.Function):
-    """The forward plan that keeps what is needed, then the derived backward plan."""
-
-    @staticmethod
-    def forward(ctx: Any, job: Job, lengths: Any, *tensors: Tensor | None) -> Any:
-        results, kept, ctx.backend = run_keeping(job, tensors, lengths)
-        ctx.job, ctx.lengths, ctx.n_tensors = job, lengths, len(tensors)
-        ctx.save_for_backward(*tensors, *kept)
-        return tuple(results)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *undisturbed(_gradients)(ctx, gradients)
-
-
-def _gradients(ctx: Any, gradients: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """The gradient of each tensor that needs one."""
-    saved = saved_tensors(ctx)
-    tensors, kept = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
-    wanted = ctx.needs_input_grad[2:]
-    if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
-        from gatework.nn.transforms import gradients_of
-
-        filled = ctx.job.filled(tensors)
-        found = gradients_of(ctx.job, ctx.lengths, filled, kept, gradients)
-        return [g if w else None for g, w in zip(found, wanted, strict=True)]
-    if are_watched():
-        from gatework.nn.operator import record_backward, register
-
-        key, filled = register(ctx.job), ctx.job.filled(tensors)
-        return record_backward(key, filled, ctx.lengths, kept, gradients, wanted)
-    if torch._C._functorch.is_legacy_batchedtensor(gradients[0]):
-        raise RuntimeError(
-            "a backward pass cannot run over many gradients with is_grads_batched=True "
-            "(vectorize=True of torch.autograd.functional); use torch.func.jacrev or vmap"
+def check_length_values(lengths: Tensor, steps: int) -> None:
+    """Raise unless each length is between 0 and the steps."""
+    if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps:
+        raise ValueError(
+            f"lengths should be between 0 and the {steps} steps of the input, "
+            f"got {int(lengths.min())} to {int(lengths.max())}"
         )
-    backend = ctx.backend if PLAIN.issuperset(map(type, gradients)) else None
-    return run_backward(ctx.job, tensors, ctx.lengths, kept, gradients, wanted, backend)

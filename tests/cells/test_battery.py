@@ -317,7 +317,7 @@ def test_traced_values_satisfy_the_equations(cell):
         if (
             isinstance(value, Apply)
             and value.function in ("sigmoid", "tanh")
-            and name in cell.gates()
+            and name in cell.observables()
         ):
             activated = getattr(torch, value.function)(trace[f"{name}.pre"])
             torch.testing.assert_close(trace[name], activated, rtol=1e-12, atol=1e-12)
@@ -344,7 +344,7 @@ def test_a_pinned_value_is_held_and_the_rest_follows_from_it(cell):
 def test_a_pinned_layer_is_a_layer_of_the_pinned_cell(cell):
     layer = layer_of(cell).eval()
     x = normal(4, 2, 3)
-    for name in cell.gates():
+    for name in cell.observables():
         pinned = cell.pin({name: 0.5})
         alone = gw.nn.Recurrent(pinned, 3, 4, dtype=torch.float64, **own_sizes(pinned)).eval()
         random = problem(pinned, steps=2)

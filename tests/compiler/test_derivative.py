@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import gatework as gw
+from gatework.analysis.calculus import RULES
 from gatework.backends.reference import OPERATIONS
-from gatework.compiler.derivative import RULES, derive
+from gatework.compiler.derivative import derive
 from gatework.compiler.recurrence import of_cell
 from gatework.lang.expressions import apply, const, postorder, substitute, symbol
 from gatework.lang.functions import FUNCTIONS

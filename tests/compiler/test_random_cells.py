@@ -4,8 +4,8 @@ import pytest
 from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 
-from gatework.compiler import derivative
-from gatework.lang.equivalence import equivalent
+from gatework.analysis import calculus
+from gatework.analysis.equivalence import equivalent
 from gatework.lang.expressions import Apply, Product, Reduce, postorder
 from gatework.lang.functions import FUNCTIONS
 from gatework.lang.printing import equations
@@ -55,12 +55,12 @@ def test_a_random_cell_equals_itself(cell):
 @pytest.mark.parametrize("function", ["tanh", "mul", "div"])
 def test_a_wrong_derivative_is_found(function, monkeypatch):
     """The check above can fail: each rule in turn is made wrong by a tenth."""
-    right = derivative.RULES[function]
+    right = calculus.RULES[function]
 
     def wrong(g, *rest):
         return tuple(None if part is None else 1.1 * part for part in right(g, *rest))
 
-    monkeypatch.setitem(derivative.RULES, function, wrong)
+    monkeypatch.setitem(calculus.RULES, function, wrong)
 
     @given(random_cells())
     @settings(max_examples=200, phases=[Phase.generate])

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 
 import gatework as gw
 from gatework import cell, clamp, hardsigmoid, linear, sigmoid, softmax, tanh, vector
-from gatework.draw import cell_svg, gates_of, memory_of
+from gatework.analysis.gates import gates_of
+from gatework.analysis.memory import memory_of
+from gatework.draw import cell_svg
 from gatework.draw.flow import flow_of
 from gatework.lang.expressions import Product, postorder
 from random_cells import random_cells
@@ -83,7 +85,7 @@ def test_every_map_gate_and_state_is_drawn(name):
     assert mapped == len(products)
     drawn = {n.name for n in flow.nodes}
     assert {s.name for s in cell.states} <= {n.name for n in flow.nodes if n.kind == "next"}
-    assert {n for n, v in cell.gates().items() if v in reached and v.args} <= drawn
+    assert {n for n, v in cell.observables().items() if v in reached and v.args} <= drawn
     for k, node in enumerate(flow.nodes):
         assert all(w.source < k for w in node.wires)
         assert node.label

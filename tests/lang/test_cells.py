@@ -33,7 +33,7 @@ def test_a_gates_name_belongs_to_the_activation_on_its_map():
 
 def test_what_is_added_to_a_map_is_part_of_the_gate():
     peephole = gw.cells.peephole_lstm
-    assert set(peephole.gates()) == {"i", "f", "g", "o"}
+    assert set(peephole.observables()) == {"i", "f", "g", "o"}
     assert "peephole_i * c" in text(peephole.names["i.pre"])
 
 
@@ -62,12 +62,12 @@ def test_observed_values_are_named_and_stop_the_search_for_gates():
 
     assert set(watched.names) == {"drive", "a", "h"}
     assert watched.names["drive"] is watched.next_states[0].args[0]
-    assert set(watched.gates()) == {"drive", "a"}
+    assert set(watched.observables()) == {"drive", "a"}
 
 
 def test_a_state_may_have_the_name_of_its_gate():
     assert gw.cells.rnn.names["h"] is gw.cells.rnn.next_states[0]
-    assert not gw.cells.rnn.gates()
+    assert not gw.cells.rnn.observables()
 
 
 def test_arguments_may_have_any_name():
@@ -374,7 +374,7 @@ def test_a_transposed_map_shares_the_square_weight():
 
 def test_further_values_can_be_named():
     cell = gw.cells.gru.observing({"closed": 1 - gw.cells.gru.names["z"]})
-    assert "closed" in cell.gates()
+    assert "closed" in cell.observables()
     assert gw.equivalent(cell, gw.cells.gru)
     assert cell.pin(closed=1).next_states != cell.next_states  # it is a part of the equations
     with pytest.raises(ValueError, match="'gru' has a value named 'z'; rename"):

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 import gatework as gw
+from gatework.analysis.gates import named_gates
 from gatework.backends.reference import OPERATIONS
 from gatework.lang.definition import Cell, block_of
 from gatework.lang.expressions import Apply, Const, Count, Expr, Product, Reduce, Symbol, postorder
-from gatework.lens.measuring import activations, state_values
+from gatework.lens.measuring import candidates, state_values
 from numerics import randomised
 
 CORE = {"rnn", "lstm", "gru", "gru_reset_before", "peephole_lstm", "projected_lstm", "tau_gru"}
@@ -231,9 +232,9 @@ def test_saturation_counts_what_the_loop_shows(cell):
     loop = Loop.run(layer, x)
     found = gw.lens.saturation(layer, x.split(1, dim=1))
     assert found.steps == T * B
-    assert found.gates == tuple(f"l0.{n}" for n in activations(cell, "sigmoid"))
-    bounds = {**dict.fromkeys(activations(cell, "sigmoid"), 0.1)}
-    bounds |= dict.fromkeys(activations(cell, "tanh"), -0.9)
+    assert found.gates == tuple(f"l0.{n}" for n in named_gates(cell))
+    bounds = {**dict.fromkeys(named_gates(cell), 0.1)}
+    bounds |= dict.fromkeys(candidates(cell), -0.9)
     assert set(found.left) == {f"l0.{n}" for n in bounds}
     for name, low in bounds.items():
         values = loop.values(cell.names[name]).flatten(0, 1).detach()
@@ -334,7 +335,7 @@ def test_ablation_of_every_gate_is_that_of_the_pinned_layer(cell):
     found = gw.lens.ablate(layer, lambda model: model(x)[0].square().sum().item())
     expected = [
         layer(x, pin={gate: end})[0].square().sum().item()
-        for gate in activations(cell, "sigmoid")
+        for gate in named_gates(cell)
         for end in (0.0, 1.0)
     ]
     np.testing.assert_allclose(found.metric, expected, rtol=1e-12)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import gatework as gw
-from gatework.compiler.gating import keepers, writers
+from gatework.analysis.gates import keepers, writers
 
 I, H = 3, 5
 init = gw.nn.init
@@ -189,7 +189,7 @@ def test_chrono_for_every_cell_with_gates_that_keep(name):
             init.chrono_(layer, 20)
         return
     init.chrono_(layer, 20)
-    for k in (k for gates in found.values() for k in gates if k.name in layer.cell.gates()):
+    for k in (k for gates in found.values() for k in gates if k.name in layer.cell.observables()):
         level = total_bias(layer, k.name)
         if level.dim():
             level = level if k.keeps else -level

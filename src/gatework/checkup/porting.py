@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gatework.analysis.equivalence import equivalent
 from gatework.cells import gru, gru_reset_before, lstm
 from gatework.checkup.report import Finding
 from gatework.checkup.trial import Trial
-from gatework.lang.equivalence import equivalent
 from gatework.nn import GRU, LSTM, RNN, Recurrent
 from gatework.nn.layers import NONLINEARITIES
 

@@ -13,10 +13,10 @@ What the forward pass must keep is chosen here as well: see `Kept`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 
+from gatework.analysis.calculus import added, passed_on
 from gatework.compiler.recurrence import Contraction, Recurrence, Summation
 from gatework.lang.expressions import (
     SCALAR,
@@ -36,99 +36,6 @@ from gatework.lang.expressions import (
     symbol,
 )
 from gatework.lang.functions import FUNCTIONS
-
-# ∂L/∂(each argument), from g = ∂L/∂result, the result y and the arguments.
-Rule = Callable[..., tuple[Expr | None, ...]]
-
-
-def _where(condition: Expr, a: Expr | float, b: Expr | float) -> Expr:
-    return apply("where", condition, a, b)
-
-
-def _unless(low: Expr, high: Expr, g: Expr) -> Expr:
-    """The gradient g of an argument that is not taken where low < high.
-
-    Of equal ones each gets one half, and beside NaN both get all of it, as torch has it.
-    """
-    return _where(low < high, 0, _where(low <= high, g * 0.5, g))
-
-
-RULES: dict[str, Rule] = {
-    "add": lambda g, y, a, b: (g, g),
-    "sub": lambda g, y, a, b: (g, -g),
-    "mul": lambda g, y, a, b: (g * b, g * a),
-    "div": lambda g, y, a, b: (g / b, -g * (y / b)),
-    "neg": lambda g, y, a: (-g,),
-    "pow": lambda g, y, a, n: (g * (n * a ** (n.value - 1)), None),
-    "lt": lambda g, y, a, b: (None, None),
-    "le": lambda g, y, a, b: (None, None),
-    "where": lambda g, y, c, a, b: (None, _where(c, g, 0), _where(c, 0, g)),
-    "minimum": lambda g, y, a, b: (_unless(b, a, g), _unless(a, b, g)),
-    "maximum": lambda g, y, a, b: (_unless(a, b, g), _unless(b, a, g)),
-    "clamp_min": lambda g, y, a, low: (_where(low <= a, g, 0), _where(a < low, g, 0)),
-    "clamp_max": lambda g, y, a, high: (_where(a <= high, g, 0), _where(high < a, g, 0)),
-    "abs": lambda g, y, a: (g * apply("sign", a),),
-    "sign": lambda g, y, a: (None,),
-    "relu": lambda g, y, a: (_where(y <= 0, 0, g),),
-    "sqrt": lambda g, y, a: (g * 0.5 / y,),
-    "exp": lambda g, y, a: (g * y,),
-    "expm1": lambda g, y, a: (g * (y + 1),),
-    "log": lambda g, y, a: (g / a,),
-    "log1p": lambda g, y, a: (g / (1 + a),),
-    "sin": lambda g, y, a: (g * apply("cos", a),),
-    "cos": lambda g, y, a: (-g * apply("sin", a),),
-    "tanh": lambda g, y, a: (g * (1 - y * y),),
-    "sigmoid": lambda g, y, a: (g * (y * (1 - y)),),
-    "softplus": lambda g, y, a: (g * apply("sigmoid", a),),
-    "hardsigmoid": lambda g, y, a: (_where(a > -3, _where(a < 3, g / 6, 0), 0),),
-}
-
-
-def passed_on(node: Apply, g: Expr) -> tuple[Expr | None, ...]:
-    """∂L/∂argument for each argument of a function, from g = ∂L/∂node.
-
-    What is zero because a branch was not taken stays zero, whatever the derivatives on the way to
-    it are: `where(c, g, 0)` goes around the rule of the function and is not multiplied with it.
-    """
-    if (branch := _branch(g)) is None:
-        return RULES[node.function](g, node, *node.args)
-    parts = passed_on(node, branch.value)
-    return tuple(None if part is None else branch.of(part) for part in parts)
-
-
-def added(first: Expr, second: Expr) -> Expr:
-    """The sum of two gradients; those of the same branch stay in it."""
-    one, other = _branch(first), _branch(second)
-    if one and other and one.same_as(other):
-        return one.of(added(one.value, other.value))
-    return first + second
-
-
-@dataclass(frozen=True)
-class _Branch:
-    """A value that is zero outside of one branch of a condition."""
-
-    condition: Expr
-    holds: bool  # whether it is the branch in which the condition holds
-    value: Expr
-
-    def of(self, value: Expr) -> Expr:
-        """Another value in this branch."""
-        return _where(self.condition, *((value, 0) if self.holds else (0, value)))
-
-    def same_as(self, other: _Branch) -> bool:
-        return self.condition is other.condition and self.holds == other.holds
-
-
-def _branch(value: Expr) -> _Branch | None:
-    """The branch outside of which a value is zero, if there is one."""
-    if not isinstance(value, Apply) or value.function != "where":
-        return None
-    condition, *branches = value.args
-    for holds, (taken, other) in ((True, branches), (False, branches[::-1])):
-        if isinstance(other, Const) and other.value == 0:
-            return _Branch(condition, holds, taken)
-    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +183,7 @@ class _Gradients:
             self._add(node.args[0], product(node.matrix, g, not node.transposed))
         elif isinstance(node, Reduce):
             row = node.args[0]
-            self._add(row, g if node.function == "sum" else _where(row < node, 0, g))
+            self._add(row, g if node.function == "sum" else apply("where", row < node, 0, g))
 
 
 class Kept:

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gatework.analysis.equivalence import equivalent
 from gatework.cells import gru, gru_reset_before, lstm, rnn, rnn_relu
 from gatework.convert.given import Weights, rows_of, tensor_of
 from gatework.lang.definition import Cell, Parameter
-from gatework.lang.equivalence import equivalent
 from gatework.lang.expressions import Expr, Symbol, const, postorder
 from gatework.nn.layers import GRU, LSTM, RNN
 from gatework.nn.recurrent import Recurrent

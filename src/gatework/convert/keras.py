@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gatework.analysis.equivalence import equivalent
 from gatework.cells import gru, gru_reset_before, lstm, rnn, rnn_relu
 from gatework.convert.arrays import check_layer, from_arrays, part_of, to_arrays
 from gatework.convert.given import Weights
@@ -24,7 +25,6 @@ from gatework.convert.keras_layers import (
 )
 from gatework.convert.overrides import changed_computation
 from gatework.lang.definition import Cell, Parameter
-from gatework.lang.equivalence import equivalent
 from gatework.lang.rewriting import single_bias
 from gatework.nn.recurrent import Recurrent
 

@@ -1,12 +1,10 @@
 """A cell's data flow as a picture, drawn from its equations.
 
-roles.py   which values are gates, and where the memory runs
 flow.py    equations → nodes and wires: what a textbook would draw
 layout.py  nodes and wires → places: columns from left to right, no two things in one place
 svg.py     places → SVG
 """
 
-from gatework.draw.roles import gates_of, memory_of
 from gatework.draw.svg import cell_svg
 
-__all__ = ["cell_svg", "gates_of", "memory_of"]
+__all__ = ["cell_svg"]

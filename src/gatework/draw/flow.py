@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from gatework.draw.roles import gates_of, is_learned, memory_of, squashed_values
+from gatework.analysis.gates import gates_of, is_learned, squashed_values
+from gatework.analysis.memory import memory_of
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import (
     SCALAR,

@@ -254,8 +254,11 @@ class Cell:
         rows = {n for n in nodes if isinstance(n, Symbol) and n.role in ("sequence", "constant")}
         return _blocks_read(nodes) <= blocks and rows <= known
 
-    def gates(self) -> dict[str, Expr]:
-        """The named values that are neither states nor what goes into a gate."""
+    def observables(self) -> dict[str, Expr]:
+        """The named values that are neither states nor what goes into a function.
+
+        Which of them are gates is found by `gatework.analysis.gates.named_gates`.
+        """
         states = {s.name for s in self.states}
         return {n: v for n, v in self.names.items() if n not in states and "." not in n}
 

@@ -1,7 +1,7 @@
 """The pointwise functions of the language: one row each.
 
 `compute` is the function on plain numbers, for folding constants. The derivative of each function
-stands in `gatework.compiler.derivative`, its torch operation in `gatework.backends.reference`.
+stands in `gatework.analysis.calculus`, its torch operation in `gatework.backends.reference`.
 """
 
 from __future__ import annotations
@@ -43,18 +43,20 @@ _ARITHMETIC = (
     Function("mul", 2, lambda a, b: a * b, cheap=True),
     Function("div", 2, lambda a, b: a / b, cheap=True),
     Function("neg", 1, lambda a: -a, cheap=True),
-    Function("pow", 2, math.pow),
 )
 _COMPARISONS = (  # 1.0 where it holds, 0.0 elsewhere
     Function("lt", 2, lambda a, b: float(a < b), cheap=True),
     Function("le", 2, lambda a, b: float(a <= b), cheap=True),
+)
+_CHOICES = (  # one of the arguments, as it is
     Function("where", 3, lambda c, a, b: a if c else b, cheap=True),
     Function("minimum", 2, min, cheap=True),
     Function("maximum", 2, max, cheap=True),
     Function("clamp_min", 2, max, cheap=True),
     Function("clamp_max", 2, min, cheap=True),
 )
-_ONE_ARGUMENT = (
+_CURVES = (
+    Function("pow", 2, math.pow),
     Function("abs", 1, abs, cheap=True),
     Function("sign", 1, _sign, cheap=True),
     Function("relu", 1, lambda v: max(v, 0.0), cheap=True),
@@ -71,4 +73,11 @@ _ONE_ARGUMENT = (
     Function("hardsigmoid", 1, lambda v: min(max(v + 3, 0.0), 6.0) / 6),
 )
 
-FUNCTIONS: dict[str, Function] = {f.name: f for f in (*_ARITHMETIC, *_COMPARISONS, *_ONE_ARGUMENT)}
+_ALL = (*_ARITHMETIC, *_COMPARISONS, *_CHOICES, *_CURVES)
+FUNCTIONS: dict[str, Function] = {f.name: f for f in _ALL}
+
+ARITHMETIC = frozenset(f.name for f in _ARITHMETIC)
+"""Sums, products and quotients."""
+
+CHOICES = frozenset(f.name for f in _CHOICES)
+"""What hands on one of its arguments."""

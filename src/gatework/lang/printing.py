@@ -158,7 +158,7 @@ def equations(cell: Cell, *, as_latex: bool = False) -> list[str]:
     """
     states = {f"{s.name}'": v for s, v in zip(cell.states, cell.next_states, strict=True)}
     reached = set(postorder(cell.next_states))
-    gates = {n: v for n, v in cell.gates().items() if v in reached or not v.args}
+    gates = {n: v for n, v in cell.observables().items() if v in reached or not v.args}
     shared = used_often(cell.next_states, {*gates.values(), *states.values()})
     ordered = _in_order([*gates.items(), *(("", v) for v in shared), *states.items()])
     numbers = count()

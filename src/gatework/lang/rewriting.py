@@ -34,12 +34,10 @@ from gatework.lang.expressions import (
     product,
     symbol,
 )
-from gatework.lang.functions import FUNCTIONS
+from gatework.lang.functions import ARITHMETIC, CHOICES, FUNCTIONS
 from gatework.lang.words import normalised
 
 Probabilities = float | Mapping[str, float]
-
-_ARITHMETIC = {"add", "sub", "mul", "div", "neg", "where", "clamp_min", "clamp_max"}
 
 
 def input_dropout(cell: Cell, p: float) -> Cell:
@@ -263,7 +261,7 @@ def recurrent_maps(cell: Cell) -> tuple[Product, ...]:
             carried.add(node)
         if (
             isinstance(node, Apply)
-            and node.function in _ARITHMETIC
+            and node.function in ARITHMETIC | CHOICES
             and not carried.isdisjoint(node.args)
         ):
             carried.add(node)

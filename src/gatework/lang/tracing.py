@@ -81,7 +81,7 @@ def cell(
         ...     f = sigmoid(linear("f", x, h))
         ...     n = tanh(linear("n", x, f * h))
         ...     return (1 - f) * h + f * n
-        >>> sorted(minimal_gated_unit.gates())
+        >>> sorted(minimal_gated_unit.observables())
         ['f', 'n']
     """
     if function is None:

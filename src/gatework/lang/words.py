@@ -252,9 +252,8 @@ def maximum(a: Value, b: Value) -> Expr:
 
 def clamp(v: Expr, min: float = -math.inf, max: float = math.inf) -> Expr:
     """`v` held between two numbers."""
-    if min > -math.inf:
-        v = apply("clamp_min", v, min)
-    return v if max == math.inf else apply("clamp_max", v, max)
+    held = v if min == -math.inf else apply("clamp_min", v, min)
+    return _activated(v, held if max == math.inf else apply("clamp_max", held, max))
 
 
 # ---- functions over the units of a row ---------------------------------------------------------

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gatework.analysis.gates import named_gates
 from gatework.lens.arguments import check_functions, check_several, check_whole
 from gatework.lens.measurement import Measurement, axes
-from gatework.lens.measuring import Progress, activations, state_values
+from gatework.lens.measuring import Progress, state_values
 from gatework.lens.watching import hold, in_eval_mode, place_name, recurrent_layers
 from gatework.nn import Recurrent
 
@@ -129,7 +130,7 @@ def held_gates(model: nn.Module) -> dict[str, dict[str, float]]:
     return {
         f"{name} = {end:g}": {name: end}
         for place, layer in _places(model)
-        for name in (f"{place}.{gate}" for gate in activations(layer.cell, "sigmoid"))
+        for name in (f"{place}.{gate}" for gate in named_gates(layer.cell))
         for end in (0.0, 1.0)
     }
 

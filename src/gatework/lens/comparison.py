@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gatework.analysis.gates import named_gates
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Expr
 from gatework.lens.measurement import Arrays, Measurement, axes
@@ -21,7 +22,6 @@ from gatework.lens.measuring import (
     Progress,
     Run,
     Scatter,
-    activations,
     check_reading,
     check_weights,
     ratio,
@@ -127,7 +127,7 @@ def _call(model: nn.Module, batch: Any) -> Any:
 
 
 def _wanted(cell: Cell) -> dict[str, Expr]:
-    return {**activations(cell, "sigmoid"), **state_values(cell)}
+    return {**named_gates(cell), **state_values(cell)}
 
 
 @torch.no_grad()

@@ -194,12 +194,12 @@ def state_values(cell: Cell) -> dict[str, Expr]:
     return {s.name: cell.names[s.name] for s in cell.states if cell.names[s.name].args}
 
 
-def activations(cell: Cell, function: str) -> dict[str, Expr]:
-    """The named values that are this function of something: the sigmoids are the gates."""
+def candidates(cell: Cell) -> dict[str, Expr]:
+    """The named values that are a tanh of something: what a gate may let in."""
     return {
         name: value
-        for name, value in cell.names.items()
-        if isinstance(value, Apply) and value.function == function and "." not in name
+        for name, value in cell.observables().items()
+        if isinstance(value, Apply) and value.function == "tanh"
     }
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gatework.analysis.gates import named_gates
 from gatework.data import Character
 from gatework.lang import Cell
 from gatework.lang.definition import check_known
-from gatework.lang.expressions import Apply
 from gatework.lens.arguments import check_cell
 from gatework.lens.measuring import check_finite
 
@@ -58,7 +58,7 @@ class Passage:
 
 
 def gate_names(cell: Cell) -> tuple[str, ...]:
-    """Return the names of the cell's gates: the values that are a sigmoid.
+    """Return the names of the cell's gates: the values between 0 and 1 that multiply something.
 
     Example:
         >>> from gatework import cells
@@ -66,11 +66,7 @@ def gate_names(cell: Cell) -> tuple[str, ...]:
         ('i', 'f', 'o')
     """
     check_cell(cell)
-    return tuple(
-        name
-        for name, value in cell.names.items()
-        if isinstance(value, Apply) and value.function == "sigmoid"
-    )
+    return tuple(named_gates(cell))
 
 
 def read_passage(
@@ -96,7 +92,7 @@ def read_passage(
         check_finite(name, trace[name])
     values = {name: trace[name][:, 0].detach().float().numpy().T for name in trace}  # [H, T]
     states = [state.name for state in cell.states if state.name in values]
-    gates = gate_names(cell)
+    gates = [n for n in gate_names(cell) if len(values[n]) == len(values[cell.states[0].name])]
     liveliness = sum(values[name].std(axis=1) for name in gates or states)  # [H]
     chosen = np.sort(np.argsort(-liveliness, kind="stable")[:units])
     return Passage(

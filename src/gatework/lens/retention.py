@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gatework.compiler.gating import retention as retained_share
+from gatework.analysis.memory import retention as retained_share
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
 from gatework.lens.measurement import Arrays, Measurement, axes
@@ -43,7 +43,7 @@ class Retention(Measurement):
 
     The share of a state s that a step keeps is a_t = ∂s_t/∂s_{t−1} unit by unit, through no matrix:
     the LSTM's forget gate for c, the GRU's update gate for h, whatever multiplies the state in the
-    cell's equations (`gatework.compiler.gating.retention` finds it for any cell). From time t−k to
+    cell's equations (`gatework.analysis.memory.retention` finds it for any cell). From time t−k to
     time t there survives
 
         survival(k) = mean over t of a_t · a_{t−1} · … · a_{t−k+1}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gatework.analysis.gates import named_gates
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Expr
 from gatework.lens.measurement import Arrays, Measurement, axes
@@ -20,7 +21,7 @@ from gatework.lens.measuring import (
     Progress,
     Run,
     Scatter,
-    activations,
+    candidates,
     measure,
     rows_of,
     state_values,
@@ -48,7 +49,7 @@ class Saturation(Measurement):
         right: the same, right-saturated.
         mean: of each of these and of each state, the mean over the steps.
         deviation: the same, the standard deviation over the steps.
-        gates: full names of those values that are a sigmoid.
+        gates: full names of the gates among them.
         states: full names of the states.
     """
 
@@ -132,14 +133,14 @@ class SaturationMeter:
 
     def wanted(self, cell: Cell) -> dict[str, Expr]:
         """The values with bounds, and the states."""
-        return {**activations(cell, "sigmoid"), **activations(cell, "tanh"), **state_values(cell)}
+        return {**named_gates(cell), **candidates(cell), **state_values(cell)}
 
     def add(self, reading: Reading, batch: Any, number: int) -> None:
         """Count the steps of one call."""
         cell = reading.layer.cell
-        for place, name, rows in rows_of(reading, activations(cell, "sigmoid")):
+        for place, name, rows in rows_of(reading, named_gates(cell)):
             self._gates.setdefault(f"{place}.{name}", _Count(LEFT)).add(rows)
-        for place, name, rows in rows_of(reading, activations(cell, "tanh")):
+        for place, name, rows in rows_of(reading, candidates(cell)):
             self._squashed.setdefault(f"{place}.{name}", _Count(-RIGHT)).add(rows)
         for place, name, rows in rows_of(reading, state_values(cell)):
             self._states.setdefault(f"{place}.{name}", Scatter()).add(rows)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from gatework.compiler.gating import Keeper, biases, keepers, writers
+from gatework.analysis.gates import Keeper, biases, keepers, writers
 from gatework.lang.definition import Cell, block_of, check_known
 from gatework.lang.expressions import Apply, Expr, Matrix, Symbol, finite
 from gatework.lang.rewriting import recurrent_maps
@@ -122,7 +122,7 @@ def gate_bias_(layer: Layer, gate: str, value: float | Tensor) -> None:
         >>> gw.nn.init.gate_bias_(layer, "o", -1.0)
     """
     _check_layer(layer)
-    check_known("gate", [gate], layer.cell.gates(), f"cell {layer.cell.name!r}")
+    check_known("gate", [gate], layer.cell.observables(), f"cell {layer.cell.name!r}")
     level = _level(layer.cell, layer.cell.names[gate], gate)
     for place in layer.cell_parameters():
         _set_bias(layer.cell, place, level, gate, value)
@@ -230,7 +230,7 @@ def _keepers(cell: Cell) -> tuple[Keeper, ...]:
 
 
 def _name(cell: Cell, gate: Expr) -> str | None:
-    return next((n for n, v in cell.gates().items() if v is gate), None)
+    return next((n for n, v in cell.observables().items() if v is gate), None)
 
 
 def _level(cell: Cell, gate: Expr, name: str | None) -> Expr:
@@ -247,7 +247,7 @@ def _set_bias(
     found = biases(level)
     called = f"the gate {name!r}" if name else f"the gate {level}"
     if not found:
-        gates = ", ".join(n for n in cell.gates() if biases(_level(cell, cell.names[n], n)))
+        gates = ", ".join(n for n in cell.observables() if biases(_level(cell, cell.names[n], n)))
         raise ValueError(
             f"{called} of cell {cell.name!r} has no bias of its own; "
             f"gate_bias_(layer, gate, value) sets that of one of {gates or 'no gate'}"

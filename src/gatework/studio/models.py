@@ -19,16 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gatework.analysis.equivalence import equivalent
+from gatework.analysis.gates import keepers, named_gates, writers
+from gatework.analysis.ranges import Range, ranges
 from gatework.cells import catalogue
 from gatework.compiler.explanation import explain
-from gatework.compiler.gating import keepers, writers
 from gatework.data import Corpus, InputError
 from gatework.data.characters import label_of_next, unfinished
-from gatework.draw import cell_svg, gates_of
+from gatework.draw import cell_svg
 from gatework.lang.definition import Cell
-from gatework.lang.equivalence import equivalent
 from gatework.lang.expressions import Apply, Product, Reduce, postorder
-from gatework.lang.ranges import Range, ranges
 from gatework.train import Run
 from gatework.train.model import LanguageModel
 from gatework.train.run import runs_of
@@ -88,15 +88,16 @@ class Studied:
         """The named values that are shown: gates first, then other values, then states."""
         cell, states = self.cell, [s.name for s in self.cell.states]
         reached = set(postorder(cell.next_states))
-        named = [n for n, v in cell.gates().items() if v.args and v in reached and v.size != "1"]
+        named = [
+            n for n, v in cell.observables().items() if v.args and v in reached and v.size != "1"
+        ]
         gates = [n for n in named if n in self.gates]
         return (*gates, *(n for n in named if n not in gates), *reversed(states))
 
     @cached_property
     def gates(self) -> tuple[str, ...]:
         """The gates that have a name, and so can be held."""
-        found = gates_of(self.cell)
-        return tuple(n for n, v in self.cell.gates().items() if v in found and v.size == "hidden")
+        return tuple(n for n, v in named_gates(self.cell).items() if v.size == "hidden")
 
     def range_of(self, name: str) -> Range:
         """Between which numbers a named value lies."""

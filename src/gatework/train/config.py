@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from gatework.analysis.gates import gates_of
 from gatework.cells import catalogue
 from gatework.data.errors import InputError, suggest
 from gatework.printable import brief
@@ -138,9 +139,7 @@ class RunConfig(Checked):
         A vanilla RNN overwrites its whole state at every step, and diverges where gated cells
         still learn best.
         """
-        from gatework.lens import gate_names
-
-        gated = bool(gate_names(catalogue()[self.cell]))
+        gated = bool(gates_of(catalogue()[self.cell]))
         return self.learning_rate or (GATED_RATE if gated else UNGATED_RATE)
 
     def progress(self, steps: int, seconds: float) -> float:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from gatework.analysis.gates import keepers
 from gatework.compiler.explanation import explain
-from gatework.compiler.gating import keepers
 from gatework.data import InputError
 from gatework.draw import cell_svg
 from gatework.lens.flow import GradientFlow

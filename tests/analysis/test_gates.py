@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import gatework as gw
-from gatework.compiler.gating import keepers, retention
+from gatework.analysis.gates import keepers
+from gatework.analysis.memory import retention
 from gatework.lang.expressions import Reduce, postorder
 from gatework.nn.steps import RecurrentCell
 from numerics import randomised

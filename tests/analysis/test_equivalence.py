@@ -175,7 +175,7 @@ def test_limits_of_gates_give_simpler_cells():
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "gru_reset_before", "peephole_lstm"])
 def test_each_gate_of_a_cell_pinned_is_another_cell(name):
     whole = gw.cells.catalogue()[name]
-    for gate in whole.gates():
+    for gate in whole.observables():
         assert not gw.equivalent(whole.pin({gate: 0.5}), whole), gate
 
 

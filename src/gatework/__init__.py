@@ -7,11 +7,11 @@ from typing import Any as _Any
 
 from gatework import cells
 from gatework.analysis.equivalence import equivalent
-from gatework.compiler.explanation import explain
 from gatework.forking import building as _building
 from gatework.lang import *  # noqa: F403 - the words of the language are public names
 from gatework.lang import __all__ as _language
 from gatework.lang import rewriting
+from gatework.show.explanation import explain
 
 if TYPE_CHECKING:
     from gatework import convert, lens, nn

@@ -8,9 +8,9 @@ import torch
 import gatework as gw
 from gatework.analysis.gates import gates_of, keepers, named_gates, writers
 from gatework.data import Character
-from gatework.draw.flow import flow_of
 from gatework.lens import gate_names, held_gates, saturation
 from gatework.lens.passage import read_passage
+from gatework.show.flow import flow_of
 from gatework.studio.models import Studied
 from gatework.train.config import GATED_RATE, RunConfig
 

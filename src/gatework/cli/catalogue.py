@@ -13,10 +13,10 @@ from rich.table import Table
 import gatework
 from gatework.cells import catalogue
 from gatework.cli.terminal import Terminal
-from gatework.compiler.explanation import Explanation
 from gatework.data.errors import InputError, suggest
 from gatework.files import write_atomically
 from gatework.lang import Cell
+from gatework.show.explanation import Explanation
 from gatework.train.config import check_cell
 
 __all__ = ["explain_cell", "show_cells"]

@@ -150,7 +150,7 @@ def figure(svg: str, alt: str, caption: str, *, wide: bool = False, cell: bool =
     """Return a figure.
 
     Args:
-        svg: the drawing, from `gatework.lens.plots` or `gatework.draw`.
+        svg: the drawing, from `gatework.lens.plots` or `gatework.show`.
         alt: what it shows, for those who cannot see it.
         caption: plain text under it.
         wide: let it scroll sideways on a narrow screen instead of shrinking.

@@ -19,7 +19,6 @@ from gatework.autograd.operator import call_key, register
 from gatework.autograd.recorded import run_registered
 from gatework.autograd.routes import run
 from gatework.backends import Call, Stepper, filled, reasons
-from gatework.compiler.explanation import Explanation, explain
 from gatework.compiler.holding import NONE_HELD
 from gatework.compiler.plan import Plan
 from gatework.lang.definition import Cell, as_names, check_cell, check_known, checked_mapping
@@ -34,6 +33,7 @@ from gatework.nn.recording import Recordable
 from gatework.nn.resets import Resets, States
 from gatework.nn.streaming import Stream
 from gatework.nn.tracing import DirectionTrace, LayerTrace
+from gatework.show.explanation import Explanation, explain
 
 State = Tensor | tuple[Tensor, ...]
 

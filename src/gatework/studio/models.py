@@ -23,12 +23,12 @@ from gatework.analysis.equivalence import equivalent
 from gatework.analysis.gates import keepers, named_gates, writers
 from gatework.analysis.ranges import Range, ranges
 from gatework.cells import catalogue
-from gatework.compiler.explanation import explain
 from gatework.data import Corpus, InputError
 from gatework.data.characters import label_of_next, unfinished
-from gatework.draw import cell_svg
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply, Product, Reduce, postorder
+from gatework.show import cell_svg
+from gatework.show.explanation import explain
 from gatework.train import Run
 from gatework.train.model import LanguageModel
 from gatework.train.run import runs_of

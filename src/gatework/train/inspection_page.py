@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from gatework.analysis.gates import keepers
-from gatework.compiler.explanation import explain
 from gatework.data import InputError
-from gatework.draw import cell_svg
 from gatework.lens.flow import GradientFlow
 from gatework.lens.horizon import MemoryHorizon
 from gatework.lens.page import (
@@ -35,6 +33,8 @@ from gatework.lens.plots import (
     draw_saturation,
 )
 from gatework.printable import identifier
+from gatework.show import cell_svg
+from gatework.show.explanation import explain
 from gatework.train.comparison import FAR_LAG
 from gatework.train.inspection import FLOW_STEPS, LEAST_TRACKED, Inspection, occurring
 

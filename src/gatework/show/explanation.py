@@ -10,11 +10,11 @@ from typing import Protocol
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
-from gatework.draw import cell_svg
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Apply, Product, postorder
 from gatework.lang.printing import definitions, equations, text, used_often
+from gatework.show import cell_svg
 
 
 @dataclass(frozen=True)

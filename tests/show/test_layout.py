@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 
 import gatework as gw
-from gatework.draw.flow import flow_of
-from gatework.draw.layout import CIRCLE, LETTER, Layout, layout_of
+from gatework.show.flow import flow_of
+from gatework.show.layout import CIRCLE, LETTER, Layout, layout_of
 from random_cells import random_cells
 
 CELLS = gw.cells.catalogue()

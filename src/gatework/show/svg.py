@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from gatework.draw.flow import Node, flow_of
-from gatework.draw.layout import CIRCLE, UNIT, Branch, Layout, Place, layout_of
 from gatework.lang.definition import Cell
 from gatework.lang.printing import equations
+from gatework.show.flow import Node, flow_of
+from gatework.show.layout import CIRCLE, UNIT, Branch, Layout, Place, layout_of
 
 __all__ = ["cell_svg"]
 

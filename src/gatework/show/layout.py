@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 
-from gatework.draw.flow import Flow, Node, Wire
+from gatework.show.flow import Flow, Node, Wire
 
 __all__ = ["UNIT", "Branch", "Layout", "Place", "layout_of"]
 

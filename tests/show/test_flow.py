@@ -9,9 +9,9 @@ import gatework as gw
 from gatework import cell, clamp, hardsigmoid, linear, sigmoid, softmax, tanh, vector
 from gatework.analysis.gates import gates_of
 from gatework.analysis.memory import memory_of
-from gatework.draw import cell_svg
-from gatework.draw.flow import flow_of
 from gatework.lang.expressions import Product, postorder
+from gatework.show import cell_svg
+from gatework.show.flow import flow_of
 from random_cells import random_cells
 
 CELLS = gw.cells.catalogue()

@@ -10,10 +10,8 @@ import llvmlite.binding as llvm
 import pytest
 
 from gatework import forking
-from gatework.backends.cpu import (
-    jit,  # noqa: F401 - it lists LLVM's lock
-    preparation,
-)
+from gatework.backends.cpu import preparation
+from gatework.backends.cpu.machine import jit  # noqa: F401 - it lists LLVM's lock
 from gatework.lang import expressions
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

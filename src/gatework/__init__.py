@@ -16,7 +16,7 @@ from gatework.show.explanation import explain
 if TYPE_CHECKING:
     from gatework import convert, lens, nn
     from gatework.backends import use_backend
-    from gatework.backends.cpu.memory import empty_cache
+    from gatework.backends.cpu.machine.memory import empty_cache
     from gatework.checkup import doctor
     from gatework.nn.accelerate import accelerate, acceleration, restore
 
@@ -45,7 +45,7 @@ _NEED_TORCH = {
     "acceleration": "gatework.nn.accelerate",
     "convert": "gatework.convert",
     "doctor": "gatework.checkup",
-    "empty_cache": "gatework.backends.cpu.memory",
+    "empty_cache": "gatework.backends.cpu.machine.memory",
     "lens": "gatework.lens",
     "nn": "gatework.nn",
     "restore": "gatework.nn.accelerate",

@@ -33,8 +33,12 @@ sys.path.insert(0, str(HERE))
 from operators import Mutant, mutants  # noqa: E402 - found beside this file
 
 TESTS = {  # the folders that are broken, and what is asked, the likeliest to see it first
+    "analysis": (
+        "tests/analysis", "tests/compiler", "tests/nn/test_init.py", "tests/lens/test_battery.py",
+        "tests/show",
+    ),
     "compiler": (
-        "tests/compiler", "tests/lang", "tests/backends/cpu", "tests/nn/test_resets.py",
+        "tests/compiler", "tests/analysis", "tests/lang", "tests/backends/cpu", "tests/nn/test_resets.py",
         "tests/nn/test_init.py", "tests/nn/test_against_torch.py",
     ),
     "backends/cpu": (
@@ -42,8 +46,8 @@ TESTS = {  # the folders that are broken, and what is asked, the likeliest to se
         "tests/nn/test_resets.py",
     ),
 }  # fmt: skip
-SPEED_ONLY = ("schedule.py", "target.py", "ir.py", "explanation.py")
-"""Files whose numbers decide how fast something runs or how it is printed, never what comes out."""
+SPEED_ONLY = ("schedule.py", "target.py", "ir.py")
+"""Files whose numbers decide how fast something runs, never what comes out."""
 PATIENCE = (
     4.0  # times the unbroken package's time: a mutant that takes longer never ends, and is seen
 )

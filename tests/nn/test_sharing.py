@@ -15,8 +15,9 @@ import torch
 import gatework as gw
 from gatework.autograd import operator
 from gatework.backends.calls import RECENT
-from gatework.backends.cpu import compiled, jit
-from gatework.backends.cpu.target import host
+from gatework.backends.cpu import compiled
+from gatework.backends.cpu.machine import jit
+from gatework.backends.cpu.vector.target import host
 from gatework.compiler import program as programs
 
 I, H = 3, 5

@@ -17,10 +17,10 @@ from threading import Barrier
 import torch
 from torch import Tensor
 
-from gatework.backends.cpu.ir import Builder, Module
-from gatework.backends.cpu.jit import Library, compile_object
-from gatework.backends.cpu.target import Target, host
-from gatework.backends.cpu.values import Value
+from gatework.backends.cpu.machine.jit import Library, compile_object
+from gatework.backends.cpu.vector.ir import Builder, Module
+from gatework.backends.cpu.vector.target import Target, host
+from gatework.backends.cpu.vector.values import Value
 
 __all__ = ["bandwidth", "fma_peak"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import llvmlite
 import numpy as np
 
-from gatework.backends.cpu.target import host
+from gatework.backends.cpu.vector.target import host
 from gatework.bench.peers import CONTESTANTS
 
 __all__ = ["absences", "describe_machine", "load", "versions"]

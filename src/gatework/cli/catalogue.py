@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-import gatework
 from gatework.cells import catalogue
 from gatework.cli.terminal import Terminal
 from gatework.data.errors import InputError, suggest
 from gatework.files import write_atomically
 from gatework.lang import Cell
-from gatework.show.explanation import Explanation
+from gatework.show.explanation import Explanation, explain
 from gatework.train.config import check_cell
 
 __all__ = ["explain_cell", "show_cells"]
@@ -62,7 +61,7 @@ def explain_cell(name: str, picture: Path | None, everything: bool) -> None:
         picture: File for the picture of its data flow, or None.
         everything: Print all that there is to tell.
     """
-    explained = gatework.explain(catalogue()[check_cell(name)])
+    explained = explain(catalogue()[check_cell(name)])
     print(explained if everything else _short(explained))
     if picture is not None:
         write_atomically(picture, explained.svg.encode())

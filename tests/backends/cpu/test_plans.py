@@ -5,7 +5,7 @@ import torch
 
 from gatework import cells
 from gatework.backends.cpu.backend import Cpu
-from gatework.backends.cpu.target import without
+from gatework.backends.cpu.vector.target import without
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
 from plan_calls import (

@@ -16,7 +16,7 @@ from gatework.forking import building
 if TYPE_CHECKING:
     from gatework.backends.cpu.compiled import Compiled
     from gatework.backends.cpu.invocation import Invocation
-    from gatework.backends.cpu.target import Target
+    from gatework.backends.cpu.vector.target import Target
 
 ELEMENTS = {torch.float32: "float", torch.float64: "double"}
 SHAPES_KEPT = 256  # prepared shapes of one plan at some sizes
@@ -105,7 +105,7 @@ class Cpu:
         from gatework.backends.cpu.compiled import Compiled
         from gatework.backends.cpu.invocation import Invocation
         from gatework.backends.cpu.schedule import choose
-        from gatework.backends.cpu.target import host
+        from gatework.backends.cpu.vector.target import host
 
         element = ELEMENTS[call.like.dtype]
         schedule = choose(plan, call, element, self._processor or host(), threads, lasting)

@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Callable, Iterable
 from functools import cache
 
-from gatework.backends.cpu import routines
-from gatework.backends.cpu.ir import Module
-from gatework.backends.cpu.jit import Library, compile_object
-from gatework.backends.cpu.kernel import ENTRY, build
-from gatework.backends.cpu.setting import Setting
-from gatework.backends.cpu.target import Target
+from gatework.backends.cpu.kernel.build import ENTRY, build
+from gatework.backends.cpu.kernel.setting import Setting
+from gatework.backends.cpu.machine.jit import Library, compile_object
+from gatework.backends.cpu.vector import routines
+from gatework.backends.cpu.vector.ir import Module
+from gatework.backends.cpu.vector.target import Target
 from gatework.compiler.plan import Plan
 from gatework.lang.keeping import Shared
 

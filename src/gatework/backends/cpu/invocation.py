@@ -18,10 +18,10 @@ from torch import Tensor
 
 from gatework.backends.calls import Call, Result, picker
 from gatework.backends.cpu.compiled import Compiled
-from gatework.backends.cpu.memory import Maker, leasing, maker
+from gatework.backends.cpu.kernel.setting import ALIGNMENT, HEADER
+from gatework.backends.cpu.machine.memory import Maker, leasing, maker
 from gatework.backends.cpu.preparation import Preparation, numbers
 from gatework.backends.cpu.schedule import Schedule
-from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.definition import block_of

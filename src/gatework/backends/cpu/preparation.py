@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from gatework.backends.calls import Call, Result
-from gatework.backends.cpu import threads
-from gatework.backends.cpu.memory import workspace
+from gatework.backends.cpu.kernel.setting import ALIGNMENT, HEADER
+from gatework.backends.cpu.machine import threads
+from gatework.backends.cpu.machine.memory import workspace
 from gatework.backends.cpu.reading import address, readable
-from gatework.backends.cpu.setting import ALIGNMENT, HEADER
 from gatework.backends.gate import LOW
 from gatework.forking import brief_lock
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gatework.backends.calls import Call
-from gatework.backends.cpu.setting import ROW_BLOCK, Setting
-from gatework.backends.cpu.target import Target
+from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Setting
+from gatework.backends.cpu.vector.target import Target
 from gatework.compiler.plan import Plan
 from gatework.lang.expressions import SCALAR
 

@@ -5,16 +5,20 @@ The weights are packed when the stream is made, so later changes of the weights 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from gatework.backends.calls import Call, given
-from gatework.backends.cpu.backend import Cpu
+from gatework.backends.cpu.kernel.setting import HEADER
 from gatework.backends.cpu.preparation import Preparation
 from gatework.backends.cpu.reading import readable
-from gatework.backends.cpu.setting import HEADER
 from gatework.backends.gate import is_freed
 from gatework.compiler.plan import Plan
+
+if TYPE_CHECKING:
+    from gatework.backends.cpu.backend import Cpu
 
 TICKET, BARRIER, PHASE = (HEADER[n] for n in ("ticket", "barrier", "phase"))
 

@@ -10,7 +10,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-from gatework.backends.cpu.values import Vector
+from gatework.backends.cpu.vector.values import Vector
 
 GENERATION = {"opt": 2, "reloc": "pic", "codemodel": "small"}  # how code is generated
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import gatework as gw
 from deep_cells import DEEP_CELLS
-from gatework.backends.cpu import kernel
-from gatework.backends.cpu.layout import lay_out
-from gatework.backends.cpu.phases import (
+from gatework.backends.cpu.kernel import build as kernel
+from gatework.backends.cpu.kernel.layout import lay_out
+from gatework.backends.cpu.kernel.phases import (
     ANYBODY,
     EVERYBODY,
     LOOP,
@@ -25,9 +25,9 @@ from gatework.backends.cpu.phases import (
     Waits,
     waits,
 )
-from gatework.backends.cpu.setting import Arguments, Setting
-from gatework.backends.cpu.target import host
-from gatework.backends.cpu.team import Team
+from gatework.backends.cpu.kernel.setting import Arguments, Setting
+from gatework.backends.cpu.kernel.team import Team
+from gatework.backends.cpu.vector.target import host
 from gatework.compiler.program import program
 from gatework.lang.printing import equations
 from plan_calls import all_sizes

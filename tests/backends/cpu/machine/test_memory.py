@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import torch
 
-from gatework.backends.cpu import memory
+from gatework.backends.cpu.machine import memory
 
 STEPS = """
 import resource, torch, gatework as gw

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gatework.backends.cpu.gradients import wanted_contractions, wanted_summations
-from gatework.backends.cpu.layout import Layout, panels_of
-from gatework.backends.cpu.lowering import Lowered, Place
+from gatework.backends.cpu.kernel.gradients import wanted_contractions, wanted_summations
+from gatework.backends.cpu.kernel.layout import Layout, panels_of
+from gatework.compiler.passes import Lowered, Place
 from gatework.compiler.plan import Plan
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import SCALAR

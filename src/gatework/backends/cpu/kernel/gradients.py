@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gatework.backends.cpu.blocks import Blocks
-from gatework.backends.cpu.ir import Builder
-from gatework.backends.cpu.layout import Layout
-from gatework.backends.cpu.routines import call_routine
-from gatework.backends.cpu.setting import FEATURES, PAGE, TERMS, Setting
-from gatework.backends.cpu.team import Team
-from gatework.backends.cpu.values import Value
+from gatework.backends.cpu.kernel.layout import Layout
+from gatework.backends.cpu.kernel.setting import FEATURES, PAGE, TERMS, Setting
+from gatework.backends.cpu.kernel.team import Team
+from gatework.backends.cpu.vector.blocks import Blocks
+from gatework.backends.cpu.vector.ir import Builder
+from gatework.backends.cpu.vector.routines import call_routine
+from gatework.backends.cpu.vector.values import Value
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Contraction, Summation
 from gatework.lang.definition import block_of

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from gatework import cells
-from gatework.backends.cpu import Cpu, schedule, threads
-from gatework.backends.cpu.target import host
+from gatework.backends.cpu import Cpu, schedule
+from gatework.backends.cpu.machine import threads
+from gatework.backends.cpu.vector.target import host
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
 from plan_calls import all_sizes, assert_same, random_call

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gatework.backends.cpu import cache, jit
-from gatework.backends.cpu.target import host
+from gatework.backends.cpu.machine import cache, jit
+from gatework.backends.cpu.vector.target import host
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gatework.backends.cpu.ir import Builder
-from gatework.backends.cpu.values import Index, Value, Vector
+from gatework.backends.cpu.vector.ir import Builder
+from gatework.backends.cpu.vector.values import Index, Value, Vector
 
 
 def lane_mask(b: Builder, vector: Vector, remaining: Index) -> Value:

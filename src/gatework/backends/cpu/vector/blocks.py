@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gatework.backends.cpu.values import Vector
+from gatework.backends.cpu.vector.values import Vector
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from gatework.backends.cpu import jit, pointwise, target
-from gatework.backends.cpu.elementary import Elementary
-from gatework.backends.cpu.ir import Module
+from gatework.backends.cpu.machine import jit
+from gatework.backends.cpu.vector import pointwise, target
+from gatework.backends.cpu.vector.elementary import Elementary
+from gatework.backends.cpu.vector.ir import Module
 
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 1e-40, 1e-30, -1e-30, 88.5, -88.5, 104, -104]
 TARGETS = {"host": (), "avx2": ("avx512",)}

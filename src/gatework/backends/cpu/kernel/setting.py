@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gatework.backends.cpu.blocks import Blocks
-from gatework.backends.cpu.ir import Builder
-from gatework.backends.cpu.target import Target
-from gatework.backends.cpu.values import Value, Vector
+from gatework.backends.cpu.vector.blocks import Blocks
+from gatework.backends.cpu.vector.ir import Builder
+from gatework.backends.cpu.vector.target import Target
+from gatework.backends.cpu.vector.values import Value, Vector
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 PAGE = 4096  # bytes

@@ -11,7 +11,7 @@ import mmap
 import os
 from functools import cache
 
-from gatework.backends.cpu.errors import CodeMemoryError
+from gatework.backends.cpu.vector.errors import CodeMemoryError
 
 
 def require(size: int) -> None:

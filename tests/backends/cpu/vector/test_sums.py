@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gatework.backends.cpu.compiled import routine
-from gatework.backends.cpu.target import host
+from gatework.backends.cpu.vector.target import host
 
 ELEMENTS = {torch.float32: "float", torch.float64: "double"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gatework.backends.cpu.elementary import Elementary
-from gatework.backends.cpu.errors import CodegenError
-from gatework.backends.cpu.values import Value
+from gatework.backends.cpu.vector.elementary import Elementary
+from gatework.backends.cpu.vector.errors import CodegenError
+from gatework.backends.cpu.vector.values import Value
 
 Emitter = Callable[..., Value]
 
@@ -18,7 +18,7 @@ def emit(e: Elementary, function: str, args: tuple[Value, ...]) -> Value:
     except KeyError:
         raise CodegenError(
             f"the CPU backend has no code for the function {function!r}; add it to "
-            "gatework/backends/cpu/pointwise.py, or choose the reference backend"
+            "gatework/backends/cpu/vector/pointwise.py, or choose the reference backend"
         ) from None
     return emitter(e, *args)
 

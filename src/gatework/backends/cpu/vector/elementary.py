@@ -14,8 +14,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gatework.backends.cpu.ir import Builder
-from gatework.backends.cpu.values import Value, Vector
+from gatework.backends.cpu.vector.ir import Builder
+from gatework.backends.cpu.vector.values import Value, Vector
 
 LOG2_E = 1.4426950408889634
 

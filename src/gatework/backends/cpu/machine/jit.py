@@ -18,10 +18,10 @@ import llvmlite
 import llvmlite.binding as llvm
 from llvmlite.binding.newpassmanagers import ModulePassManager, NewPassManager
 
-from gatework.backends.cpu.cache import cached
-from gatework.backends.cpu.code_memory import require
-from gatework.backends.cpu.errors import CodeMemoryError
-from gatework.backends.cpu.target import GENERATION, Target, initialise
+from gatework.backends.cpu.machine.cache import cached
+from gatework.backends.cpu.machine.code_memory import require
+from gatework.backends.cpu.vector.errors import CodeMemoryError
+from gatework.backends.cpu.vector.target import GENERATION, Target, initialise
 from gatework.forking import building, hold_at_fork
 
 OPTIMISATION = {"speed_level": 1, "loop_unrolling": False}

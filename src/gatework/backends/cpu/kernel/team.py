@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import platform
 
-from gatework.backends.cpu.ir import Builder
-from gatework.backends.cpu.setting import Arguments
-from gatework.backends.cpu.values import Index, Value
+from gatework.backends.cpu.kernel.setting import Arguments
+from gatework.backends.cpu.vector.ir import Builder
+from gatework.backends.cpu.vector.values import Index, Value
 
 PATIENCE = 1_000  # looks at the barrier before the processor is offered to others
 

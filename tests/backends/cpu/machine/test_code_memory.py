@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from far_apart import forked
-from gatework.backends.cpu import code_memory, jit
-from gatework.backends.cpu.errors import CodeMemoryError
-from gatework.backends.cpu.target import host
+from gatework.backends.cpu.machine import code_memory, jit
+from gatework.backends.cpu.vector.errors import CodeMemoryError
+from gatework.backends.cpu.vector.target import host
 
 ANSWER = """
 @number = private constant i64 {}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gatework.backends.cpu import pointwise
-from gatework.backends.cpu.elementary import Elementary
-from gatework.backends.cpu.errors import CodegenError
-from gatework.backends.cpu.lowering import Place, Work
-from gatework.backends.cpu.masks import lane_mask, masked_load, masked_store
-from gatework.backends.cpu.setting import ROW_BLOCK
-from gatework.backends.cpu.values import Index, Value
+from gatework.backends.cpu.kernel.setting import ROW_BLOCK
+from gatework.backends.cpu.vector import pointwise
+from gatework.backends.cpu.vector.elementary import Elementary
+from gatework.backends.cpu.vector.errors import CodegenError
+from gatework.backends.cpu.vector.masks import lane_mask, masked_load, masked_store
+from gatework.backends.cpu.vector.values import Index, Value
+from gatework.compiler.passes import Place, Work
 from gatework.lang.expressions import SCALAR, Apply, Const, Count, Expr, postorder
 
 if TYPE_CHECKING:
-    from gatework.backends.cpu.stage import StageWriter
+    from gatework.backends.cpu.kernel.stage import StageWriter
 
 
 class Row:

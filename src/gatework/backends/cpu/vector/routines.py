@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gatework.backends.cpu.ir import Builder, Module
-from gatework.backends.cpu.masks import across, lane_mask, masked_load, masked_store
-from gatework.backends.cpu.target import Target
-from gatework.backends.cpu.tile import Tile
-from gatework.backends.cpu.values import Index, Value, Vector
+from gatework.backends.cpu.vector.ir import Builder, Module
+from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load, masked_store
+from gatework.backends.cpu.vector.target import Target
+from gatework.backends.cpu.vector.tile import Tile
+from gatework.backends.cpu.vector.values import Index, Value, Vector
 
 PARAMETERS = {
     "product": "ptr c, ptr a, i64 lda, ptr rows, i64 count, ptr panel, i64 k, i1 add",

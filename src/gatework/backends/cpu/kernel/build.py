@@ -20,19 +20,19 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from gatework.backends.cpu.gradients import (
+from gatework.backends.cpu.kernel.gradients import (
     contraction_scratch,
     write_contractions,
     write_summations,
 )
-from gatework.backends.cpu.ir import Builder, Module
-from gatework.backends.cpu.layout import Layout, Panels, lay_out
-from gatework.backends.cpu.phases import LOOP, Waits
-from gatework.backends.cpu.routines import call_routine
-from gatework.backends.cpu.setting import Setting
-from gatework.backends.cpu.stage import write_stage
-from gatework.backends.cpu.team import Team, share
-from gatework.backends.cpu.values import Index, Value
+from gatework.backends.cpu.kernel.layout import Layout, Panels, lay_out
+from gatework.backends.cpu.kernel.phases import LOOP, Waits
+from gatework.backends.cpu.kernel.setting import Setting
+from gatework.backends.cpu.kernel.stage import write_stage
+from gatework.backends.cpu.kernel.team import Team, share
+from gatework.backends.cpu.vector.ir import Builder, Module
+from gatework.backends.cpu.vector.routines import call_routine
+from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.plan import Plan
 
 ENTRY = "gatework_run"

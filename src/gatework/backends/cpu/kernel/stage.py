@@ -9,14 +9,14 @@ Letters: n units of a row, W lanes of a vector, B sequences, t the step, k how m
 
 from __future__ import annotations
 
-from gatework.backends.cpu.ir import Builder, Module
-from gatework.backends.cpu.layout import Layout, Panels
-from gatework.backends.cpu.lowering import Lowered, Place, Sum, Work
-from gatework.backends.cpu.masks import across, lane_mask, masked_load
-from gatework.backends.cpu.routines import call_routine
-from gatework.backends.cpu.row import Row
-from gatework.backends.cpu.setting import ROW_BLOCK
-from gatework.backends.cpu.values import Index, Value
+from gatework.backends.cpu.kernel.layout import Layout, Panels
+from gatework.backends.cpu.kernel.row import Row
+from gatework.backends.cpu.kernel.setting import ROW_BLOCK
+from gatework.backends.cpu.vector.ir import Builder, Module
+from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load
+from gatework.backends.cpu.vector.routines import call_routine
+from gatework.backends.cpu.vector.values import Index, Value
+from gatework.compiler.passes import Lowered, Place, Sum, Work
 from gatework.lang.expressions import SCALAR, Product, Reduce
 
 PARAMETERS = [("ptr", "args"), ("ptr", "rows"), ("i64", "count"), ("i64", "t"), ("i64", "k"),

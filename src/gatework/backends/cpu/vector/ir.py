@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from gatework.backends.cpu.errors import CodegenError
-from gatework.backends.cpu.values import Index, Value, Vector
+from gatework.backends.cpu.vector.errors import CodegenError
+from gatework.backends.cpu.vector.values import Index, Value, Vector
 
 
 class Module:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gatework.backends.cpu.ir import Builder
-from gatework.backends.cpu.lowering import Lowered, Pass, Place, lower
-from gatework.backends.cpu.routines import call_routine
-from gatework.backends.cpu.setting import ROW_BLOCK, Arguments, Setting
-from gatework.backends.cpu.values import Value
+from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Arguments, Setting
+from gatework.backends.cpu.vector.ir import Builder
+from gatework.backends.cpu.vector.routines import call_routine
+from gatework.backends.cpu.vector.values import Value
+from gatework.compiler.passes import Lowered, Pass, Place, lower
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gatework.backends.cpu.ir import Builder, Module
-from gatework.backends.cpu.values import Index, Value, Vector
+from gatework.backends.cpu.vector.ir import Builder, Module
+from gatework.backends.cpu.vector.values import Index, Value, Vector
 
 LATENT = 12  # independent multiply-adds that keep two units of latency 4 busy, with some margin
 

@@ -1,0 +1,1 @@
+"""What machine code is written with: values, vectors, tiles, functions. Knows no plan."""

@@ -38,8 +38,8 @@ TESTS = {  # the folders that are broken, and what is asked, the likeliest to se
         "tests/show",
     ),
     "compiler": (
-        "tests/compiler", "tests/analysis", "tests/lang", "tests/backends/cpu", "tests/nn/test_resets.py",
-        "tests/nn/test_init.py", "tests/nn/test_against_torch.py",
+        "tests/compiler", "tests/analysis", "tests/lang", "tests/backends/cpu",
+        "tests/nn/test_resets.py", "tests/nn/test_init.py", "tests/nn/test_against_torch.py",
     ),
     "backends/cpu": (
         "tests/backends", "tests/nn/test_against_torch.py", "tests/nn/test_streaming.py",

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatework.cli.terminal import Terminal
-from gatework.lens.page import page, paragraph, table
 from gatework.printable import brief, printable
+from gatework.reports.page import page, paragraph, table
 
 HOSTILE = "a\x1b]0;b\x07\x9b31m\u202ec\u2066\ud800\r\x00\u2028"
 

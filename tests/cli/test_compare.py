@@ -12,8 +12,9 @@ import pytest
 
 from gatework.cli import main
 from gatework.data import InputError
-from gatework.train import Run, RunConfig, comparison
-from gatework.train.comparison import matched_configs
+from gatework.reports import held_out
+from gatework.reports.comparison import matched_configs
+from gatework.train import Run, RunConfig
 from gatework.train.model import parameter_count
 
 SMALL = "--parameters 3500 --embedding-size 4 --batch-size 4 --window 8 --steps 3"
@@ -31,7 +32,7 @@ def compared(tmp_path_factory) -> tuple[Path, str]:
     arguments = ["compare", "long.py", *SMALL.split(), "--out", "side"]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
         patch.chdir(folder)
-        patch.setattr(comparison, "ANCHORS", 8)
+        patch.setattr(held_out, "ANCHORS", 8)
         with pytest.raises(SystemExit):
             main(arguments)
     return folder / "side", out.getvalue()

@@ -8,9 +8,9 @@ import pytest
 
 from gatework.data import load_corpus
 from gatework.lens import Retention, load
+from gatework.reports.inspection import inspect_run
+from gatework.reports.inspection_page import inspection_page
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
-from gatework.train.inspection import inspect_run
-from gatework.train.inspection_page import inspection_page
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from gatework.cli import comparing
 from gatework.cli.interrupt import Interrupt, Signalled, heard, kept
-from gatework.train import inspection
+from gatework.reports import inspection
 from gatework.train.model import LanguageModel
 
 BOTH = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

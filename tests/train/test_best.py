@@ -8,7 +8,6 @@ from safetensors.torch import load_file
 from gatework.data import Corpus, InputError
 from gatework.train import Run, Runner, Trainer, fit, loop
 from gatework.train.evaluate import bits_per_byte
-from gatework.train.report import run_page
 
 LEARNED, OTHER = b"abcabcacb" * 40, b"the quick brown fox jumps over it"
 
@@ -34,12 +33,6 @@ def test_the_best_model_is_the_one_with_the_least_held_out_cost(overfitting):
     last = bits_per_byte(run.load_model(last=True), valid)
     assert last == pytest.approx(figures[max(figures)], rel=1e-5)
     assert f"{last - best.bits_per_byte:.2f} bits worse" in run.about_best()
-
-
-def test_the_report_shows_both_curves_and_the_best(overfitting):
-    page = run_page(overfitting.run, "sample")
-    for said in ("training ends at", "held out ends at", "by heart"):
-        assert said in page
 
 
 def test_a_run_that_goes_on_keeps_a_best_that_is_better(overfitting):

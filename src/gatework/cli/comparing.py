@@ -20,17 +20,16 @@ from gatework.cli.training import announce
 from gatework.data import Corpus, load_corpus
 from gatework.files import write_atomically
 from gatework.lens import MemoryHorizon
-from gatework.train import Run, RunConfig, Runner, Trainer, fit
-from gatework.train.comparison import (
-    FAR_LAG,
+from gatework.reports.comparison import (
     REACH_SHARES,
     Contender,
-    check_held_out,
     matched_configs,
     measure,
     save_comparison,
 )
-from gatework.train.report import comparison_page, reach_text
+from gatework.reports.comparison_page import comparison_page, reach_text
+from gatework.reports.held_out import FAR_LAG, check_held_out
+from gatework.train import Run, RunConfig, Runner, Trainer, fit
 from gatework.train.run import new_folder
 
 __all__ = ["compare"]

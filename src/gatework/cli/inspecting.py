@@ -10,8 +10,8 @@ from rich.console import Console
 from gatework.cli.interrupt import kept
 from gatework.cli.terminal import Terminal
 from gatework.files import write_atomically
-from gatework.train.inspection import Inspection, check_inspectable, inspect_run
-from gatework.train.inspection_page import inspection_page
+from gatework.reports.inspection import Inspection, check_inspectable, inspect_run
+from gatework.reports.inspection_page import inspection_page
 from gatework.train.run import Run, check_writable, runs_of
 
 __all__ = ["inspect"]

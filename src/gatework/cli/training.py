@@ -16,9 +16,9 @@ from gatework.cli.interrupt import Interrupt, kept
 from gatework.cli.progress import TrainingProgress
 from gatework.cli.terminal import Terminal
 from gatework.data import Corpus, InputError, load_corpus
+from gatework.reports.inspection import LEAST_HELD_OUT
+from gatework.reports.run_page import run_page
 from gatework.train import Run, RunConfig, Runner, Trainer, fit, generate
-from gatework.train.inspection import LEAST_HELD_OUT
-from gatework.train.report import run_page
 from gatework.train.sample import as_text, openings
 
 __all__ = ["announce", "resume", "train"]

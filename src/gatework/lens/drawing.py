@@ -4,27 +4,47 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape, unescape
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gatework.lens.letters import cells, spell_out
-from gatework.printable import identifier
+from gatework.printable import identifier, printable
 
-__all__ = ["COLUMN", "GRID", "INK", "STYLE", "Plot", "finished", "fitting"]
+__all__ = [
+    "GRID",
+    "INK",
+    "STYLE",
+    "Plot",
+    "canvas",
+    "finished",
+    "fitting",
+    "name_lines",
+    "styled",
+]
 
 INK, GRID, PAPER_GRID = "#010203", "#040506", "#d9dbd6"
 """Two that stand for the page's own colours, which only the page knows, and what the second is in a
 file."""
-COLUMN, LETTER = 0.13, 10
-"""Inches that a byte of a passage is wide, and the points of a letter that has room enough."""
+LETTER = 10
+"""The points of a letter that has room enough."""
+LINES = (
+    ("#d1603d", "-"),
+    ("#2f7fc1", "--"),
+    ("#3c9a6a", "-."),
+    ("#a56cc1", ":"),
+    ("#b58900", (0, (5, 1))),
+    ("#6b7480", (0, (3, 1, 1, 1, 1, 1))),
+)
+"""Colour and dash of each line: told apart on paper and dark glass, and without colour."""
 STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -42,6 +62,8 @@ STYLE: Any = {
     "legend.frameon": False,
     "savefig.transparent": True,
 }
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,24 +119,51 @@ class Plot:
         return f'<div role="img" aria-label="{escape(self.name)}">{self.svg}</div>'
 
 
-def fitting(label: str, columns: int) -> float:
-    """The size of a label that fits over its columns, in points."""
-    return min(LETTER, 72 * COLUMN * columns / (0.7 * cells(label)))
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure, its sizes in inches, and its axes."""
+    figure = Figure((width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(linewidth=0.6)
+    return figure, axes
 
 
-def finished(figure: Figure, name: str, labels: Mapping[Text, int] = MappingProxyType({})) -> Plot:
+def styled(lines: Mapping[str, _Item]) -> Iterable[tuple[tuple[str, _Item], dict[str, Any]]]:
+    """Pair each line, by its name as it can be drawn, with its colour and dash."""
+    for i, (name, line) in enumerate(lines.items()):
+        colour, dash = LINES[i % len(LINES)]
+        yield (_label(name), line), {"color": colour, "linestyle": dash, "linewidth": 2}
+
+
+def _label(name: str) -> str:
+    """A name as matplotlib takes it, which leaves out lines whose names begin with "_"."""
+    text = printable(name)
+    return f" {text}" if text.startswith("_") else text
+
+
+def name_lines(axes: Axes) -> None:
+    """Say which line is which; a name is no formula, whatever stands in it."""
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)
+
+
+def fitting(text: str, room: float) -> float:
+    """The size of a text that fits into so many inches, in points."""
+    return min(LETTER, 72 * room / (0.7 * cells(text)))
+
+
+def finished(figure: Figure, name: str, room: Mapping[Text, float] = MappingProxyType({})) -> Plot:
     """A drawing whose texts can be drawn with the fonts of this machine.
 
     Args:
         figure: the drawing.
         name: of it.
-        labels: those of its texts that have no more room than some columns of a passage.
+        room: of those of its texts that have no more of it, in inches.
     """
     letters: dict[str, tuple[str, float]] = {}
     for text, whole in spell_out(figure).items():
         letters[text.get_text()] = whole, float(text.get_fontsize())
-        if text in labels:
-            text.set_fontsize(fitting(text.get_text(), labels[text]))
+        if text in room:
+            text.set_fontsize(fitting(text.get_text(), room[text]))
     return Plot(figure, name, letters)
 
 

@@ -19,14 +19,7 @@ from gatework.lang.definition import check_known
 from gatework.lens.arguments import check_cell
 from gatework.lens.measuring import check_finite
 
-__all__ = ["COLUMNS", "Passage", "gate_names", "read_passage"]
-
-COLUMNS = (
-    "Each column is one byte of a passage that the network has not seen, from left to right as it "
-    "reads them, each row one unit. Under them stand the characters; one that takes several bytes "
-    "spans them (· is a space, ↵ a line's end, E5 a byte that belongs to no character)."
-)
-"""What the columns and rows of a passage are, in words for a page."""
+__all__ = ["Passage", "gate_names", "read_passage"]
 
 
 @dataclass(frozen=True)

@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.text import Text
-from numpy.typing import NDArray
 
-from gatework.data import Character
-from gatework.lens.drawing import COLUMN, GRID, INK, STYLE, Plot, finished, fitting
+from gatework.lens.drawing import GRID, STYLE, Plot, canvas, finished, name_lines, styled
 from gatework.lens.flow import GradientFlow
 from gatework.lens.horizon import MemoryHorizon
 from gatework.lens.measurement import Measurement
-from gatework.lens.passage import Passage
 from gatework.lens.retention import Retention
 from gatework.lens.saturation import LEFT, RIGHT, Saturation
-from gatework.printable import printable
 
 __all__ = [
-    "Curve",
     "draw_flows",
     "draw_horizons",
-    "draw_learning_curves",
-    "draw_passage",
     "draw_retentions",
     "draw_saturation",
     "plot",
     "short_names",
 ]
 
-Curve = tuple[Sequence[float], Sequence[float]]
-"""x and y, of one length."""
-
 DOTS = "#2f7fc1"
-LINES = (
-    ("#d1603d", "-"),
-    ("#2f7fc1", "--"),
-    ("#3c9a6a", "-."),
-    ("#a56cc1", ":"),
-    ("#b58900", (0, (5, 1))),
-    ("#6b7480", (0, (3, 1, 1, 1, 1, 1))),
-)
-"""Colour and dash of each line: told apart on paper and dark glass, and without colour."""
 LEAST_INFLUENCE = 1e-8
 """What is below is not drawn."""
-
-_Item = TypeVar("_Item")
 
 
 def plot(measurement: Measurement) -> Plot:
@@ -80,22 +55,10 @@ def plot(measurement: Measurement) -> Plot:
 
 
 @mpl.rc_context(STYLE)
-def draw_learning_curves(curves: Mapping[str, Curve], x_label: str) -> Plot:
-    """Draw held-out bits per byte against x, a line per name."""
-    figure, axes = _canvas(6.0, 3.6)
-    for (name, (x, y)), style in _styled(curves):
-        axes.plot(x, y, label=name, **style)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel("bits per byte")
-    _name_lines(axes)
-    return finished(figure, "curves")
-
-
-@mpl.rc_context(STYLE)
 def draw_horizons(horizons: Mapping[str, MemoryHorizon], step: str = "bytes") -> Plot:
     """Draw influence against lag with its band on a logarithmic axis, a line per name."""
-    figure, axes = _canvas(6.0, 4.2)
-    for (name, horizon), style in _styled(horizons):
+    figure, axes = canvas(6.0, 4.2)
+    for (name, horizon), style in styled(horizons):
         axes.plot(horizon.lags, horizon.mean(), label=name, **style)
         low, high = horizon.band()
         axes.fill_between(horizon.lags, low, high, color=style["color"], alpha=0.25, linewidth=0)
@@ -105,7 +68,7 @@ def draw_horizons(horizons: Mapping[str, MemoryHorizon], step: str = "bytes") ->
     axes.set_ylim(max(lowest, LEAST_INFLUENCE) / 2, 3)
     axes.set_xlabel(f"k, {step} back")
     axes.set_ylabel("influence, share of that at k = 0")
-    _name_lines(axes)
+    name_lines(axes)
     return finished(figure, "horizons")
 
 
@@ -121,14 +84,14 @@ def draw_flows(flows: Mapping[str, GradientFlow]) -> Plot:
         for name, flow in flows.items()
         for state, short in short_names(flow.norms).items()
     }
-    figure, axes = _canvas(6.0, 4.0)
-    for (name, norms), style in _styled(lines):
+    figure, axes = canvas(6.0, 4.0)
+    for (name, norms), style in styled(lines):
         share = norms / (norms.max() or 1.0)
         axes.plot(np.where(share > LEAST_INFLUENCE, share, np.nan), label=name, **style)
     axes.set_yscale("log")
     axes.set_xlabel("steps back from the last one")
     axes.set_ylabel("gradient, share of the largest")
-    _name_lines(axes)
+    name_lines(axes)
     return finished(figure, "flows")
 
 
@@ -145,8 +108,8 @@ def draw_retentions(retentions: Mapping[str, Retention]) -> Plot:
         for state, short in short_names(found.survival).items()
         if state in found.keeping
     }
-    figure, axes = _canvas(6.0, 4.0)
-    for (name, (lags, survival)), style in _styled(lines):
+    figure, axes = canvas(6.0, 4.0)
+    for (name, (lags, survival)), style in styled(lines):
         low, middle, high = np.quantile(survival, [0.1, 0.5, 0.9], axis=1)
         axes.plot(lags, middle, label=name, **style)
         axes.fill_between(lags, low, high, color=style["color"], alpha=0.2, linewidth=0)
@@ -154,7 +117,7 @@ def draw_retentions(retentions: Mapping[str, Retention]) -> Plot:
     axes.set_xlabel("k, steps later")
     axes.set_ylabel("share of a stored value that is left")
     if lines:
-        _name_lines(axes)
+        name_lines(axes)
     return finished(figure, "retentions")
 
 
@@ -181,28 +144,6 @@ def draw_saturation(saturation: Saturation) -> Plot:
     return finished(figure, "saturation")
 
 
-@mpl.rc_context(STYLE)
-def draw_passage(passage: Passage, name: str) -> Plot:
-    """Draw gates and states of some units over the characters that the network reads.
-
-    Each column is a byte; a character stands in the middle of its bytes.
-
-    Args:
-        passage: what to draw.
-        name: of the drawing, unlike that of any other on the page.
-    """
-    panels = {**passage.gates, **passage.states}
-    width = COLUMN * passage.steps + 1.0
-    height = (0.2 * len(passage.units) + 0.55) * len(panels)
-    figure = Figure((width, height), layout="constrained")
-    rows = figure.subplots(len(panels), squeeze=False)[:, 0]
-    labels: dict[Text, int] = {}
-    for axes, (panel, values) in zip(rows, panels.items(), strict=True):
-        _draw_panel(axes, values, is_gate=panel in passage.gates)
-        labels |= _label_panel(axes, f"{panel} ({_kind(panel, passage)})", passage)
-    return finished(figure, name, labels)
-
-
 def _joined(name: str, value: str) -> str:
     """The name of a line: of the model, where there are several, and of the value in it."""
     return " ".join(filter(None, [name, value]))
@@ -223,79 +164,3 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     while same < least - 1 and len({tuple(p[: same + 1]) for p in parts.values()}) == 1:
         same += 1
     return {name: ".".join(p[same:]) for name, p in parts.items()}
-
-
-def _draw_panel(axes: Axes, values: NDArray[np.float32], is_gate: bool) -> None:
-    """Draw a row per unit, a column per byte: gates from 0 to 1, states around 0."""
-    highest = 1.0 if is_gate else float(np.abs(values).max())
-    lowest = 0.0 if is_gate else -highest
-    colours = "cividis" if is_gate else "RdBu_r"
-    image = axes.imshow(
-        values, cmap=colours, vmin=lowest, vmax=highest, aspect="auto", interpolation="none"
-    )
-    bar = axes.figure.colorbar(image, ax=axes, pad=0.006, fraction=0.012, aspect=8)
-    bar.set_ticks([lowest, highest], labels=[f"{lowest:.2g}", f"{highest:.2g}"])
-    bar.ax.tick_params(length=0, labelsize=8)
-    bar.outline.set_visible(False)
-
-
-def _label_panel(axes: Axes, title: str, passage: Passage) -> dict[Text, int]:
-    """Write title, units and characters; return the labels of these with their columns."""
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=3)
-    axes.set_yticks(range(len(passage.units)), [f"{unit}" for unit in passage.units], fontsize=8)
-    axes.set_xticks([])
-    axes.tick_params(length=0, pad=2)
-    axes.spines[:].set_visible(False)
-    return {_write_below(axes, character): character.width for character in passage.characters}
-
-
-def _write_below(axes: Axes, character: Character) -> Text:
-    """Write a character in the middle of its columns; a line shows how many they are."""
-    first, last = character.first - 0.5, character.first + character.width - 0.5
-    below = axes.get_xaxis_transform()
-    if character.width > 1:
-        line = Line2D([first + 0.15, last - 0.15], [-0.02, -0.02], transform=below, clip_on=False)
-        line.set(color=INK, linewidth=0.6)
-        axes.add_line(line)
-    return axes.annotate(
-        character.label,
-        ((first + last) / 2, 0),
-        xycoords=below,
-        xytext=(0, -4),
-        textcoords="offset points",
-        annotation_clip=False,
-        horizontalalignment="center",
-        verticalalignment="top",
-        fontsize=fitting(character.label, character.width),
-        parse_math=False,
-    )
-
-
-def _kind(panel: str, passage: Passage) -> str:
-    return "gate: dark is closed, bright is open" if panel in passage.gates else "state"
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure((width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.grid(linewidth=0.6)
-    return figure, axes
-
-
-def _styled(lines: Mapping[str, _Item]) -> Iterable[tuple[tuple[str, _Item], dict[str, Any]]]:
-    """Pair each line, by its name as it can be drawn, with its colour and dash."""
-    for i, (name, line) in enumerate(lines.items()):
-        colour, dash = LINES[i % len(LINES)]
-        yield (_label(name), line), {"color": colour, "linestyle": dash, "linewidth": 2}
-
-
-def _label(name: str) -> str:
-    """A name as matplotlib takes it, which leaves out lines whose names begin with "_"."""
-    text = printable(name)
-    return f" {text}" if text.startswith("_") else text
-
-
-def _name_lines(axes: Axes) -> None:
-    """Say which line is which; a name is no formula, whatever stands in it."""
-    for text in axes.legend().get_texts():
-        text.set_parse_math(False)

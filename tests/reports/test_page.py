@@ -13,9 +13,12 @@ from matplotlib.text import Text
 from gatework.data import characters_of
 from gatework.lens import MemoryHorizon, Passage
 from gatework.lens.letters import font_with
-from gatework.lens.page import bright_text, figure, page, paragraph, preformatted, section, table
-from gatework.lens.plots import draw_horizons, draw_learning_curves, draw_passage
+from gatework.lens.plots import draw_horizons
 from gatework.printable import identifier
+from gatework.reports.learning import draw_learning_curves
+from gatework.reports.page import bright_text, figure, page, paragraph, preformatted, section, table
+from gatework.reports.passages import draw_passage
+from gatework.train import Record
 
 TEXT = 'def f(a):\n\t"<&>" '
 PASSAGE = Passage(
@@ -24,10 +27,9 @@ PASSAGE = Passage(
     gates={"f": np.full((2, len(TEXT)), 0.5, np.float32)},
     states={"c": np.linspace(-3, 3, 2 * len(TEXT), dtype=np.float32).reshape(2, -1)},
 )
+CURVE = [Record("valid", k, k * 1_000_000, 1.0, k / 2, 4.0 - k) for k in (1, 2)]
 DRAWINGS = {
-    "curves": lambda: (
-        draw_learning_curves({"rnn": ([1, 2], [4, 3]), "gru": ([1], [3])}, "bytes").in_page
-    ),
+    "curves": lambda: draw_learning_curves({"rnn": CURVE, "gru": CURVE[:1]}).in_page,
     "horizons": lambda: draw_horizons({"rnn": MemoryHorizon(np.ones((4, 9)))}).in_page,
     "passage": lambda: draw_passage(PASSAGE, "passage").in_page,
 }
@@ -148,7 +150,7 @@ def test_a_passage_in_any_language_is_drawn(name, fonts, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["诗ส", "诗ส $a$ $b_", "_诗ส"])
 def test_the_name_of_a_run_may_be_in_any_language(name, tmp_path):
-    drawn = draw_learning_curves({name: ([1, 2], [4, 3])}, "bytes")
+    drawn = draw_learning_curves({name: CURVE})
     drawn.save(tmp_path / "curves.png")
     letters = re.findall(r"<text[^>]*>([^<]*)</text>", drawn.in_page)
     assert name in [text.strip() for text in letters]

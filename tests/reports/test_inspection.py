@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from gatework.data import InputError, load_corpus
+from gatework.reports.inspection import inspect_run
+from gatework.reports.inspection_page import inspection_page
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
 from gatework.train.evaluate import bits_per_byte
-from gatework.train.inspection import inspect_run
-from gatework.train.inspection_page import inspection_page
 from gatework.train.run import runs_of
 
 LINES = ['def f(x):\n    return [x, (x + 1), "a string"]\n\n', "y = 'it is' + z  # why\n"]

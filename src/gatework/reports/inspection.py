@@ -33,7 +33,7 @@ from gatework.lens import (
     measure,
 )
 from gatework.lens.properties import TEXT_PROPERTIES, Property, inside_quotes
-from gatework.train.comparison import horizon_of, passage_of, stretches
+from gatework.reports.held_out import horizon_of, passage_of, stretches
 from gatework.train.evaluate import bits_per_byte
 from gatework.train.model import LanguageModel
 from gatework.train.records import Record, curve

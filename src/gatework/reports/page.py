@@ -6,7 +6,7 @@ who cannot see it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape as _escape
 
 from gatework.data import Character
@@ -20,6 +20,7 @@ __all__ = [
     "paragraph",
     "preformatted",
     "section",
+    "settings_table",
     "table",
 ]
 
@@ -150,7 +151,7 @@ def figure(svg: str, alt: str, caption: str, *, wide: bool = False, cell: bool =
     """Return a figure.
 
     Args:
-        svg: the drawing, from `gatework.lens.plots` or `gatework.show`.
+        svg: the drawing, a measurement's or a cell's.
         alt: what it shows, for those who cannot see it.
         caption: plain text under it.
         wide: let it scroll sideways on a narrow screen instead of shrinking.
@@ -175,3 +176,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody>\n</table></div>\n"
     )
+
+
+def settings_table(settings: Mapping[str, object]) -> str:
+    """Return a table of settings, their names as people write them."""
+    rows = [(name.replace("_", " "), str(value)) for name, value in settings.items()]
+    return table(("setting", "value"), rows)

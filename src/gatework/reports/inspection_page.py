@@ -13,7 +13,12 @@ from gatework.analysis.gates import keepers
 from gatework.data import InputError
 from gatework.lens.flow import GradientFlow
 from gatework.lens.horizon import MemoryHorizon
-from gatework.lens.page import (
+from gatework.lens.plots import draw_flows, draw_horizons, draw_retentions, draw_saturation
+from gatework.printable import identifier
+from gatework.reports.held_out import FAR_LAG
+from gatework.reports.inspection import FLOW_STEPS, LEAST_TRACKED, Inspection, occurring
+from gatework.reports.learning import draw_learning_curves
+from gatework.reports.page import (
     bright_text,
     escape,
     figure,
@@ -23,20 +28,9 @@ from gatework.lens.page import (
     section,
     table,
 )
-from gatework.lens.passage import COLUMNS
-from gatework.lens.plots import (
-    draw_flows,
-    draw_horizons,
-    draw_learning_curves,
-    draw_passage,
-    draw_retentions,
-    draw_saturation,
-)
-from gatework.printable import identifier
+from gatework.reports.passages import COLUMNS, draw_passage
 from gatework.show import cell_svg
 from gatework.show.explanation import explain
-from gatework.train.comparison import FAR_LAG
-from gatework.train.inspection import FLOW_STEPS, LEAST_TRACKED, Inspection, occurring
 
 __all__ = ["inspection_page"]
 
@@ -374,14 +368,11 @@ def _passages(one: Inspection) -> Iterator[str]:
 
 
 def _learning(found: Sequence[Inspection]) -> Iterator[str]:
-    curves = {
-        one.name: ([r.bytes / 1e6 for r in one.records], [r.bits_per_byte for r in one.records])
-        for one in found
-    }
+    curves = {one.name: one.records for one in found}
     told = " ".join(
         f"{one.name} ends at {one.records[-1].bits_per_byte:.3f}." for one in found if one.records
     )
-    drawing = draw_learning_curves(curves, "megabytes read").in_page
+    drawing = draw_learning_curves(curves).in_page
     yield figure(drawing, told or "No figures.", "Cost of held-out text in the course of training.")
 
 

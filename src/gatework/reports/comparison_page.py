@@ -1,27 +1,21 @@
-"""What a run and a comparison say, as pages to read and to pass on."""
+"""What a comparison says: a page to read and to pass on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gatework.data import Corpus
 from gatework.lens import Passage
-from gatework.lens.page import figure, page, paragraph, preformatted, section, table
-from gatework.lens.passage import COLUMNS
-from gatework.lens.plots import Curve, draw_horizons, draw_learning_curves, draw_passage
-from gatework.train.comparison import FAR_LAG, MAX_LAG, REACH_SHARES, Contender
-from gatework.train.records import Record, curve
-from gatework.train.run import Run
+from gatework.lens.plots import draw_horizons
+from gatework.reports.comparison import REACH_SHARES, Contender
+from gatework.reports.held_out import FAR_LAG, MAX_LAG
+from gatework.reports.learning import BITS, draw_learning_curves
+from gatework.reports.page import figure, page, paragraph, section, settings_table, table
+from gatework.reports.passages import COLUMNS, draw_passage
+from gatework.train.records import Record
 
-__all__ = ["comparison_page", "reach_text", "run_page"]
+__all__ = ["comparison_page", "reach_text"]
 
-MOST_POINTS = 400
-SAMPLE = "Drawn from the trained network byte by byte, after the words it was given to begin with."
-BITS = (
-    "Bits per byte: what it costs on average to write down the next byte if you know the "
-    "network's prediction. A byte drawn at random costs 8 bits, one known for certain costs 0. "
-    "Held-out text is text that the network never learned from."
-)
 INFLUENCE = (
     "Influence is how much the network's state would change if the byte read k steps earlier "
     "were a little different: the mean norm of ∂hₜ/∂xₜ₋ₖ, taken by back-propagation from "
@@ -29,24 +23,6 @@ INFLUENCE = (
     "The axis is logarithmic: each mark down is a tenth. What has no influence any more is "
     "forgotten; and no error can be traced back to it, so nothing can be learned from it either."
 )
-
-
-def run_page(run: Run, sample: str | None) -> str:
-    """Return the report of one run.
-
-    Args:
-        run: its settings and measurements.
-        sample: text that the trained model wrote; None where there was no time for one.
-    """
-    settings = run.config.model_dump(mode="json", exclude_none=True, exclude={"files"})
-    settings["learning_rate"] = run.config.peak_rate
-    lead = f"{run.config.cell}, {run.manifest.parameters:,} parameters, trained on "
-    sections = [
-        section("How well it predicts", *_progress(run)),
-        section("What it writes", paragraph(SAMPLE), preformatted(sample)) if sample else "",
-        section("Settings", table(("setting", "value"), _rows({**settings, **_origin(run)}))),
-    ]
-    return page(f"Gatework run {run.path.name}", f"{lead}{run.manifest.corpus}.", sections)
 
 
 def comparison_page(contenders: Sequence[Contender], corpus: Corpus) -> str:
@@ -111,40 +87,13 @@ def _memory(contenders: Sequence[Contender]) -> list[str]:
     return [paragraph(INFLUENCE), figure(draw_horizons(horizons).in_page, alt, caption)]
 
 
-def _progress(run: Run) -> list[str]:
-    """How the cost of what is learned from and of what is held out went, and where it was best."""
-    records = list(run.records())
-    parts = {"training": curve(records, "train"), "held out": curve(records, "valid")}
-    ends = ", ".join(
-        f"{name} ends at {points[-1].bits_per_byte:.3f}" for name, points in parts.items() if points
-    )
-    curves = {name: _curve(_thinned(points)) for name, points in parts.items() if points}
-    svg = draw_learning_curves(curves, "megabytes read").in_page
-    caption = "Cost of a byte in the course of training: of the text learned from, and held out."
-    words = [paragraph(BITS), figure(svg, f"Bits per byte against bytes read: {ends}.", caption)]
-    if best := run.about_best():
-        words.append(paragraph(f"The best on held-out text was {best}."))
-    return words
-
-
-def _thinned(points: list[Record]) -> list[Record]:
-    """Evenly spread points, the last one among them, no more than can be told apart."""
-    apart = -(-len(points) // MOST_POINTS)
-    return points[::-1][::apart][::-1]
-
-
-def _curve(records: Sequence[Record]) -> Curve:
-    return [r.bytes / 1e6 for r in records], [r.bits_per_byte for r in records]
-
-
-def _learning(validations: dict[str, list[Record]]) -> list[str]:
-    curves: dict[str, Curve] = {name: _curve(records) for name, records in validations.items()}
+def _learning(curves: Mapping[str, Sequence[Record]]) -> list[str]:
     alt = "Bits per byte against bytes read. " + " ".join(
         f"{name} ends at {records[-1].bits_per_byte:.3f}."
-        for name, records in validations.items()
+        for name, records in curves.items()
         if records
     )
-    svg = draw_learning_curves(curves, "megabytes read").in_page
+    svg = draw_learning_curves(curves).in_page
     return [paragraph(BITS), figure(svg, alt, "Cost of held-out text in the course of training.")]
 
 
@@ -193,20 +142,11 @@ def _method(contenders: Sequence[Contender], corpus: Corpus) -> list[str]:
     )
     notes = [paragraph(note, quiet=True) for note in corpus.notes]
     checksum = {"sha256 of the text": corpus.sha256[:16]}
-    rows = _rows({**settings, **checksum})
-    return [paragraph(words), *notes, table(("setting", "value"), rows)]
+    return [paragraph(words), *notes, settings_table({**settings, **checksum})]
 
 
 def _rates(contenders: Sequence[Contender]) -> str:
     return ", ".join(f"{c.config.peak_rate:g} for {c.config.cell}" for c in contenders)
-
-
-def _origin(run: Run) -> dict[str, str]:
-    return {"sha256 of the text": run.manifest.corpus_sha256[:16], **run.manifest.versions}
-
-
-def _rows(settings: dict[str, object]) -> list[tuple[str, str]]:
-    return [(name.replace("_", " "), str(value)) for name, value in settings.items()]
 
 
 def _lag(reach: int) -> str:

@@ -1,0 +1,1 @@
+"""Reports: trained models measured on text that they have not seen, and the pages on them."""

@@ -1,0 +1,98 @@
+"""A passage drawn: gates and states of some units over the characters that the network reads."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from numpy.typing import NDArray
+
+from gatework.data import Character
+from gatework.lens import Passage
+from gatework.lens.drawing import INK, STYLE, Plot, finished, fitting
+
+__all__ = ["COLUMNS", "draw_passage"]
+
+COLUMN = 0.13
+"""Inches that a byte is wide."""
+COLUMNS = (
+    "Each column is one byte of a passage that the network has not seen, from left to right as it "
+    "reads them, each row one unit. Under them stand the characters; one that takes several bytes "
+    "spans them (· is a space, ↵ a line's end, E5 a byte that belongs to no character)."
+)
+"""What the columns and rows are, in words for a page."""
+
+
+@mpl.rc_context(STYLE)
+def draw_passage(passage: Passage, name: str) -> Plot:
+    """Draw gates and states of some units over the characters that the network reads.
+
+    Each column is a byte; a character stands in the middle of its bytes.
+
+    Args:
+        passage: what to draw.
+        name: of the drawing, unlike that of any other on the page.
+    """
+    panels = {**passage.gates, **passage.states}
+    width = COLUMN * passage.steps + 1.0
+    height = (0.2 * len(passage.units) + 0.55) * len(panels)
+    figure = Figure((width, height), layout="constrained")
+    rows = figure.subplots(len(panels), squeeze=False)[:, 0]
+    room: dict[Text, float] = {}
+    for axes, (panel, values) in zip(rows, panels.items(), strict=True):
+        _draw_panel(axes, values, is_gate=panel in passage.gates)
+        room |= _label_panel(axes, f"{panel} ({_kind(panel, passage)})", passage)
+    return finished(figure, name, room)
+
+
+def _draw_panel(axes: Axes, values: NDArray[np.float32], is_gate: bool) -> None:
+    """Draw a row per unit, a column per byte: gates from 0 to 1, states around 0."""
+    highest = 1.0 if is_gate else float(np.abs(values).max())
+    lowest = 0.0 if is_gate else -highest
+    colours = "cividis" if is_gate else "RdBu_r"
+    image = axes.imshow(
+        values, cmap=colours, vmin=lowest, vmax=highest, aspect="auto", interpolation="none"
+    )
+    bar = axes.figure.colorbar(image, ax=axes, pad=0.006, fraction=0.012, aspect=8)
+    bar.set_ticks([lowest, highest], labels=[f"{lowest:.2g}", f"{highest:.2g}"])
+    bar.ax.tick_params(length=0, labelsize=8)
+    bar.outline.set_visible(False)
+
+
+def _label_panel(axes: Axes, title: str, passage: Passage) -> dict[Text, float]:
+    """Write title, units and characters; return the labels of these with their room in inches."""
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=3)
+    axes.set_yticks(range(len(passage.units)), [f"{unit}" for unit in passage.units], fontsize=8)
+    axes.set_xticks([])
+    axes.tick_params(length=0, pad=2)
+    axes.spines[:].set_visible(False)
+    return {_write_below(axes, c): COLUMN * c.width for c in passage.characters}
+
+
+def _write_below(axes: Axes, character: Character) -> Text:
+    """Write a character in the middle of its columns; a line shows how many they are."""
+    first, last = character.first - 0.5, character.first + character.width - 0.5
+    below = axes.get_xaxis_transform()
+    if character.width > 1:
+        line = Line2D([first + 0.15, last - 0.15], [-0.02, -0.02], transform=below, clip_on=False)
+        line.set(color=INK, linewidth=0.6)
+        axes.add_line(line)
+    return axes.annotate(
+        character.label,
+        ((first + last) / 2, 0),
+        xycoords=below,
+        xytext=(0, -4),
+        textcoords="offset points",
+        annotation_clip=False,
+        horizontalalignment="center",
+        verticalalignment="top",
+        fontsize=fitting(character.label, COLUMN * character.width),
+        parse_math=False,
+    )
+
+
+def _kind(panel: str, passage: Passage) -> str:
+    return "gate: dark is closed, bright is open" if panel in passage.gates else "state"

@@ -1,13 +1,18 @@
 """Measurements drawn: as files, in notebooks."""
 
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
 
 import pytest
 import torch
 from PIL import Image
 
 import gatework as gw
-from gatework.lens.plots import plot
+from gatework.lens import Measurement
+from gatework.lens.drawing import Plot, canvas, finished, in_style
+from gatework.lens.plots import draw_flows, draw_horizons, draw_retentions
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +56,39 @@ def test_what_has_no_drawing_says_so():
     layer, x = gw.nn.LSTM(3, 6), torch.randn(10, 2, 3)
     found = gw.lens.ablate(layer, lambda model: model(x)[0].sum().item())
     assert found._repr_html_() is None
-    with pytest.raises(TypeError, match="Ablation has no drawing"):
-        plot(found)
+    with pytest.raises(TypeError, match=r"Ablation has no drawing; .* MemoryHorizon, Retention"):
+        found.plot()
+
+
+def test_a_measurement_of_ones_own_draws_itself(monkeypatch):
+    monkeypatch.setattr(Measurement, "types", dict(Measurement.types))  # and is forgotten after
+
+    @dataclass(frozen=True, eq=False)
+    class Speed(Measurement):
+        steps: tuple[int, ...]
+
+        @in_style
+        def plot(self) -> Plot:
+            figure, axes = canvas(3.0, 2.0)
+            axes.plot(self.steps)
+            return finished(figure, "speed")
+
+    assert "<svg" in Speed((1, 2, 4))._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [("horizon", draw_horizons), ("flow", draw_flows), ("retention", draw_retentions)],
+)
+def test_several_models_are_drawn_into_one_picture(measurements, name, draw):
+    drawing = draw({"old": measurements[name], "new": measurements[name]}).svg
+    assert ">old" in drawing
+    assert ">new" in drawing
+
+
+def test_matplotlib_is_loaded_by_those_who_draw_alone():
+    asked = "import sys, gatework.lens.plots; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
 
 
 def test_a_cell_without_gates_has_a_drawing_too():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
 from gatework.data import InputError, load_corpus
+from gatework.lens import Measurement
 from gatework.reports.inspection import inspect_run
 from gatework.reports.inspection_page import inspection_page
+from gatework.reports.sections import SECTIONS, shown_measurements
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
 from gatework.train.evaluate import bits_per_byte
 from gatework.train.run import runs_of
@@ -72,6 +75,18 @@ def test_units_that_track_are_found_on_one_half_and_judged_on_the_other(found):
             assert unit.held_out == pytest.approx(one.units.held_out[unit.value][p, unit.unit])
     assert any(one.tracking for one in found)
     assert any(one.peaks is not None for one in found)
+
+
+def test_every_measurement_of_a_model_is_shown(found):
+    for one in found:
+        values = {field.name: getattr(one, field.name) for field in fields(one)}
+        measured = {n: value for n, value in values.items() if isinstance(value, Measurement)}
+        assert shown_measurements(one) == measured
+
+
+def test_the_page_has_every_section(html):
+    headings = re.findall("<h2>(.*)</h2>", html)
+    assert headings == [section.heading for section in SECTIONS]
 
 
 def test_the_page_is_one_file_that_needs_nothing(html):

@@ -12,11 +12,10 @@ from gatework.cli.terminal import Terminal
 from gatework.files import write_atomically
 from gatework.reports.inspection import Inspection, check_inspectable, inspect_run
 from gatework.reports.inspection_page import inspection_page
+from gatework.reports.sections import shown_measurements
 from gatework.train.run import Run, check_writable, runs_of
 
 __all__ = ["inspect"]
-
-MEASURED = ("horizon", "flow", "retention", "saturation", "units", "peaks", "ablation")
 
 
 def inspect(path: Path, out: Path | None, figures: bool, last: bool) -> None:
@@ -61,12 +60,9 @@ def _write_figures(found: list[Inspection], folder: Path) -> Path:
     for one in found:
         place = folder / one.name
         place.mkdir(parents=True, exist_ok=True)
-        for name in MEASURED:
-            measurement = getattr(one, name)
-            if measurement is None:
-                continue
+        for name, measurement in shown_measurements(one).items():
             measurement.save(place / f"{name}.safetensors")
-            if name in ("horizon", "flow", "retention", "saturation"):
+            if measurement.has_drawing:
                 measurement.plot().save(place / f"{name}.svg")
                 measurement.plot().save(place / f"{name}.png")
     return folder

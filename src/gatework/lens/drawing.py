@@ -1,4 +1,7 @@
-"""A drawing: in the colours of a page, as a file, in a notebook; its texts in any language."""
+"""A drawing: in the colours of a page, as a file, in a notebook; its texts in any language.
+
+matplotlib is loaded when something is drawn, so that a measurement can say at no cost how it looks.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,32 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from html import escape, unescape
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-
-from gatework.lens.letters import cells, spell_out
 from gatework.printable import identifier, printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 __all__ = [
     "GRID",
     "INK",
-    "STYLE",
+    "LEAST_DRAWN",
     "Plot",
     "canvas",
+    "empty_figure",
     "finished",
     "fitting",
+    "in_style",
+    "line_name",
     "name_lines",
+    "short_names",
     "styled",
 ]
 
@@ -36,6 +43,8 @@ INK, GRID, PAPER_GRID = "#010203", "#040506", "#d9dbd6"
 file."""
 LETTER = 10
 """The points of a letter that has room enough."""
+LEAST_DRAWN = 1e-8
+"""On a logarithmic axis of shares, what is below is not drawn."""
 LINES = (
     ("#d1603d", "-"),
     ("#2f7fc1", "--"),
@@ -64,6 +73,7 @@ STYLE: Any = {
 }
 
 _Item = TypeVar("_Item")
+_Given = ParamSpec("_Given")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +129,29 @@ class Plot:
         return f'<div role="img" aria-label="{escape(self.name)}">{self.svg}</div>'
 
 
+def in_style(draw: Callable[_Given, Plot]) -> Callable[_Given, Plot]:
+    """Make a function draw in the style of all drawings."""
+
+    @wraps(draw)
+    def drawn(*args: _Given.args, **options: _Given.kwargs) -> Plot:
+        import matplotlib as mpl
+
+        with mpl.rc_context(STYLE):
+            return draw(*args, **options)
+
+    return drawn
+
+
+def empty_figure(width: float, height: float) -> Figure:
+    """Return a figure of so many inches."""
+    from matplotlib.figure import Figure
+
+    return Figure((width, height), layout="constrained")
+
+
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure, its sizes in inches, and its axes."""
-    figure = Figure((width, height), layout="constrained")
+    """Return a figure of so many inches and its axes."""
+    figure = empty_figure(width, height)
     axes = figure.subplots()
     axes.grid(linewidth=0.6)
     return figure, axes
@@ -146,8 +176,32 @@ def name_lines(axes: Axes) -> None:
         text.set_parse_math(False)
 
 
+def line_name(name: str, value: str) -> str:
+    """The name of a line: of the model, where there are several, and of the value in it."""
+    return " ".join(filter(None, [name, value]))
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Full names of values, such as "layer.l0.c", without the layer where all are of the same.
+
+    Example:
+        >>> short_names(["layer.l0.c", "layer.l0.h"])
+        {'layer.l0.c': 'c', 'layer.l0.h': 'h'}
+        >>> short_names(["layer.l0.c", "layer.l1.c"])
+        {'layer.l0.c': 'l0.c', 'layer.l1.c': 'l1.c'}
+    """
+    parts = {name: name.split(".") for name in names}
+    least = min(map(len, parts.values()), default=0)
+    same = 0
+    while same < least - 1 and len({tuple(p[: same + 1]) for p in parts.values()}) == 1:
+        same += 1
+    return {name: ".".join(p[same:]) for name, p in parts.items()}
+
+
 def fitting(text: str, room: float) -> float:
     """The size of a text that fits into so many inches, in points."""
+    from gatework.lens.letters import cells
+
     return min(LETTER, 72 * room / (0.7 * cells(text)))
 
 
@@ -159,6 +213,8 @@ def finished(figure: Figure, name: str, room: Mapping[Text, float] = MappingProx
         name: of it.
         room: of those of its texts that have no more of it, in inches.
     """
+    from gatework.lens.letters import spell_out
+
     letters: dict[str, tuple[str, float]] = {}
     for text, whole in spell_out(figure).items():
         letters[text.get_text()] = whole, float(text.get_fontsize())
@@ -172,6 +228,8 @@ def _svg(plot: Plot) -> str:
 
     Its ids begin with the plot's name.
     """
+    import matplotlib as mpl
+
     buffer, name = io.StringIO(), identifier(plot.name)
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         plot.figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -7,7 +7,7 @@ L  the loss        s_t  a state after step t
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -24,12 +24,23 @@ from gatework.lang.definition import Cell, Noise, check_known
 from gatework.lang.expressions import Expr, symbol
 from gatework.lang.keeping import of_the_cell
 from gatework.lens.arguments import check_functions, check_whole
+from gatework.lens.drawing import (
+    LEAST_DRAWN,
+    Plot,
+    canvas,
+    finished,
+    in_style,
+    line_name,
+    name_lines,
+    short_names,
+    styled,
+)
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, check_finite, check_weights, last_step, state_values
 from gatework.lens.watching import check_batches, in_eval_mode, place_name, recurrent_layers
 from gatework.nn import Recurrent
 
-__all__ = ["GradientFlow", "Verdict", "gradient_flow"]
+__all__ = ["GradientFlow", "Verdict", "draw_flows", "gradient_flow"]
 
 Verdict = Literal["vanishing", "healthy", "exploding"]
 PROBE = "probe."
@@ -95,6 +106,10 @@ class GradientFlow(Measurement):
         if change < -np.log(factor):
             return "vanishing"
         return "exploding" if change > np.log(factor) else "healthy"
+
+    def plot(self) -> Plot:
+        """Draw the gradient's norm at each state against steps back."""
+        return draw_flows({"": self})
 
 
 def gradient_flow(
@@ -350,3 +365,26 @@ def _with_zeros(cell: Cell) -> Cell:
 
 def _adding(row: Expr) -> Callable[[Expr], Expr]:
     return lambda value: value + row
+
+
+@in_style
+def draw_flows(flows: Mapping[str, GradientFlow]) -> Plot:
+    """Draw the gradient's norm against steps back, as a share of that at the last step.
+
+    Args:
+        flows: by the name of the model; a line for each of its states.
+    """
+    lines = {
+        line_name(name, short): flow.mean(state)
+        for name, flow in flows.items()
+        for state, short in short_names(flow.norms).items()
+    }
+    figure, ax = canvas(6.0, 4.0)
+    for (name, norms), style in styled(lines):
+        share = norms / (norms.max() or 1.0)
+        ax.plot(np.where(share > LEAST_DRAWN, share, np.nan), label=name, **style)
+    ax.set_yscale("log")
+    ax.set_xlabel("steps back from the last one")
+    ax.set_ylabel("gradient, share of the largest")
+    name_lines(ax)
+    return finished(figure, "flows")

@@ -6,7 +6,7 @@ t  the time looked back from         k  lag, steps back from t         K  longes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gatework.lang.definition import check_known
 from gatework.lens.arguments import check_functions, check_whole
+from gatework.lens.drawing import LEAST_DRAWN, Plot, canvas, finished, in_style, name_lines, styled
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import (
     Progress,
@@ -30,7 +31,7 @@ from gatework.lens.measuring import (
 from gatework.lens.watching import check_batches, in_eval_mode, recurrent_layers, watch
 from gatework.nn import Recurrent
 
-__all__ = ["MemoryHorizon", "memory_horizon"]
+__all__ = ["MemoryHorizon", "draw_horizons", "memory_horizon"]
 
 RESAMPLES = 400
 """Bootstrap resamples behind a band."""
@@ -129,6 +130,10 @@ class MemoryHorizon(Measurement):
         reaches = [_reach(mean, share) for mean in self._resampled()]
         low, high = np.quantile(reaches, [outside, 1 - outside], method="nearest")
         return int(low), int(high)
+
+    def plot(self) -> Plot:
+        """Draw influence against lag, with its band."""
+        return draw_horizons({"output": self}, "steps")
 
     def _resampled(self) -> NDArray[np.float64]:
         """Return the mean of each bootstrap resample, [RESAMPLES, K+1]."""
@@ -349,3 +354,21 @@ def _reach(mean: NDArray[np.float64], share: float) -> int:
         raise ValueError("the influence is not finite at some lags, so there is no reach")
     above = np.flatnonzero(mean >= share)
     return int(above[-1]) + 1 if len(above) else 0
+
+
+@in_style
+def draw_horizons(horizons: Mapping[str, MemoryHorizon], step: str = "bytes") -> Plot:
+    """Draw influence against lag with its band on a logarithmic axis, a line per name."""
+    figure, ax = canvas(6.0, 4.2)
+    for (name, horizon), style in styled(horizons):
+        ax.plot(horizon.lags, horizon.mean(), label=name, **style)
+        low, high = horizon.band()
+        ax.fill_between(horizon.lags, low, high, color=style["color"], alpha=0.25, linewidth=0)
+    if any(horizon.mean().any() for horizon in horizons.values()):  # else all lie on the ground
+        ax.set_yscale("log")
+    lowest = min(float(horizon.mean().min()) for horizon in horizons.values())
+    ax.set_ylim(max(lowest, LEAST_DRAWN) / 2, 3)
+    ax.set_xlabel(f"k, {step} back")
+    ax.set_ylabel("influence, share of that at k = 0")
+    name_lines(ax)
+    return finished(figure, "horizons")

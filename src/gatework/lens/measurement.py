@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from gatework.lens.drawing import Plot
+
 __all__ = ["Arrays", "Measurement", "axes", "load"]
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -40,13 +42,18 @@ def axes(*names: str) -> dict[str, tuple[str, ...]]:
 class Measurement:
     """What every measurement can do. A field is an array, arrays by name, or plain JSON.
 
+    Attributes:
+        has_drawing: whether measurements of its kind draw themselves, by a `plot` of their own.
+
     Raises:
         ValueError: when one is made whose arrays have other axes than declared.
     """
 
     types: ClassVar[dict[str, type[Measurement]]] = {}
+    has_drawing: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
+        cls.has_drawing = cls.plot is not Measurement.plot
         Measurement.types[cls.__name__] = cls
 
     def __post_init__(self) -> None:
@@ -96,22 +103,26 @@ class Measurement:
         except SafetensorError as error:
             raise OSError(f"{str(path)!r} cannot be written ({error})") from None
 
-    def plot(self) -> Any:
+    def plot(self) -> Plot:
         """Draw the measurement: a `gatework.lens.drawing.Plot`, which can be saved as SVG or PNG.
 
         Raises:
             TypeError: measurements of its kind have no drawing.
-        """
-        from gatework.lens.plots import plot  # matplotlib is needed by those who draw
 
-        return plot(self)
+        Example:
+            >>> import torch, gatework as gw
+            >>> layer, x = gw.nn.LSTM(4, 8), torch.randn(30, 3, 4)
+            >>> gw.lens.retention(layer, [x], lags=[1, 5, 20]).plot().save("retention.png")
+        """
+        drawn = [name for name, kind in Measurement.types.items() if kind.has_drawing]
+        raise TypeError(
+            f"a {type(self).__name__} has no drawing; expected a measurement that has one: "
+            f"{', '.join(drawn)}"
+        )
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows; None leaves it to the text."""
-        try:
-            return str(self.plot()._repr_html_())
-        except TypeError:
-            return None
+        return self.plot()._repr_html_() if self.has_drawing else None
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

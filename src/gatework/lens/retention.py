@@ -5,7 +5,7 @@ T  time steps      B  sequences      n  units of a state      K  lags
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -18,6 +18,16 @@ from torch import Tensor, nn
 from gatework.analysis.memory import retention as retained_share
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
+from gatework.lens.drawing import (
+    Plot,
+    canvas,
+    finished,
+    in_style,
+    line_name,
+    name_lines,
+    short_names,
+    styled,
+)
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import (
     Progress,
@@ -29,7 +39,15 @@ from gatework.lens.measuring import (
 )
 from gatework.lens.watching import Reading, in_eval_mode, watch
 
-__all__ = ["LAGS", "KeptShares", "Retention", "RetentionMeter", "kept_shares", "retention"]
+__all__ = [
+    "LAGS",
+    "KeptShares",
+    "Retention",
+    "RetentionMeter",
+    "draw_retentions",
+    "kept_shares",
+    "retention",
+]
 
 LAGS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)
 """Lags at which survival is measured when none are given, in steps."""
@@ -78,6 +96,10 @@ class Retention(Measurement):
         kept = np.clip(np.abs(self.mean[state]), 0.0, 1.0)
         with np.errstate(divide="ignore"):
             return np.asarray(-1.0 / np.log(kept)) + 0.0
+
+    def plot(self) -> Plot:
+        """Draw what is left of a stored value against lag, a line and a band for each state."""
+        return draw_retentions({"": self})
 
 
 def retention(
@@ -294,3 +316,29 @@ class RetentionMeter:
 
 def _added(a: _Sums, b: _Sums) -> _Sums:
     return _Sums(a.steps + b.steps, a.kept + b.kept, a.pairs + b.pairs, a.survived + b.survived)
+
+
+@in_style
+def draw_retentions(retentions: Mapping[str, Retention]) -> Plot:
+    """Draw what is left of a stored value: the median unit, and the band from 10 to 90 % of them.
+
+    Args:
+        retentions: by the name of the model; a line for each of its states that keeps something.
+    """
+    lines = {
+        line_name(name, short): (found.lags, found.survival[state])
+        for name, found in retentions.items()
+        for state, short in short_names(found.survival).items()
+        if state in found.keeping
+    }
+    figure, ax = canvas(6.0, 4.0)
+    for (name, (lags, survival)), style in styled(lines):
+        low, middle, high = np.quantile(survival, [0.1, 0.5, 0.9], axis=1)
+        ax.plot(lags, middle, label=name, **style)
+        ax.fill_between(lags, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    ax.set_xscale("log")
+    ax.set_xlabel("k, steps later")
+    ax.set_ylabel("share of a stored value that is left")
+    if lines:
+        name_lines(ax)
+    return finished(figure, "retentions")

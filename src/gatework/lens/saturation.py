@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gatework.analysis.gates import named_gates
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Expr
+from gatework.lens.drawing import GRID, Plot, empty_figure, finished, in_style, short_names
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import (
     Progress,
@@ -32,6 +33,7 @@ __all__ = ["Saturation", "SaturationMeter", "saturation"]
 
 LEFT, RIGHT = 0.1, 0.9
 """Below the one a gate is left-saturated, above the other right-saturated."""
+DOTS = "#2f7fc1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,28 @@ class Saturation(Measurement):
     def dead(self, least: float = 1e-3) -> dict[str, NDArray[np.int64]]:
         """The units of each state that do not move: deviation below `least`, by state."""
         return {name: np.flatnonzero(self.deviation[name] < least) for name in self.states}
+
+    @in_style
+    def plot(self) -> Plot:
+        """Draw each unit of each gate by how often it is all but closed, and all but open.
+
+        After Karpathy, Johnson & Fei-Fei 2015, figure 2 (right).
+        """
+        gates = short_names(self.gates or tuple(self.left))
+        columns = min(3, max(1, len(gates)))
+        rows = max(1, -(-len(gates) // columns))
+        figure = empty_figure(2.4 * columns + 0.6, 2.6 * rows)
+        places = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
+        for ax, (gate, title) in zip(places, gates.items(), strict=False):
+            ax.plot([0, 1], [1, 0], color=GRID, linewidth=0.8)
+            ax.scatter(self.left[gate], self.right[gate], s=14, alpha=0.6, color=DOTS)
+            ax.set_title(title, fontsize=10, fontweight="bold")
+            ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+        for ax in list(places)[len(gates) :]:
+            ax.set_visible(False)
+        figure.supxlabel(f"share of steps below {LEFT:g}", fontsize=10)
+        figure.supylabel(f"share of steps above {RIGHT:g}", fontsize=10)
+        return finished(figure, "saturation")
 
 
 def saturation(

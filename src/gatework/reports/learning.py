@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
-
-from gatework.lens.drawing import STYLE, Plot, canvas, finished, name_lines, styled
+from gatework.lens.drawing import Plot, canvas, finished, in_style, name_lines, styled
 from gatework.train.records import Record
 
 __all__ = ["BITS", "draw_learning_curves"]
@@ -19,7 +17,7 @@ BITS = (
 """What is drawn, in words for a page."""
 
 
-@mpl.rc_context(STYLE)
+@in_style
 def draw_learning_curves(curves: Mapping[str, Sequence[Record]]) -> Plot:
     """Draw bits per byte against what has been read, a line per name."""
     figure, axes = canvas(6.0, 3.6)

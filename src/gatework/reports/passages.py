@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from gatework.data import Character
 from gatework.lens import Passage
-from gatework.lens.drawing import INK, STYLE, Plot, finished, fitting
+from gatework.lens.drawing import INK, Plot, empty_figure, finished, fitting, in_style
 
 __all__ = ["COLUMNS", "draw_passage"]
 
@@ -26,7 +24,7 @@ COLUMNS = (
 """What the columns and rows are, in words for a page."""
 
 
-@mpl.rc_context(STYLE)
+@in_style
 def draw_passage(passage: Passage, name: str) -> Plot:
     """Draw gates and states of some units over the characters that the network reads.
 
@@ -39,7 +37,7 @@ def draw_passage(passage: Passage, name: str) -> Plot:
     panels = {**passage.gates, **passage.states}
     width = COLUMN * passage.steps + 1.0
     height = (0.2 * len(passage.units) + 0.55) * len(panels)
-    figure = Figure((width, height), layout="constrained")
+    figure = empty_figure(width, height)
     rows = figure.subplots(len(panels), squeeze=False)[:, 0]
     room: dict[Text, float] = {}
     for axes, (panel, values) in zip(rows, panels.items(), strict=True):

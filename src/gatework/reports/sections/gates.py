@@ -1,0 +1,80 @@
+"""How the gates are used: how often each is open or closed, and what depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gatework.analysis.gates import keepers
+from gatework.printable import identifier
+from gatework.reports.inspection import Inspection
+from gatework.reports.page import figure, paragraph, table
+from gatework.reports.sections.section import Found, Part, Section, short_name, title
+
+__all__ = ["GATES"]
+
+SATURATION = (
+    "Each dot is a unit: how often its gate is all but closed (below 0.1, to the right) and all "
+    "but open (above 0.9, to the top). A dot at the top left is a gate that is always open, one at "
+    "the bottom left is used gradually, on the diagonal as a switch."
+)
+HELD = (
+    "What a byte of held-out text costs when a gate is held at one value for all units. The more "
+    "it costs, the more depends on that gate."
+)
+
+
+def _gates(found: Found) -> Iterator[str]:
+    for one in found:
+        if one.saturation.gates:
+            yield from _gates_of(one)
+        else:
+            yield paragraph(f"{one.name} has no gates: its state is written anew at every step.")
+
+
+def _gates_of(one: Inspection) -> Iterator[str]:
+    alt = f"Saturation of the gates of {one.name}; the table below has the means."
+    yield figure(_named(one.saturation.plot().in_page, one), alt, f"{title(one)}.")
+    header = ("gate", "mean", "all but closed", "all but open", "units always open")
+    yield table(header, list(_gate_rows(one)))
+    if one.ablation is not None:
+        yield paragraph(HELD)
+        yield table(("gate", "held closed, 0", "as it is", "held open, 1"), _held_rows(one))
+    dead = {
+        short_name(one, n): len(units) for n, units in one.saturation.dead().items() if len(units)
+    }
+    if dead:
+        told = ", ".join(f"{count} of {name}" for name, count in dead.items())
+        yield paragraph(f"Units that never move: {told}.")
+
+
+def _named(svg: str, one: Inspection) -> str:
+    """A drawing whose ids are unlike those of the same drawing of another model."""
+    return svg.replace("saturation-", f"saturation-{identifier(one.name)}-")
+
+
+def _gate_rows(one: Inspection) -> Iterator[tuple[str, ...]]:
+    keeping = {k.name for gates in keepers(one.run.load_model().layer.cell).values() for k in gates}
+    opened = one.saturation.always_open()
+    for gate in one.saturation.gates:
+        name = short_name(one, gate)
+        memory = " (keeps the memory)" if name.rpartition(".")[2] in keeping else ""
+        yield (
+            name + memory,
+            f"{one.saturation.mean[gate].mean():.2f}",
+            f"{one.saturation.left[gate].mean():.0%}",
+            f"{one.saturation.right[gate].mean():.0%}",
+            f"{len(opened[gate])}",
+        )
+
+
+def _held_rows(one: Inspection) -> list[tuple[str, ...]]:
+    assert one.ablation is not None
+    cost = dict(zip(one.ablation.changes, one.ablation.metric, strict=True))
+    as_is = f"{one.ablation.baseline:.2f} bits"
+    return [
+        (short_name(one, g), f"{cost[f'{g} = 0']:.2f} bits", as_is, f"{cost[f'{g} = 1']:.2f} bits")
+        for g in one.saturation.gates
+    ]
+
+
+GATES = Section("How the gates are used", (Part(_gates, SATURATION, ("saturation", "ablation")),))

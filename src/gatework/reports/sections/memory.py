@@ -1,0 +1,130 @@
+"""How far back it remembers: influence, gradients on their way back, and what states keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gatework.lens import MemoryHorizon
+from gatework.lens.plots import draw_flows, draw_horizons, draw_retentions
+from gatework.reports.inspection import FLOW_STEPS, Inspection
+from gatework.reports.page import figure, paragraph, table
+from gatework.reports.sections.section import (
+    Found,
+    Part,
+    Section,
+    full_name,
+    model_name,
+    short_name,
+)
+
+__all__ = ["MEMORY", "reach"]
+
+VERDICTS = {"vanishing": "vanishes", "healthy": "arrives", "exploding": "explodes"}
+HORIZON = (
+    "Influence is how much the network's output would change if the byte read k steps earlier were "
+    "a little different, as a share of the largest; the axis is logarithmic. What has no influence "
+    "any more is forgotten."
+)
+FLOW = (
+    f"Learning goes the other way: from an error after the last step back over {FLOW_STEPS} steps "
+    "to what caused it. The curves show how much of the gradient arrives at each state. The growth "
+    "rate is by what factor it changes with each step back. Where the gradient falls to a "
+    "thousandth within a hundred steps, it vanishes: what is far back can hardly be learned from."
+)
+RADIUS = (
+    "The spectral radius is the largest |eigenvalue| of the recurrent Jacobian ∂sₜ/∂sₜ₋₁ of all "
+    "states of a layer together, on average over some steps of the text: the factor of the one "
+    "direction that lasts longest in that step. Near 1 something can last; how much of the "
+    "gradient does, the growth rates tell."
+)
+RETENTION = (
+    "How much of a value that a unit stores is still there k steps later, through no matrix: the "
+    "product of the gates that multiply it. The line is the median unit, the band the middle 80 %. "
+    "The time constant is the number of steps in which a stored value falls to a third (1/e)."
+)
+
+
+def reach(horizon: MemoryHorizon) -> str:
+    """For how many bytes an influence of 1 % is felt, in words."""
+    steps, farthest = horizon.reach(0.01), int(horizon.lags[-1])
+    return f"{steps}" if steps <= farthest else f"more than {farthest}"
+
+
+def _horizons(found: Found) -> Iterator[str]:
+    horizons = {one.name: one.horizon for one in found}
+    told = " ".join(f"{n} falls below 1 % after {reach(h)} bytes." for n, h in horizons.items())
+    caption = "Influence of the byte k steps back: mean and 95 % band over places of held-out text."
+    yield figure(draw_horizons(horizons).in_page, told, caption)
+
+
+def _flows(found: Found) -> Iterator[str]:
+    flows = {model_name(found, one): one.flow for one in found}
+    told = "; ".join(
+        f"{one.name} {short_name(one, s)}: growth {one.flow.growth(s):.3f} a step"
+        for one in found
+        for s in one.flow.norms
+    )
+    yield figure(draw_flows(flows).in_page, told, "Norm of the gradient at each state.")
+    header = ("state", "growth rate", "the gradient")
+    yield table(header, [row for one in found for row in _flow_rows(found, one)])
+
+
+def _flow_rows(found: Found, one: Inspection) -> Iterator[tuple[str, ...]]:
+    for state in one.flow.norms:
+        growth, verdict = one.flow.growth(state), one.flow.verdict(state)
+        yield full_name(found, one, state), f"{growth:.3f}", VERDICTS[verdict]
+
+
+def _radii(found: Found) -> Iterator[str]:
+    rows = [row for one in found for row in _radius_rows(found, one)]
+    yield table(("layer", "spectral radius"), rows)
+
+
+def _radius_rows(found: Found, one: Inspection) -> Iterator[tuple[str, ...]]:
+    for k, radius in enumerate(one.flow.spectral_radius.values()):
+        layer = f"layer {k}" if one.run.config.layers > 1 or len(found) == 1 else ""
+        yield f"{model_name(found, one)} {layer}".strip(), f"{radius.mean():.2f}"
+
+
+def _retentions(found: Found) -> Iterator[str]:
+    """What is left of stored values: of the states that store any."""
+    kept = {model_name(found, one): one.retention for one in found if one.retention.keeping}
+    if kept:
+        drawing = draw_retentions(kept).in_page
+        yield figure(drawing, "Share left against steps.", "What is left of it.")
+        header = ("state", "median τ", "longest-lived tenth", "longest τ")
+        yield table(header, [row for one in found for row in _retention_rows(found, one)])
+    anew = [
+        full_name(found, one, state)
+        for one in found
+        for state in one.retention.mean
+        if state not in one.retention.keeping
+    ]
+    if anew:
+        yield paragraph(
+            f"Written anew at every step, so that nothing is stored: {', '.join(anew)}."
+        )
+
+
+def _retention_rows(found: Found, one: Inspection) -> Iterator[tuple[str, ...]]:
+    for state in one.retention.keeping:
+        tau = one.retention.time_constant(state)
+        steps = map(_steps, (np.median(tau), np.quantile(tau, 0.9), tau.max()))
+        yield full_name(found, one, state), *steps
+
+
+def _steps(tau: float) -> str:
+    return "never forgets" if np.isinf(tau) else f"{tau:.3g} steps"
+
+
+MEMORY = Section(
+    "How far back it remembers",
+    (
+        Part(_horizons, HORIZON, ("horizon",)),
+        Part(_flows, FLOW, ("flow",)),
+        Part(_radii, RADIUS, ("flow",)),
+        Part(_retentions, RETENTION, ("retention",)),
+    ),
+)

@@ -1,0 +1,38 @@
+"""How it was measured: sizes, settings, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gatework.reports.inspection import FLOW_STEPS
+from gatework.reports.page import paragraph, table
+from gatework.reports.sections.section import Found, Part, Section
+
+__all__ = ["METHOD"]
+
+
+def _method(found: Found) -> Iterator[str]:
+    first = found[0]
+    words = (
+        f"Saturation, retention and units: {first.saturation.steps:,} bytes of held-out text, the "
+        f"state carried on; units are judged on {first.units.held_out_steps:,} of them. Horizon: "
+        f"{len(first.horizon.influence)} places. Gradient: a random weighting of the scores after "
+        f"{FLOW_STEPS} steps, {len(next(iter(first.flow.norms.values())))} sequences. The same "
+        "figures in Python: gatework.lens."
+    )
+    yield paragraph(words)
+    rows: Mapping[str, object] = {
+        "text": first.corpus.name,
+        "sha256 of the text": first.corpus.sha256[:16],
+        **first.run.manifest.versions,
+    }
+    yield table(("", ""), [(name, str(value)) for name, value in rows.items()])
+    for one in found:
+        settings = one.run.config.model_dump(mode="json", exclude_none=True, exclude={"files"})
+        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+        yield paragraph(
+            f"{one.name}: {one.run.manifest.parameters:,} parameters; {told}.", quiet=True
+        )
+
+
+METHOD = Section("How it was measured", (Part(_method),))

@@ -1,0 +1,71 @@
+"""What a section of the page on trained models is, and how models and values are named in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gatework.reports.inspection import Inspection
+from gatework.reports.page import paragraph, section
+
+__all__ = ["Found", "Part", "Section", "full_name", "model_name", "short_name", "title"]
+
+Found = Sequence[Inspection]
+"""The models that a page is on, measured."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a section: measurements explained, then shown.
+
+    Attributes:
+        show: the figures, tables and paragraphs on all models, as HTML.
+        words: what is to be known before one looks at them.
+        measurements: the fields of `Inspection` that are shown; they are saved under these names.
+    """
+
+    show: Callable[[Found], Iterable[str]]
+    words: str = ""
+    measurements: tuple[str, ...] = ()
+
+    def html(self, found: Found) -> Iterator[str]:
+        """The words, and what they explain."""
+        if self.words:
+            yield paragraph(self.words)
+        yield from self.show(found)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and the parts under it."""
+
+    heading: str
+    parts: tuple[Part, ...]
+
+    def html(self, found: Found) -> str:
+        """The section on some models."""
+        return section(self.heading, *(html for part in self.parts for html in part.html(found)))
+
+
+def title(one: Inspection) -> str:
+    """A model's name with what it is, such as "mine (lstm, 2 layers of 192 units)"."""
+    config = one.run.config
+    layers = f"{config.layers} layers of " if config.layers > 1 else ""
+    cell = f"{config.cell}, " if one.name != config.cell else ""
+    return f"{one.name} ({cell}{layers}{config.hidden_size} units)"
+
+
+def model_name(found: Found, one: Inspection) -> str:
+    """The name of a model, to be said where there are several."""
+    return one.name if len(found) > 1 else ""
+
+
+def short_name(one: Inspection, value: str) -> str:
+    """A value's full name, such as "layer.l0.c", without what is the same for all."""
+    short = value.removeprefix("layer.")
+    return short.removeprefix("l0.") if one.run.config.layers == 1 else short
+
+
+def full_name(found: Found, one: Inspection, value: str) -> str:
+    """A value's short name, after that of its model where there are several."""
+    return f"{model_name(found, one)} {short_name(one, value)}".strip()

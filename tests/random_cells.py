@@ -21,6 +21,8 @@ from gatework.lang.expressions import Expr
 
 Draw = Callable[[st.SearchStrategy], object]
 
+STEP = gw.pointwise(lambda v: gw.where(v > 0, 1.0, 0.0), lambda v: 1 / (1 + gw.square(v)))
+
 # Each is defined everywhere and grows at most like its argument.
 ONE_VALUE: dict[str, Callable[[Expr], Expr]] = {
     "sigmoid": gw.sigmoid,
@@ -45,6 +47,15 @@ ONE_VALUE: dict[str, Callable[[Expr], Expr]] = {
     "sign": lambda v: v * gw.sign(v),
     "relu": gw.relu,
     "hardsigmoid": gw.hardsigmoid,
+    "atan": gw.atan,
+    "erf": gw.erf,
+    "gelu": gw.gelu,
+    "softsign": gw.softsign,
+    "floor": lambda v: v * gw.floor(1.5 + 0.4 * gw.tanh(v)),  # far from where it jumps
+    "stop": lambda v: v * gw.stop(gw.tanh(v)),
+    "surrogate": lambda v: v + STEP(1.5 + gw.tanh(v)),  # the same
+    "amax": lambda v: v - 0.1 * gw.amax(v),
+    "norm": lambda v: v / (1 + gw.norm(v)),
     "elu": gw.elu,
     "leaky_relu": gw.leaky_relu,
     "clamp": lambda v: gw.clamp(v, -0.5, 0.7),

@@ -38,6 +38,28 @@ def compared(sign):
     return ours, lambda a, b: torch.where(sign(a, b), a, b) + 2 * sign(a, b).to(a.dtype)
 
 
+def quotient(a, b):
+    """⌊a / b⌋, whose derivative is 0, also where that of a / b is infinite."""
+    return torch.floor((a / b).detach())
+
+
+class FlatSign(torch.autograd.Function):
+    """The sign, with the derivative 1 where it is less than 2."""
+
+    @staticmethod
+    def forward(ctx, v):
+        ctx.save_for_backward(v)
+        return torch.sign(v)
+
+    @staticmethod
+    def backward(ctx, g):
+        (v,) = ctx.saved_tensors
+        return torch.where(v.abs() < 2, g, 0)
+
+
+FLAT_SIGN = gw.pointwise(gw.sign, lambda v: gw.where(gw.abs(v) < 2, 1, 0))
+
+
 ONE = {  # ours and torch's
     "neg": (lambda v: -v, torch.neg),
     "abs": (gw.abs, torch.abs),
@@ -59,6 +81,14 @@ ONE = {  # ours and torch's
     "elu": (gw.elu, F.elu),
     "elu, alpha": (lambda v: gw.elu(v, 0.3), lambda v: F.elu(v, 0.3)),
     "hardsigmoid": (gw.hardsigmoid, lambda v: F.hardsigmoid(v.float()).to(v.dtype)),
+    "floor": (gw.floor, torch.floor),
+    "atan": (gw.atan, torch.atan),
+    "erf": (gw.erf, torch.erf),
+    "gelu": (gw.gelu, lambda v: v * (0.5 * (1 + torch.erf(v * math.sqrt(0.5))))),
+    "gelu, tanh": (lambda v: gw.gelu(v, "tanh"), lambda v: F.gelu(v, approximate="tanh")),
+    "softsign": (gw.softsign, F.softsign),
+    "stop": (lambda v: v * gw.stop(v), lambda v: v * v.detach()),
+    "surrogate": (FLAT_SIGN, FlatSign.apply),
     "leaky_relu": (gw.leaky_relu, F.leaky_relu),
     "leaky_relu, slope": (lambda v: gw.leaky_relu(v, -0.5), lambda v: F.leaky_relu(v, -0.5)),
     "clamp": (lambda v: gw.clamp(v, -0.5, 2), lambda v: torch.clamp(v, -0.5, 2)),
@@ -76,16 +106,26 @@ TWO = {
     "maximum": (gw.maximum, torch.maximum),
     "lt": compared(lambda a, b: a < b),
     "le": compared(lambda a, b: a <= b),
+    "floor_divide": (
+        lambda a, b: a // b,
+        lambda a, b: torch.where(a.isnan() & ~a.isnan(), a, quotient(a, b)),
+    ),
+    "and, or, not": (
+        lambda a, b: gw.where((a > 0.5) & ~(b <= 1) | (a < -2), a, b),
+        lambda a, b: torch.where((a > 0.5) & ~(b <= 1) | (a < -2), a, b),
+    ),
     "where": (lambda a, b: gw.where(a > 0.5, a, b), lambda a, b: torch.where(a > 0.5, a, b)),
 }
 ROUGH = {  # how exact torch is: its slope of 1/6, its powers, and exponents in single precision
+    "gelu": 1e-3,  # 1 + erf(v) cancels where v is negative, there and here
+    "gelu, tanh": 1e-4,
     "hardsigmoid": 4e-7,
     "pow, 1.7": 1e-5,
     "pow, -0.3": 1e-5,
 }
 NOT_POINTWISE = {  # maps, learned values, names, noise, and what sees a whole row
     "linear", "vector", "scalar", "observe", "dropout", "zoneout",
-    "sum", "mean", "softmax", "layer_norm",
+    "sum", "mean", "softmax", "layer_norm", "amax", "amin", "norm", "pointwise",
 }  # fmt: skip
 
 
@@ -145,6 +185,21 @@ def test_two_values(name, backend, dtype):
     rows = list(grid.T.contiguous())
     found = values_and_gradients(lambda r: ours(mine, backend, r), rows)
     assert_equal(found, values_and_gradients(lambda r: torchs(*r), rows), rows)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_a_remainder_has_the_sign_of_the_divisor(backend):
+    a, b = torch.linspace(-10, 10, 399), torch.linspace(0.3, 3, 399) * (-1) ** torch.arange(399)
+    rows = [a.double(), b.double()]
+    found = values_and_gradients(lambda r: ours(lambda a, b: a % b, backend, r), rows)
+    expected = values_and_gradients(lambda r: torch.remainder(*r), rows)
+    for have, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(have, want, rtol=1e-13, atol=1e-13)
+
+
+def test_gelu_is_torchs():
+    v = torch.linspace(-4, 4, 99, dtype=torch.float64)
+    torch.testing.assert_close(ours(gw.gelu, "cpu", [v]), F.gelu(v), rtol=1e-12, atol=1e-14)
 
 
 def test_every_function_and_word_has_a_row():

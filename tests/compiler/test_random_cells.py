@@ -63,7 +63,7 @@ def test_a_wrong_derivative_is_found(function, monkeypatch):
     monkeypatch.setitem(calculus.RULES, function, wrong)
 
     @given(random_cells())
-    @settings(max_examples=200, phases=[Phase.generate])
+    @settings(max_examples=400, phases=[Phase.generate])
     def check(cell):
         gradients_agree(cell, (2, None), 3, False, 0)
 
@@ -76,7 +76,7 @@ def test_the_strategy_makes_what_it_promises():
     seen_states, seen_functions, seen_depths = set(), set(), set()
 
     @given(random_cells(noise=True))
-    @settings(max_examples=200, phases=[Phase.generate])
+    @settings(max_examples=400, phases=[Phase.generate])
     def collect(cell):
         seen_states.add(len(cell.states))
         nodes = list(postorder(cell.next_states))

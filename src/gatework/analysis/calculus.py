@@ -7,6 +7,7 @@ slope       ∂value/∂value, unit by unit: forward mode
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
@@ -44,6 +45,9 @@ RULES: dict[str, Rule] = {
     "clamp_max": lambda g, y, a, high: (_where(a <= high, g, 0), _where(high < a, g, 0)),
     "abs": lambda g, y, a: (g * apply("sign", a),),
     "sign": lambda g, y, a: (None,),
+    "floor": lambda g, y, a: (None,),
+    "stop": lambda g, y, a: (None,),
+    "surrogate": lambda g, y, value, v, slope: (g, g * slope, None),
     "relu": lambda g, y, a: (_where(y <= 0, 0, g),),
     "sqrt": lambda g, y, a: (g * 0.5 / y,),
     "exp": lambda g, y, a: (g * y,),
@@ -52,6 +56,8 @@ RULES: dict[str, Rule] = {
     "log1p": lambda g, y, a: (g / (1 + a),),
     "sin": lambda g, y, a: (g * apply("cos", a),),
     "cos": lambda g, y, a: (-g * apply("sin", a),),
+    "atan": lambda g, y, a: (g / (1 + a * a),),
+    "erf": lambda g, y, a: (g * (2 / math.sqrt(math.pi) * apply("exp", -a * a)),),
     "tanh": lambda g, y, a: (g * (1 - y * y),),
     "sigmoid": lambda g, y, a: (g * (y * (1 - y)),),
     "softplus": lambda g, y, a: (g * apply("sigmoid", a),),

@@ -68,5 +68,7 @@ def _carried(node: Expr) -> tuple[Expr, ...]:
     """The arguments that a node hands on: not the condition of a `where`."""
     if not hands_on(node):
         return ()
-    choosing = isinstance(node, Apply) and node.function == "where"
-    return node.args[1:] if choosing else node.args
+    assert isinstance(node, Apply)
+    if node.function == "surrogate":
+        return node.args[:1]
+    return node.args[1:] if node.function == "where" else node.args

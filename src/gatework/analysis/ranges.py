@@ -31,6 +31,9 @@ _LIMITS = {  # of the growing functions, where their argument goes to -∞ and t
     "log1p": ANY,
     "sqrt": POSITIVE,
     "sign": Range(-1.0, 1.0),
+    "floor": ANY,
+    "atan": Range(-math.pi / 2, math.pi / 2),
+    "erf": Range(-1.0, 1.0),
 }
 
 
@@ -152,6 +155,8 @@ _RULES: dict[str, Callable[..., Range]] = {
     "maximum": lambda node, a, b: Range(max(a.low, b.low), max(a.high, b.high)),
     "clamp_min": lambda node, a, b: Range(max(a.low, b.low), max(a.high, b.high)),
     "clamp_max": lambda node, a, b: Range(min(a.low, b.low), min(a.high, b.high)),
+    "stop": lambda node, a: a,
+    "surrogate": lambda node, value, v, slope: value,
     "abs": lambda node, a: POSITIVE,
     "sin": lambda node, a: Range(-1.0, 1.0),
     "cos": lambda node, a: Range(-1.0, 1.0),

@@ -33,6 +33,11 @@ def _softplus(v: Tensor) -> Tensor:
     return torch.logaddexp(v, torch.zeros_like(v))  # torch's own is linear above 20
 
 
+def _surrogate(value: Tensor, v: Tensor, slope: Tensor) -> Tensor:
+    nothing = torch.where(v.isfinite(), v - v.detach(), 0)  # but for autograd
+    return value + slope.detach() * nothing
+
+
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "add": torch.add,
     "sub": torch.sub,
@@ -47,9 +52,12 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "maximum": torch.maximum,
     "clamp_min": torch.clamp_min,
     "clamp_max": torch.clamp_max,
+    "stop": torch.detach,
+    "surrogate": _surrogate,
     "abs": torch.abs,
     "sign": torch.sign,
     "relu": torch.relu,
+    "floor": torch.floor,
     "sqrt": torch.sqrt,
     "exp": torch.exp,
     "expm1": torch.expm1,
@@ -57,6 +65,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "log1p": torch.log1p,
     "sin": torch.sin,
     "cos": torch.cos,
+    "atan": torch.atan,
+    "erf": torch.erf,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softplus": _softplus,

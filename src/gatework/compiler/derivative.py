@@ -183,7 +183,11 @@ class _Gradients:
             self._add(node.args[0], product(node.matrix, g, not node.transposed))
         elif isinstance(node, Reduce):
             row = node.args[0]
-            self._add(row, g if node.function == "sum" else apply("where", row < node, 0, g))
+            if node.function == "sum":
+                self._add(row, g)
+            else:  # of equal largest ones each gets its part, as torch.amax has it
+                others = apply("where", row < node, 0, 1)
+                self._add(row, apply("where", row < node, 0, g / reduce("sum", others)))
 
 
 class Kept:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from gatework.lang.expressions import (
     Expr,
@@ -90,6 +91,17 @@ class WeightDrop:
     probability: float
 
 
+class Collector(Protocol):
+    """What collects the parts of a cell while its function runs. See `gatework.lang.tracing`."""
+
+    def nest(self, cell: Cell, values: Sequence[Any], prefix: str) -> tuple[Expr, ...]:
+        """The new states of another cell on values of this one."""
+
+
+collecting: ContextVar[Collector | None] = ContextVar("collecting", default=None)
+"""The trace under way."""
+
+
 @dataclass(frozen=True, eq=False)
 class Cell:
     """A recurrent cell as its equations. Made by the decorator `cell`; never changed.
@@ -124,8 +136,8 @@ class Cell:
         if values:
             raise TypeError(
                 f"cell {self.name!r} is called with constants by name and not with values; "
-                f"gatework.nn.Recurrent({self.name}, …) runs it on tensors, and equations that "
-                "several cells share stand in a plain function without @cell"
+                f"gatework.nn.Recurrent({self.name}, …) runs it on tensors, and "
+                f"{self.name}.equations(…, prefix=…) is a part of another cell"
             )
         check_known("constant", constants, self.constants, f"cell {self.name!r}")
         if self.retrace is None:
@@ -134,6 +146,38 @@ class Cell:
                 "set them on the cell as it was defined"
             )
         return self.retrace({**self.constants, **constants})
+
+    def equations(self, *values: Expr | Number, prefix: str) -> Any:
+        """The equations of this cell inside those of another one, with weights of their own there.
+
+        Args:
+            values: Its input, then its states, each any value of the cell that is being defined.
+                Its sizes are theirs.
+            prefix: What the names of its gates, weights and learned values begin with there, as in
+                `inner_f` and `weight_inner_ih_l0`.
+
+        Returns:
+            Its new state, or a tuple of them.
+
+        Example:
+            A GRU whose state decays with the time since the last step (GRU-D, Che et al. 2018).
+
+            >>> import gatework as gw
+            >>> @gw.cell
+            ... def decaying_gru(x, h):
+            ...     kept = gw.exp(-gw.relu(gw.linear("decay", x)))
+            ...     return gw.cells.gru.equations(x, kept * h, prefix="inner")
+            >>> "inner_z" in decaying_gru.names
+            True
+        """
+        trace = collecting.get()
+        if trace is None:
+            raise TypeError(
+                f"the equations of {self.name!r} can stand inside a function marked @cell; "
+                f"gatework.nn.Recurrent({self.name}, …) runs it on tensors"
+            )
+        new = trace.nest(self, values, prefix)
+        return new if len(new) > 1 else new[0]
 
     def pin(self, pins: Mapping[str, Number | Expr] | None = None, **more: Number | Expr) -> Cell:
         """The cell with named values held, as a cell of its own (partial evaluation).

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 
 from gatework.forking import brief_lock
 from gatework.lang.functions import FUNCTIONS
-from gatework.lang.misuse import Misused
+from gatework.lang.misuse import BITS, Misused
 
 SCALAR = "1"
 Number = int | float
@@ -85,6 +85,32 @@ class Expr(Misused):
         if isinstance(exponent, Expr):
             raise TypeError("the exponent of ** must be a number; write exp(b * log(a)) for a ** b")
         return apply("pow", self, exponent)
+
+    def __floordiv__(self, other: Expr | Number) -> Expr:
+        return apply("floor", self / other)
+
+    def __rfloordiv__(self, other: Number) -> Expr:
+        return apply("floor", other / self)
+
+    def __mod__(self, other: Expr | Number) -> Expr:
+        return self - other * (self // other)
+
+    def __rmod__(self, other: Number) -> Expr:
+        return other - self * (other // self)
+
+    def __and__(self, other: Expr | bool) -> Expr:
+        return apply("mul", *_conditions("&", self, other))
+
+    def __or__(self, other: Expr | bool) -> Expr:
+        return apply("maximum", *_conditions("|", self, other))
+
+    def __invert__(self) -> Expr:
+        return 1 - _conditions("~", self)[0]
+
+    def __floor__(self) -> Expr:
+        return apply("floor", self)
+
+    __rand__, __ror__ = __and__, __or__
 
     def __lt__(self, other: Expr | Number) -> Expr:
         return apply("lt", self, other)
@@ -359,6 +385,22 @@ def product(matrix: Matrix, row: Expr, transposed: bool = False) -> Expr:
 def expand(value: Expr, size: str) -> Expr:
     """A single number repeated for every unit of `size`."""
     return value if value.size == size else apply("mul", const(1, size), value)
+
+
+def _conditions(sign: str, *values: Expr | bool) -> tuple[Expr, ...]:
+    """Conditions as 1 where they hold and 0 elsewhere; anything else is refused."""
+    found = tuple(const(v) if isinstance(v, bool) else as_expr(v) for v in values)
+    if all(map(_is_condition, found)):
+        return found
+    raise TypeError(BITS.format(sign))
+
+
+def _is_condition(value: Expr) -> bool:
+    if isinstance(value, Const):
+        return value.value in (0.0, 1.0)
+    if not isinstance(value, Apply) or value.function not in ("lt", "le", "mul", "maximum", "sub"):
+        return False
+    return value.function in ("lt", "le") or all(map(_is_condition, value.args))
 
 
 # ---- simplifying -------------------------------------------------------------------------------

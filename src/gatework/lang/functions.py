@@ -49,6 +49,8 @@ _COMPARISONS = (  # 1.0 where it holds, 0.0 elsewhere
     Function("le", 2, lambda a, b: float(a <= b), cheap=True),
 )
 _CHOICES = (  # one of the arguments, as it is
+    Function("stop", 1, lambda v: v, cheap=True),
+    Function("surrogate", 3, lambda value, v, slope: value, cheap=True),
     Function("where", 3, lambda c, a, b: a if c else b, cheap=True),
     Function("minimum", 2, min, cheap=True),
     Function("maximum", 2, max, cheap=True),
@@ -60,6 +62,7 @@ _CURVES = (
     Function("abs", 1, abs, cheap=True),
     Function("sign", 1, _sign, cheap=True),
     Function("relu", 1, lambda v: max(v, 0.0), cheap=True),
+    Function("floor", 1, lambda v: float(math.floor(v)), cheap=True),
     Function("sqrt", 1, math.sqrt),
     Function("exp", 1, math.exp),
     Function("expm1", 1, math.expm1),
@@ -67,6 +70,8 @@ _CURVES = (
     Function("log1p", 1, math.log1p),
     Function("sin", 1, math.sin),
     Function("cos", 1, math.cos),
+    Function("atan", 1, math.atan),
+    Function("erf", 1, math.erf),
     Function("tanh", 1, math.tanh),
     Function("sigmoid", 1, _sigmoid),
     Function("softplus", 1, _softplus),

@@ -14,12 +14,13 @@ from gatework.lang.advice import how_to_write
 
 NO_NUMBER = "a cell's value has no number yet, so "
 ONE_ROW = "a cell's value is one row, "
-JUMPS = "a cell has no {}, which jumps; write the jump as where(condition, a, b)"
+JUMPS = "a cell has no {}; write it with floor(v), or the jump as where(condition, a, b)"
 MATRICES = "a cell has no matrices of its own; linear(name, v) maps v by a learned one"
 BITS = (
-    "{} does not combine a cell's values; conditions are 1 or 0: write a * b for and, "
-    "maximum(a, b) for or, 1 - a for not, or one where(…) in another"
+    "{} combines conditions, such as (a < b) & (c < d); other values are combined by a * b, "
+    "maximum(a, b) and 1 - a, or by one where(…) in another"
 )
+NO_BITS = "{} says nothing of a cell's values; conditions are combined by &, | and ~"
 MATH = (
     NO_NUMBER + "{} cannot take it, nor can the functions of the module math; use the functions "
     "imported from gatework, such as tanh, exp and sin"
@@ -33,16 +34,13 @@ REFUSED = {
     **{n: MATH.format(f"{n}()") for n in ("float", "int", "complex")},
     "index": NO_NUMBER + "it cannot count or index anything; a number that the cell needs while it "
     "is traced is a constant, a keyword-only argument: def my_cell(x, h, *, depth=3)",
-    **dict.fromkeys(["mod", "rmod"], JUMPS.format("%")),
-    **dict.fromkeys(["floordiv", "rfloordiv"], JUMPS.format("//") + "; a / b divides"),
     **dict.fromkeys(["divmod", "rdivmod"], JUMPS.format("divmod")),
-    **{n: JUMPS.format(f"{n}()") for n in ("round", "floor", "ceil", "trunc")},
+    **{n: JUMPS.format(f"{n}()") for n in ("round", "ceil", "trunc")},
     **{
-        f"{side}{n}": BITS.format(sign)
-        for n, sign in {"and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>"}.items()
+        f"{side}{n}": NO_BITS.format(sign)
+        for n, sign in {"xor": "^", "lshift": "<<", "rshift": ">>"}.items()
         for side in ("", "r")
     },
-    "invert": BITS.format("~"),
     "len": ONE_ROW + "whose number of units is known once a layer is built; mean(v) divides by it",
     **dict.fromkeys(
         ["getitem", "setitem", "delitem"],

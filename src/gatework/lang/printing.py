@@ -46,7 +46,8 @@ class Text:
 
     def product(self, node: Product, row: str) -> str:
         """A matrix times a row."""
-        matrix = f"W_{node.matrix.group}[{node.matrix.gate}]"
+        m = node.matrix
+        matrix = f"W_{m.group}" if m.group == m.gate else f"W_{m.group}[{m.gate}]"
         return f"{matrix}{'ᵀ' if node.transposed else ''}·{row}"
 
     def call(self, function: str, args: list[str]) -> str:
@@ -83,7 +84,9 @@ class LaTeX(Text):
     def product(self, node: Product, row: str) -> str:
         """A matrix times a row."""
         mark = r"^{\top}" if node.transposed else ""
-        return rf"W^{{{node.matrix.group}}}_{{{node.matrix.gate}}}{mark} {row}"
+        group, gate = node.matrix.group, node.matrix.gate
+        place = f"_{{{gate}}}" if group == gate else f"^{{{group}}}_{{{gate}}}"
+        return f"W{place}{mark} {row}"
 
     def call(self, function: str, args: list[str]) -> str:
         """A function of its arguments."""

@@ -6,12 +6,20 @@ import inspect
 import linecache
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar, Token
+from contextvars import Token
 from types import FunctionType
 from typing import Any, Literal, overload
 
 from gatework.lang.advice import how_to_write, meant
-from gatework.lang.definition import Cell, Noise, Parameter, check_known, checked_mapping
+from gatework.lang.definition import (
+    Cell,
+    Noise,
+    Parameter,
+    WeightDrop,
+    check_known,
+    checked_mapping,
+    collecting,
+)
 from gatework.lang.expressions import (
     SCALAR,
     Apply,
@@ -26,11 +34,11 @@ from gatework.lang.expressions import (
     symbol,
     tracing,
 )
+from gatework.lang.nesting import nested
 from gatework.lang.sharing import is_one_sum
 from gatework.lang.source import kind_problem, name_of, source_of
 
 Per = Literal["step", "sequence"]
-_current: ContextVar[Trace | None] = ContextVar("current", default=None)
 
 
 class DefinitionError(ValueError):
@@ -176,6 +184,11 @@ class Trace:
         self.mapped: dict[str, dict[Expr, bool]] = {}  # gate -> values; is their group named?
         self.doubtful: dict[str, int] = {}  # gate -> where it looks like one weight on two values
         self.groups: dict[str, Expr] = {}
+        self.columns: dict[str, str] = {}  # group -> the size that its matrices map
+        self.own: set[Matrix] = set()  # those of gates: not of maps, nor of cells inside
+        self.maps: dict[str, int] = {}  # name -> where it is made
+        self.prefixes: dict[str, str] = {}  # of cells inside
+        self.weight_drops: list[WeightDrop] = []
         self.stacks: dict[str, list[tuple[str, str]]] = {}  # parameter -> blocks and their sizes
         self.vectors: dict[str, Parameter] = {}
         self.noises: list[Noise] = []
@@ -185,14 +198,14 @@ class Trace:
     @classmethod
     def current(cls, word: str) -> Trace:
         """The trace under way."""
-        trace = _current.get()
-        if trace is None:
+        trace = collecting.get()
+        if not isinstance(trace, Trace):
             raise DefinitionError(f"{word} works inside a function marked @cell")
         return trace
 
     def run(self, retrace: Callable[[Mapping[str, Number]], Cell]) -> Cell:
         """Trace the function and build the cell."""
-        tokens: tuple[Token[Any], Token[Any]] = (_current.set(self), tracing.set(True))
+        tokens: tuple[Token[Any], Token[Any]] = (collecting.set(self), tracing.set(True))
         try:
             returned = self.function(self.input, *self.states, **self.constants)
             next_states = self.checked_states(returned)
@@ -200,7 +213,7 @@ class Trace:
         except Exception as error:
             raise DefinitionError(self.located(error)) from error
         finally:
-            _current.reset(tokens[0])
+            collecting.reset(tokens[0])
             tracing.reset(tokens[1])
         return Cell(
             name=self.title,
@@ -211,6 +224,7 @@ class Trace:
             names=self.names,
             parameters=self.parameters(),
             noises=tuple(self.noises),
+            weight_drops=tuple(self.weight_drops),
             constants=dict(self.constants),
             retrace=retrace,
         )
@@ -316,7 +330,42 @@ class Trace:
     def matrix(self, matrix: Matrix) -> Matrix:
         """Register one gate's weight in its group."""
         self._stack(f"weight_{matrix.group}", matrix.gate, matrix.rows)
+        self.columns[matrix.group] = matrix.cols
+        self.own.add(matrix)
         return matrix
+
+    def add_map(self, name: str) -> None:
+        """Register a learned matrix that is a value of its own."""
+        self.check_name(name, "a map")
+        if name in self.maps or name in self.linears or f"weight_{name}" in self.stacks:
+            raise ValueError(f"there are two weights named {name!r}; rename one")
+        self.maps[name] = self._current_line()
+
+    def map_matrix(self, name: str, rows: str, cols: str) -> Matrix:
+        """The matrix of a map, which is known once it is applied."""
+        self.columns[name] = cols
+        self._stack(f"weight_{name}", name, rows)
+        return Matrix(name, name, rows, cols)
+
+    def nest(self, cell: Cell, values: Sequence[Any], prefix: str) -> tuple[Expr, ...]:
+        """The new states of another cell on values of this one. See `Cell.equations`."""
+        self.check_name(prefix, "a cell inside")
+        if prefix in self.prefixes:
+            raise ValueError(f"there are two cells inside with the prefix {prefix!r}; change one")
+        inside = nested(cell, tuple(map(as_expr, values)), prefix, self.add_noise)
+        self.prefixes[prefix] = cell.name
+        self.names.update(inside.names)
+        self.weight_drops += inside.weight_drops
+        for p in inside.parameters:
+            if p.name in self.stacks or p.name in self.vectors:
+                raise ValueError(f"there are two learned values named {p.name!r}; change a prefix")
+            if p.blocks == (p.name,):
+                self.vectors[p.name] = p
+                continue
+            self.stacks[p.name] = list(zip(p.blocks, p.rows, strict=True))
+            if p.cols is not None:
+                self.columns[p.name.removeprefix("weight_")] = p.cols
+        return inside.next_states
 
     def bias(self, group: str, gate: str, size: str) -> Symbol:
         """Register one gate's bias in its group."""
@@ -384,8 +433,8 @@ class Trace:
         That is the first activation whose argument depends on the maps of one gate alone, reached
         without passing through another named value: σ(linear("i", …) + p * c) is "i".
         """
-        trace = _current.get()
-        if trace is None:
+        trace = collecting.get()
+        if not isinstance(trace, Trace):
             return
         gates = trace._gates_reaching(argument)
         if len(gates) == 1:
@@ -401,7 +450,7 @@ class Trace:
         while stack:
             node = stack.pop()
             if isinstance(node, Product):
-                gates.add(node.matrix.gate)
+                gates |= {node.matrix.gate} if node.matrix in self.own else set()
             elif node not in named:
                 stack.extend(node.args)
         return gates
@@ -417,17 +466,16 @@ class Trace:
                 raise _GateError(f"{state.name!r} {message}", self.lines.get(state.name))
         roots = (*next_states, *(self.names[n] for n in self.observed))
         read = set(postorder(roots))
-        used = {n.matrix.gate for n in read if isinstance(n, Product)}
-        unused = [g for g in self.linears if g not in used]
-        if unused:
-            message = "is never used; nothing the cell returns depends on it"
-            raise _GateError(f"the gate {unused[0]!r} {message}", self.lines[unused[0]])
+        matrices = {n.matrix for n in read if isinstance(n, Product)}
+        self._check_used("gate", self.lines, {m.gate for m in matrices & self.own})
+        self._check_used("map", self.maps, {m.group for m in matrices - self.own})
         for gate, line in self.doubtful.items():
             if not is_one_sum(gate, roots):
                 raise _GateError(
                     f"the gate {gate!r} maps two values, which looks like one weight and is two, "
-                    "one for each value; give the second map a name of its own, such as "
-                    f"linear({gate + '2'!r}, …), or say that its weight is another: group=…",
+                    f"one for each value; one weight is a value, u = weight({gate!r}), and maps "
+                    "as often as you like, u(v); for two, give the second map a name of its own, "
+                    f"such as linear({gate + '2'!r}, …), or say so: group=…",
                     line,
                 )
         stacked = [name for name in self.vectors if name in self.stacks]
@@ -435,6 +483,12 @@ class Trace:
             raise ValueError(
                 f"the learned value {stacked[0]!r} has the name of the stacked maps; rename it"
             )
+
+    def _check_used(self, what: str, made: Mapping[str, int], used: set[str]) -> None:
+        unused = next((name for name in made if name not in used), None)
+        if unused is not None:
+            message = "is never used; nothing the cell returns depends on it"
+            raise _GateError(f"the {what} {unused!r} {message}", made[unused])
 
     def parameters(self) -> tuple[Parameter, ...]:
         """The learned tensors: weights then biases by group, as torch orders them, then vectors."""
@@ -444,7 +498,7 @@ class Trace:
 
     def _stacked(self, name: str, blocks: list[tuple[str, str]]) -> Parameter:
         kind, _, group = name.partition("_")
-        cols = self.groups[group].size if kind == "weight" else None
+        cols = self.columns[group] if kind == "weight" else None
         return Parameter(name, tuple(b for b, _ in blocks), tuple(s for _, s in blocks), cols)
 
 

@@ -6,7 +6,9 @@ Functions carry torch's names and meaning. They work on the values of a cell whi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from numbers import Real
+from typing import Literal
 
 from gatework.lang.definition import Parameter
 from gatework.lang.expressions import (
@@ -82,6 +84,68 @@ def linear(
         total = total + (mapped + trace.bias(name, gate, size) if bias else mapped)
     trace.add_linear(gate, total)
     return total
+
+
+class Map:
+    """A learned matrix as a value of a cell, made by `weight`. Called with a value, it maps it."""
+
+    def __init__(self, name: str, size: str, of: str | None, transposed: bool = False) -> None:
+        self.name, self.size, self.of, self.transposed = name, size, of, transposed
+
+    def __call__(self, value: Value) -> Expr:
+        """W v, or Wᵀ v of the transposed map."""
+        trace, row = Trace.current("a map"), as_expr(value)
+        cols = self.of or trace.columns.get(self.name) or (None if self.transposed else row.size)
+        if cols is None:
+            raise ValueError(
+                f"{self.name}.T(…) stands before {self.name}(…), so the size of its result is not "
+                f"known; say it: weight({self.name!r}, of='hidden')"
+            )
+        wanted = self.size if self.transposed else cols
+        if row.size != wanted:
+            raise ValueError(
+                f"the map {self.name!r} maps the size {wanted!r} here, and the value has the size "
+                f"{row.size!r}; make a map for each"
+            )
+        return product(trace.map_matrix(self.name, self.size, cols), row, self.transposed)
+
+    @property
+    def T(self) -> Map:
+        """The transposed map: the same weight, Wᵀ v."""
+        return Map(self.name, self.size, self.of, not self.transposed)
+
+
+def weight(name: str, *, size: str = "hidden", of: str | None = None) -> Map:
+    """A learned matrix as a value: applied as often as one likes, transposed by `.T`.
+
+    `linear` is the short form, where a gate has a weight and a bias for each value that it maps.
+    The parameter is `weight_<name>`; gradients add up over the uses.
+
+    Args:
+        name: Its name.
+        size: The name of the result's size.
+        of: The name of the size that it maps; that of the first value it is applied to, unless
+            given.
+
+    Example:
+        Two steps of Euler's method with one weight.
+
+        >>> from gatework import cell, linear, tanh, weight
+        >>> @cell
+        ... def euler(x, h, *, dt=0.5):
+        ...     u, drive = weight("u"), linear("drive", x)
+        ...     for _ in range(2):
+        ...         h = h + dt * tanh(drive + u(h))
+        ...     return h
+        >>> [p.name for p in euler.parameters]
+        ['weight_ih', 'bias_ih', 'weight_u']
+    """
+    trace = Trace.current("weight")
+    trace.check_size(size)
+    if of is not None:
+        trace.check_size(of)
+    trace.add_map(name)
+    return Map(name, size, of)
 
 
 def vector(name: str, init: float | None = None, *, size: str = "hidden") -> Expr:
@@ -232,6 +296,98 @@ def leaky_relu(v: Expr, negative_slope: float = 0.01) -> Expr:
     return _activated(v, where(v > 0, v, negative_slope * v))
 
 
+def gelu(v: Expr, approximate: Literal["none", "tanh"] = "none") -> Expr:
+    """v Φ(v) with the normal distribution's Φ, or its approximation by tanh."""
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu expects approximate='none' or 'tanh', got {approximate!r}")
+    if approximate == "tanh":
+        inner = math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)
+        return _activated(v, v * (0.5 * (1 + apply("tanh", inner))))
+    return _activated(v, v * (0.5 * (1 + apply("erf", v * math.sqrt(0.5)))))
+
+
+def softsign(v: Expr) -> Expr:
+    """v / (1 + |v|)."""
+    return _activated(v, v / (1 + apply("abs", v)))
+
+
+def atan(v: Value) -> Expr:
+    """The arc tangent."""
+    return _activation("atan", v)
+
+
+def erf(v: Value) -> Expr:
+    """The error function."""
+    return _activation("erf", v)
+
+
+def floor(v: Value) -> Expr:
+    """The largest whole number that is not above v; its derivative is 0."""
+    return apply("floor", v)
+
+
+# ---- derivatives of one's own --------------------------------------------------------------------
+
+
+def stop(v: Value) -> Expr:
+    """`v`, through which no gradient passes: torch's `detach`.
+
+    Example:
+        >>> from gatework import cell, linear, stop, tanh
+        >>> @cell
+        ... def truncated(x, h):
+        ...     return tanh(linear("h", x, stop(h)))
+    """
+    return apply("stop", v)
+
+
+def pointwise(
+    function: Callable[..., Value], derivative: Callable[..., Value | Sequence[Value]]
+) -> Callable[..., Expr]:
+    """A pointwise function of one's own with a derivative of one's own, such as a surrogate.
+
+    Both are written in the words of the language and take the same values. The function's own
+    derivative plays no part.
+
+    Args:
+        function: Its value.
+        derivative: Its derivative by each argument: one value, or as many as there are arguments.
+
+    Returns:
+        A function to use in cells.
+
+    Raises:
+        ValueError: If there is not one derivative for each argument.
+
+    Example:
+        A spike whose gradient is that of a fast sigmoid (Neftci et al. 2019, eq. 7).
+
+        >>> import gatework as gw
+        >>> spike = gw.pointwise(
+        ...     lambda v: gw.where(v > 0, 1.0, 0.0), lambda v: 1 / (1 + 25 * gw.abs(v)) ** 2
+        ... )
+        >>> @gw.cell
+        ... def integrate_and_fire(x, s, v):
+        ...     v = 0.9 * v * (1 - s) + gw.linear("i", x, s)
+        ...     return spike(v - 1), v
+    """
+
+    def of(*values: Value) -> Expr:
+        result: Expr = stop(function(*values))
+        found = derivative(*values)
+        slopes = tuple(found) if isinstance(found, tuple | list) else (found,)
+        if len(slopes) != len(values):
+            raise ValueError(
+                f"the derivative gives {len(slopes)} value(s) for {len(values)} argument(s); "
+                "return one for each argument, in their order"
+            )
+        for value, slope in zip(values, slopes, strict=True):
+            result = apply("surrogate", result, value, slope)
+        return result
+
+    return of
+
+
 # ---- functions of several values ---------------------------------------------------------------
 
 
@@ -269,9 +425,25 @@ def mean(v: Expr) -> Expr:
     return reduce("sum", v) / count(as_expr(v).size)
 
 
+def amax(v: Expr) -> Expr:
+    """The largest value of the units: one number per sequence."""
+    return reduce("max", v)
+
+
+def amin(v: Expr) -> Expr:
+    """The smallest value of the units: one number per sequence."""
+    return -reduce("max", -as_expr(v))
+
+
+def norm(v: Expr) -> Expr:
+    """√(Σ v²) over the units, with the derivative 0 where all are 0."""
+    total = reduce("sum", v * v)
+    return where(total > 0, apply("sqrt", where(total > 0, total, 1)), 0)
+
+
 def softmax(v: Expr) -> Expr:
     """exp(v) / Σ exp(v) over the units, computed without overflow."""
-    e = apply("exp", v - reduce("max", v))
+    e = apply("exp", v - stop(reduce("max", v)))  # what is taken away cancels
     return _activated(v, e / reduce("sum", e))
 
 
@@ -328,12 +500,18 @@ def _probability(word: str, p: float) -> float:
 
 __all__ = [
     "abs",
+    "amax",
+    "amin",
+    "atan",
     "clamp",
     "cos",
     "dropout",
     "elu",
+    "erf",
     "exp",
     "expm1",
+    "floor",
+    "gelu",
     "hardsigmoid",
     "layer_norm",
     "leaky_relu",
@@ -344,7 +522,9 @@ __all__ = [
     "maximum",
     "mean",
     "minimum",
+    "norm",
     "observe",
+    "pointwise",
     "relu",
     "scalar",
     "sigmoid",
@@ -353,11 +533,14 @@ __all__ = [
     "sin",
     "softmax",
     "softplus",
+    "softsign",
     "sqrt",
     "square",
+    "stop",
     "sum",
     "tanh",
     "vector",
+    "weight",
     "where",
     "zoneout",
 ]

@@ -62,6 +62,10 @@ ONE_ARGUMENT = {
     "log1p": (np.log1p, -1.5, 60),
     "sin": (np.sin, -60, 60),
     "cos": (np.cos, -60, 60),
+    "atan": (np.arctan, -9, 9),
+    "erf": (np.vectorize(math.erf, otypes=[np.float64]), -7, 7),
+    "floor": (np.floor, -9, 9),
+    "stop": (np.positive, -9, 9),
     "tanh": (np.tanh, -25, 25),
     "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), -110, 110),
     "softplus": (_numpy_softplus, -60, 60),
@@ -86,7 +90,7 @@ def test_one_argument(name, dtype, processor):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "sin"])
+@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "sin", "atan", "erf"])
 def test_small_arguments_keep_their_digits(name, dtype):
     expected = ONE_ARGUMENT[name][0]
     x = np.geomspace(1e-20, 0.5, 4096).astype(dtype)

@@ -5,7 +5,8 @@ LLVM's maxnum, which would replace NaN by the bound.
 
 exp(x) = 2^k exp(r) with k = round(x / ln 2) and |r| <= ln 2 / 2, where exp(r) - 1 = r + r^2 P(r);
 log(x) = k ln 2 + log(1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), by a polynomial in f / (2 + f);
-sin and cos subtract the nearest multiple of pi / 2 in parts.
+sin and cos subtract the nearest multiple of pi / 2 in parts; atan and erf are the quotients of
+polynomials of the Cephes library (Moshier 1989).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.values import Value, Vector
@@ -71,6 +73,35 @@ DOUBLE = Format(
          -1.98412698298579493134e-4, 8.33333333332248946124e-3, -1.66666666666666324348e-1),
     cos=(-1.13596475577881948265e-11, 2.08757232129817482790e-9, -2.75573143513906633035e-7,
          2.48015872894767294178e-5, -1.38888888888741095749e-3, 4.16666666666666019037e-2),
+)  # fmt: skip
+
+
+class Quotient(NamedTuple):
+    """A quotient of polynomials, the highest power first."""
+
+    above: tuple[float, ...]
+    below: tuple[float, ...]
+
+
+ATAN = Quotient(  # (atan(r) - r) / r^3 in r^2, up to 0.66
+    (-8.750608600031904122785e-1, -1.615753718733365076637e1, -7.500855792314704667340e1,
+     -1.228866684490136173410e2, -6.485021904942025371773e1),
+    (1.0, 2.485846490142306297962e1, 1.650270098316988542046e2, 4.328810604912902668951e2,
+     4.853903996359136964868e2, 1.945506571482613964425e2),
+)  # fmt: skip
+ERF = Quotient(  # erf(x) / x in x^2, up to 1
+    (9.60497373987051638749, 9.00260197203842689217e1, 2.23200534594684319226e3,
+     7.00332514112805075473e3, 5.55923013010394962768e4),
+    (1.0, 3.35617141647503099647e1, 5.21357949780152679795e2, 4.59432382970980127987e3,
+     2.26290000613890934246e4, 4.92673942608635921086e4),
+)  # fmt: skip
+ERFC = Quotient(  # (1 - erf(x)) exp(x^2), from 1 to 8
+    (2.46196981473530512524e-10, 5.64189564831068821977e-1, 7.46321056442269912687,
+     4.86371970985681366614e1, 1.96520832956077098242e2, 5.26445194995477358631e2,
+     9.34528527171957607540e2, 1.02755188689515710272e3, 5.57535335369399327526e2),
+    (1.0, 1.32281951154744992508e1, 8.67072140885989742329e1, 3.54937778887819891062e2,
+     9.75708501743205489753e2, 1.82390916687909736289e3, 2.24633760818710981792e3,
+     1.65666309194161350182e3, 5.57535340817727675546e2),
 )  # fmt: skip
 
 
@@ -249,11 +280,42 @@ class Elementary:
         v, masked = self.vector, self.b.binary("and", integers, self.vector.integer(bit))
         return self.b.op(f"icmp ne {v.integers} {masked.text}, {v.integer(0).text}", v.mask)
 
+    # ---- arc tangent and error function --------------------------------------------------------
+
+    def atan(self, x: Value) -> Value:
+        """atan(x): turned by π/2 or π/4 where it is large, then a quotient of polynomials."""
+        b, size, one = self.b, self.absolute(x), self.const(1)
+        large = b.fcmp("ogt", size, self.const(math.tan(3 * math.pi / 8)))
+        middle = b.fcmp("ogt", size, self.const(0.66))
+        turned = b.fdiv(b.fsub(size, one), b.fadd(size, one))
+        r = b.select(middle, turned, size)
+        r = b.select(large, b.fdiv(self.const(-1), size), r)
+        at = b.select(middle, self.const(math.pi / 4), self.const(0))
+        at = b.select(large, self.const(math.pi / 2), at)
+        z = b.fmul(r, r)
+        ratio = b.fdiv(self.polynomial(z, ATAN.above), self.polynomial(z, ATAN.below))
+        return self._signed_as(x, b.fadd(at, b.fma(b.fmul(z, r), ratio, r)))
+
+    def erf(self, x: Value) -> Value:
+        """erf(x): near 0 a quotient of polynomials, beyond 1 minus what is left to 1."""
+        b, one = self.b, self.const(1)
+        size = self.clamp(self.absolute(x), 0.0, 6.0)  # where nothing is left to 1
+        z = b.fmul(size, size)
+        ratio = b.fdiv(self.polynomial(z, ERF.above), self.polynomial(z, ERF.below))
+        rest = b.fdiv(self.polynomial(size, ERFC.above), self.polynomial(size, ERFC.below))
+        far = b.fsub(one, b.fmul(self.narrow_exp(b.fneg(z)), rest))
+        near = b.fcmp("olt", size, one)
+        return self._signed_as(x, b.select(near, b.fmul(size, ratio), far))
+
     # ---- helpers -------------------------------------------------------------------------------
 
     def absolute(self, x: Value) -> Value:
         """|x|."""
         return self.b.call(f"llvm.fabs.{self.vector.suffix}", x.type, x)
+
+    def _signed_as(self, x: Value, size: Value) -> Value:
+        """A positive number with the sign of x."""
+        return self.b.call(f"llvm.copysign.{self.vector.suffix}", x.type, size, x)
 
     def _pass_nan(self, x: Value, value: Value) -> Value:
         return self.b.select(self.b.fcmp("uno", x, x), x, value)

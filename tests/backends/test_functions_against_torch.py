@@ -124,7 +124,7 @@ ROUGH = {  # how exact torch is: its slope of 1/6, its powers, and exponents in 
     "pow, -0.3": 1e-5,
 }
 NOT_POINTWISE = {  # maps, learned values, names, noise, and what sees a whole row
-    "linear", "vector", "scalar", "observe", "dropout", "zoneout",
+    "linear", "weight", "vector", "scalar", "observe", "dropout", "zoneout",
     "sum", "mean", "softmax", "layer_norm", "amax", "amin", "norm", "pointwise",
 }  # fmt: skip
 

@@ -46,6 +46,15 @@ def test_a_drawing_is_saved_as_svg_and_as_png(measurements, name, tmp_path):
         drawing.save(tmp_path / "drawing.pdf")
 
 
+def test_the_grid_of_a_png_is_light(tmp_path):
+    layer, x = gw.nn.LSTM(3, 6), torch.randn(30, 2, 3)
+    gw.lens.retention(layer, [x], lags=[1, 5, 20]).plot().save(tmp_path / "drawing.png")
+    with Image.open(tmp_path / "drawing.png") as image:
+        colours = {c: n for n, c in image.convert("RGB").getcolors(1 << 20)}
+    assert colours[0xD9, 0xDB, 0xD6] > 1000
+    assert colours.get((4, 5, 6), 0) < 100  # what stands for it in a page
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_notebooks_show_a_measurement(measurements, name):
     assert "<svg" in measurements[name]._repr_html_()

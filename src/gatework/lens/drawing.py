@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from html import escape, unescape
@@ -118,7 +119,10 @@ class Plot:
         if path.suffix == ".svg":
             path.write_text(self.svg, encoding="utf-8")
         elif path.suffix == ".png":
-            self.figure.savefig(path, format="png", dpi=150, facecolor="white", transparent=False)
+            with _on_paper(self.figure):
+                self.figure.savefig(
+                    path, format="png", dpi=150, facecolor="white", transparent=False
+                )
         else:
             raise ValueError(f"{str(path)!r} should end with .svg or .png")
 
@@ -127,6 +131,21 @@ class Plot:
 
     def _repr_html_(self) -> str:
         return f'<div role="img" aria-label="{escape(self.name)}">{self.svg}</div>'
+
+
+@contextmanager
+def _on_paper(figure: Figure) -> Iterator[None]:
+    """A figure whose grid has the colour of a file's while it is written."""
+    from matplotlib.lines import Line2D
+
+    lines: Any = figure.findobj(lambda a: isinstance(a, Line2D) and a.get_color() == GRID)
+    for line in lines:
+        line.set_color(PAPER_GRID)
+    try:
+        yield
+    finally:
+        for line in lines:
+            line.set_color(GRID)
 
 
 def in_style(draw: Callable[_Given, Plot]) -> Callable[_Given, Plot]:

@@ -25,10 +25,17 @@ from gatework.cli import main
 from gatework.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 GENERATOR = runpy.run_path(str(ROOT / "docs" / "generate_catalogue.py"))
 FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 SHELLS = ("sh", "bash", "console")
+
+on_every_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: page.relative_to(ROOT).with_suffix("").as_posix()
+)
 
 
 class Block(NamedTuple):
@@ -76,7 +83,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@on_every_page
 @pytest.mark.usefixtures("one_thread")
 def test_python_blocks(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -92,7 +99,7 @@ def test_blocks_are_found():
     assert sum(b.language in ("python", "pycon") for p in PAGES for b in blocks(p)) > 40
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@on_every_page
 def test_console_blocks(page, capsys):
     for block in blocks(page):
         command, _, shown = block.code.partition("\n")
@@ -112,7 +119,7 @@ def shell_commands(page: Path) -> Iterator[list[str]]:
                     yield shlex.split(line.removeprefix("$ "), comments=True)[1:]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@on_every_page
 def test_shell_blocks_name_commands_and_options_that_exist(page):
     known = {
         name: {option for p in command.params for option in p.opts} | {"--help"}
@@ -125,18 +132,24 @@ def test_shell_blocks_name_commands_and_options_that_exist(page):
             assert options <= known[command]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@on_every_page
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_paths_in_the_readme_exist():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    paths = re.findall(r"`((?:src|docs|tests|benchmarks)/[^`\s]*)`", text)
-    assert paths
+PATHS = re.compile(r"(?:`|python )((?:src|docs|tests|benchmarks|examples)/[^`\s]*)")
+
+
+@on_every_page
+def test_paths_named_on_a_page_exist(page):
+    paths = PATHS.findall(page.read_text(encoding="utf-8"))
     assert [p for p in paths if not (ROOT / p).exists()] == []
+
+
+def test_the_readme_names_paths():
+    assert PATHS.search((ROOT / "README.md").read_text(encoding="utf-8"))
 
 
 def test_every_word_of_the_language_is_explained():
@@ -145,7 +158,7 @@ def test_every_word_of_the_language_is_explained():
     assert [w for w in sorted(words) if f"`{w}(" not in text and f"`@{w}`" not in text] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@on_every_page
 def test_generated_parts_are_current(page):
     text = page.read_text(encoding="utf-8")
     assert GENERATOR["filled"](text) == text, "run: python docs/generate_catalogue.py"

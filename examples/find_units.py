@@ -1,6 +1,19 @@
-"""Find the units of a trained language model that track something: python docs/find_units.py RUN.
+"""The units of a trained language model that follow something in the text.
 
-RUN is the folder that `gatework train` leaves. The text is the run's own held-out text.
+For those who have trained with `gatework train` and want to measure with a program of their own. It
+looks for units that follow strings, brackets, lines and indentation, on the text that the run held
+out: chosen on one half, judged on the other. Then it shows where each is most active. This network
+is small and has seen little; without options it is trained for a minute and a half and knows more.
+
+    $ gatework train --steps 40 --hidden-size 32 --out small
+    ...
+    $ python examples/find_units.py small
+    ... bytes to choose on, ... held out
+    inside a string: unit ... of ..., r = ..., held out ...
+        all units together, R² held out: ...
+    ...
+    position in line: unit ... of ..., r = ..., held out ...
+    ...
 """
 
 from __future__ import annotations
@@ -32,5 +45,5 @@ def show(folder: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit(__doc__)
+        sys.exit(f"usage: python {sys.argv[0]} RUN, the folder that gatework train leaves")
     show(Path(sys.argv[1]))

@@ -233,3 +233,12 @@ def test_equal_largest_units_share_the_gradient():
         torch.testing.assert_close(y.sum(), expected)
         for have, w in zip(torch.autograd.grad(y.sum(), [x, h]), want, strict=True):
             torch.testing.assert_close(have, w)
+
+
+def test_a_gate_named_i_leaves_the_name_of_the_inputs_weight_alone():
+    @cell
+    def gated(x, h):
+        mixed = tanh(linear("m", x, h))
+        return tanh(linear("i", mixed * h))
+
+    assert [p.name for p in gated.parameters if p.cols] == ["weight_ih", "weight_hh", "weight_i_h"]

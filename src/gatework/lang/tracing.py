@@ -318,7 +318,8 @@ class Trace:
             name = f"{row.name}h"
         else:
             known = [g for g, r in self.groups.items() if r is row]
-            name = known[0] if known else f"{gate}h"
+            own = "i_h" if gate == "i" else f"{gate}h"  # ih is the input's
+            name = known[0] if known else own
         if self.groups.setdefault(name, row) is not row:
             which = "the earlier one" if isinstance(row, Symbol) else "this one"
             raise ValueError(

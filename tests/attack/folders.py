@@ -28,7 +28,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from gatework.cli import main
-from gatework.data import InputError, load_corpus
+from gatework.data import load_corpus
+from gatework.errors import InputError
 from gatework.studio.models import open_models
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
 

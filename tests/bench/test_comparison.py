@@ -25,7 +25,7 @@ from gatework.bench import (
 from gatework.bench.checking import WrongResult, check
 from gatework.bench.peers import Work, jax_scan
 from gatework.bench.problem import KINDS, make_problem
-from gatework.data import InputError
+from gatework.errors import InputError
 
 BY_NAME = {c.name: c for c in CONTESTANTS}
 

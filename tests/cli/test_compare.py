@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gatework.cli import main
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.reports import held_out
 from gatework.reports.comparison import matched_configs
 from gatework.train import Run, RunConfig

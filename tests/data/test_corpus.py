@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatework import files
-from gatework.data import Corpus, InputError, load_corpus, load_files, load_stdlib, stdlib
+from gatework.data import Corpus, load_corpus, load_files, load_stdlib, stdlib
+from gatework.errors import InputError
 
 
 def text_of(part) -> bytes:

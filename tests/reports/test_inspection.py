@@ -8,7 +8,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from gatework.data import InputError, load_corpus
+from gatework.data import load_corpus
+from gatework.errors import InputError
 from gatework.lens import Measurement
 from gatework.reports.inspection import inspect_run
 from gatework.reports.inspection_page import inspection_page

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.studio.firing import Library
 from gatework.studio.models import alike, open_models
 from gatework.studio.reading import CHUNK, LEVELS, Reading, decode, encode

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from safetensors.torch import load_file
 
-from gatework.data import Corpus, InputError
+from gatework.data import Corpus
+from gatework.errors import InputError
 from gatework.train import Run, Runner, Trainer, fit, loop
 from gatework.train.evaluate import bits_per_byte
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.train.claim import claim
 
 CLAIM = (

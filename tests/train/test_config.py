@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatework.cells import catalogue
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.train import RunConfig
 from gatework.train.config import DEFAULT_SECONDS, check_cell
 from gatework.train.manifest import Manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.train.manifest import MOST_BYTES, Manifest, read_manifest
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.train.records import Record, curve, read_records, to_line
 
 GOOD = Record("train", 3, 96, 0.5, 0.25, 4.5, 0.01, 1.5)

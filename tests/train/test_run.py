@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gatework.data import Corpus, InputError
+from gatework.data import Corpus
+from gatework.errors import InputError
 from gatework.files import write_atomically
 from gatework.train import Run, RunConfig, Runner, Trainer, fit, generate
 from gatework.train import run as run_module

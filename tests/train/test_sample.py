@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatework.data import InputError, load_corpus
+from gatework.data import load_corpus
+from gatework.errors import InputError
 from gatework.train import LanguageModel, Run, RunConfig, generate
 from gatework.train.sample import as_text, held_out_of, openings, write_on
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatework.cells import catalogue
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.train import RunConfig, Trainer, bits_per_byte
 from gatework.train.trainer import learning_rate
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gatework.bench.shapes import Shape
 from gatework.cells import catalogue
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.nn import Recurrent
 from gatework.train.config import check_cell
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from gatework.data import InputError
+from gatework.errors import InputError
 
 __all__ = ["QUICK", "STREAMED", "TABLE", "Shape", "parse_shapes"]
 

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rich_format_error(error)
         sys.exit(error.exit_code)
     except ValueError as error:
-        from gatework.data.errors import InputError
+        from gatework.errors import InputError
 
         if not isinstance(error, InputError):
             raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gatework.data.corpus import check_files
-from gatework.data.errors import InputError
+from gatework.errors import InputError
 from gatework.train.config import RunConfig, check_cell
 from gatework.train.manifest import Manifest, find_runs, read_manifest
 

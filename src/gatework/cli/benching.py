@@ -36,7 +36,7 @@ from gatework.bench import (
 )
 from gatework.cli.asked import cells_named, check_out
 from gatework.cli.terminal import Terminal
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.files import write_atomically
 
 __all__ = ["bench"]

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gatework.cells import catalogue
 from gatework.cli.terminal import Terminal
-from gatework.data.errors import InputError, suggest
+from gatework.errors import InputError, suggest
 from gatework.files import write_atomically
 from gatework.lang import Cell
 from gatework.show.explanation import Explanation, explain

@@ -15,7 +15,8 @@ from gatework.cli.asked import given
 from gatework.cli.interrupt import Interrupt, kept
 from gatework.cli.progress import TrainingProgress
 from gatework.cli.terminal import Terminal
-from gatework.data import Corpus, InputError, load_corpus
+from gatework.data import Corpus, load_corpus
+from gatework.errors import InputError
 from gatework.reports.inspection import LEAST_HELD_OUT
 from gatework.reports.run_page import run_page
 from gatework.train import Run, RunConfig, Runner, Trainer, fit, generate

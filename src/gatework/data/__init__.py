@@ -6,7 +6,6 @@ from typing import Any as _Any
 
 from gatework.data.characters import Character, characters_of
 from gatework.data.corpus import Corpus, check_files, load_corpus, load_files, load_stdlib
-from gatework.data.errors import InputError, suggest
 
 if TYPE_CHECKING:
     from gatework.data.streams import Streams, Window
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Character",
     "Corpus",
-    "InputError",
     "Streams",
     "Window",
     "characters_of",
@@ -22,7 +20,6 @@ __all__ = [
     "load_corpus",
     "load_files",
     "load_stdlib",
-    "suggest",
 ]
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatework.data import stdlib
-from gatework.data.errors import InputError
 from gatework.data.kinds import note_on
+from gatework.errors import InputError
 from gatework.files import open_regular, read_bytes
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from gatework.data.errors import InputError
+from gatework.errors import InputError
 
 __all__ = ["Streams", "Window"]
 

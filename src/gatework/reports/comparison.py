@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.files import write_atomically
 from gatework.lens import MemoryHorizon, Passage
 from gatework.reports.held_out import FAR_LAG, horizon_of, passage_of

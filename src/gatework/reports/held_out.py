@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from gatework.cells import catalogue
-from gatework.data import Corpus, InputError, characters_of
+from gatework.data import Corpus, characters_of
+from gatework.errors import InputError
 from gatework.lens import MemoryHorizon, Passage, memory_horizon, read_passage
 from gatework.train.model import LanguageModel
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatework.data import Character, Corpus, InputError, characters_of
+from gatework.data import Character, Corpus, characters_of
+from gatework.errors import InputError
 from gatework.lens import (
     Ablation,
     FoundUnits,

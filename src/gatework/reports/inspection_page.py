@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.reports.inspection import Inspection
 from gatework.reports.page import page
 from gatework.reports.sections import SECTIONS

@@ -23,8 +23,9 @@ from gatework.analysis.equivalence import equivalent
 from gatework.analysis.gates import keepers, named_gates, writers
 from gatework.analysis.ranges import Range, ranges
 from gatework.cells import catalogue
-from gatework.data import Corpus, InputError
+from gatework.data import Corpus
 from gatework.data.characters import label_of_next, unfinished
+from gatework.errors import InputError
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply, Product, Reduce, postorder
 from gatework.show import cell_svg

@@ -10,7 +10,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.studio.models import Studied
 from gatework.studio.server import PATIENCE, host_names, make_app
 

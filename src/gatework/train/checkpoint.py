@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.files import read_bytes, write_atomically
 from gatework.train.config import RunConfig
 from gatework.train.model import LanguageModel, State, state_shapes, weight_shapes

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from gatework.data import InputError
+from gatework.errors import InputError
 
 __all__ = ["Claim", "claim"]
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gatework.analysis.gates import gates_of
 from gatework.cells import catalogue
-from gatework.data.errors import InputError, suggest
+from gatework.errors import InputError, suggest
 from gatework.printable import brief
 
 __all__ = ["DEFAULT_SECONDS", "Checked", "RunConfig", "check_cell"]

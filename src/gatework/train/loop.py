@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatework.data import InputError
+from gatework.errors import InputError
 from gatework.train.checkpoint import Place
 from gatework.train.evaluate import bits_per_byte
 from gatework.train.records import Record, Split

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
-from gatework.data.errors import InputError
+from gatework.errors import InputError
 from gatework.files import read_bytes
 from gatework.printable import brief
 from gatework.train.config import Checked, RunConfig

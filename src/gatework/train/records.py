@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from gatework.data.errors import InputError
+from gatework.errors import InputError
 from gatework.files import read_bytes
 
 __all__ = ["Record", "Split", "curve", "read_records", "to_line"]

@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from gatework.data import Corpus, InputError, load_corpus
+from gatework.data import Corpus, load_corpus
+from gatework.errors import InputError
 from gatework.files import write_atomically
 from gatework.train.checkpoint import (
     Place,

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from gatework.data import InputError, characters_of
+from gatework.data import characters_of
 from gatework.data.characters import readable
+from gatework.errors import InputError
 from gatework.nn import Carry
 from gatework.train.model import LanguageModel
 from gatework.train.run import Run

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gatework.data import Corpus, InputError, Streams, Window
+from gatework.data import Corpus, Streams, Window
+from gatework.errors import InputError
 from gatework.nn import Carry
 from gatework.train.config import RunConfig
 from gatework.train.model import ALPHABET, LanguageModel, parameter_count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gatework.data import InputError, suggest
+from gatework.errors import InputError, suggest
 
 
 def test_the_message_has_three_parts():

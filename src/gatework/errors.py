@@ -17,7 +17,7 @@ class InputError(ValueError):
     Example:
         >>> raise InputError("no such file: 'a.txt'", "a text file", "check the path")
         Traceback (most recent call last):
-        gatework.data.errors.InputError: no such file: 'a.txt'
+        gatework.errors.InputError: no such file: 'a.txt'
           expected: a text file
           to mend:  check the path
     """

@@ -29,7 +29,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-GENERATOR = runpy.run_path(str(ROOT / "docs" / "generate_catalogue.py"))
+GENERATOR = runpy.run_path(str(ROOT / "docs" / "tools" / "generate_catalogue.py"))
 FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 SHELLS = ("sh", "bash", "console")
 
@@ -161,15 +161,15 @@ def test_every_word_of_the_language_is_explained():
 @on_every_page
 def test_generated_parts_are_current(page):
     text = page.read_text(encoding="utf-8")
-    assert GENERATOR["filled"](text) == text, "run: python docs/generate_catalogue.py"
+    assert GENERATOR["filled"](text) == text, "run: python docs/tools/generate_catalogue.py"
 
 
 def test_the_pictures_of_the_cells_are_current():
     for path, svg in GENERATOR["pictures"]().items():
-        assert path.read_text(encoding="utf-8") == svg, "run: python docs/generate_catalogue.py"
+        assert path.read_text(encoding="utf-8") == svg, "run: python docs/tools/generate_catalogue.py"
 
 
 def test_the_catalogue_page_has_every_cell():
     page = (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8")
-    assert GENERATOR["page"]() == page, "run: python docs/generate_catalogue.py"
+    assert GENERATOR["page"]() == page, "run: python docs/tools/generate_catalogue.py"
     assert sorted(re.findall(r"^### `(\w+)`", page, re.MULTILINE)) == sorted(catalogue())

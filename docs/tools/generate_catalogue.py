@@ -1,6 +1,6 @@
 """Writes the parts of the documentation that come from the cells' equations.
 
-    python docs/generate_catalogue.py
+    python docs/tools/generate_catalogue.py
 
 rewrites `catalogue.md`, the pictures of the cells in `images/cells`, and in every other page the
 block of equations that follows a line `<!-- equations: NAME -->`. A test compares them with what
@@ -20,7 +20,7 @@ from gatework.compiler.program import program
 from gatework.lang import Cell
 from gatework.lang.definition import Parameter
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).parents[1]
 MARKED = re.compile(r"(<!-- equations: (\w+) -->\n)(?:\n*\$\$\n.*?\n\$\$\n)?", re.DOTALL)
 
 FIRST = ("rnn", "lstm", "gru")
@@ -29,7 +29,7 @@ HEAD = """\
 # The catalogue
 
 Every cell that comes with Gatework, as its equations. This page is written from the cells
-themselves by `docs/generate_catalogue.py`: first in the notation of a paper, then as the code that
+themselves by `docs/tools/generate_catalogue.py`: first in the notation of a paper, then as the code that
 defines it. The picture is drawn from the equations as well: what a step computes, from the state
 and input at the left to the new state at the right. A gate is a value between 0 and 1 that
 multiplies something, a learned map is a matrix with its bias and the function put on it, and the

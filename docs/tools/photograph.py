@@ -1,6 +1,6 @@
 """Takes the pictures of the studio and of a report in the documentation.
 
-    python docs/photograph.py COMPARISON
+    python docs/tools/photograph.py COMPARISON
 
 COMPARISON is a folder made by `gatework compare`. Needs Chromium and the test extra.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).parents[1] / "images"
 SERVE = "from gatework.cli import main; main(['studio', '{}', '--port', '0', '--no-browser'])"
 READ = "window.studio?.panels.every(p => p.base?.finished && (!p.held || p.held.finished))"
 

@@ -166,7 +166,9 @@ def test_generated_parts_are_current(page):
 
 def test_the_pictures_of_the_cells_are_current():
     for path, svg in GENERATOR["pictures"]().items():
-        assert path.read_text(encoding="utf-8") == svg, "run: python docs/tools/generate_catalogue.py"
+        assert path.read_text(encoding="utf-8") == svg, (
+            "run: python docs/tools/generate_catalogue.py"
+        )
 
 
 def test_the_catalogue_page_has_every_cell():

@@ -29,9 +29,9 @@ HEAD = """\
 # The catalogue
 
 Every cell that comes with Gatework, as its equations. This page is written from the cells
-themselves by `docs/tools/generate_catalogue.py`: first in the notation of a paper, then as the code that
-defines it. The picture is drawn from the equations as well: what a step computes, from the state
-and input at the left to the new state at the right. A gate is a value between 0 and 1 that
+themselves by `docs/tools/generate_catalogue.py`: first in the notation of a paper, then as the code
+that defines it. The picture is drawn from the equations as well: what a step computes, from the
+state and input at the left to the new state at the right. A gate is a value between 0 and 1 that
 multiplies something, a learned map is a matrix with its bias and the function put on it, and the
 memory's path is where a state reaches its own new value by arithmetic alone.
 

@@ -61,3 +61,8 @@ def __getattr__(name: str) -> _Any:
         module = _import_module(_NEED_TORCH[name])
     globals()[name] = found = getattr(module, name, module)
     return found
+
+
+def __dir__() -> list[str]:
+    """Name what is not loaded yet too, so that it completes."""
+    return sorted({*globals(), *__all__})

@@ -59,3 +59,8 @@ def __getattr__(name: str) -> _Any:
         if name in names:
             return getattr(_import_module(f"gatework.bench.{module}"), name)
     raise AttributeError(f"module 'gatework.bench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Name what is not loaded yet too, so that it completes."""
+    return sorted({*globals(), *__all__})

@@ -28,3 +28,8 @@ def __getattr__(name: str) -> _Any:
     if name not in ("Streams", "Window"):
         raise AttributeError(f"module 'gatework.data' has no attribute {name!r}")
     return getattr(_import_module("gatework.data.streams"), name)
+
+
+def __dir__() -> list[str]:
+    """Name what is not loaded yet too, so that it completes."""
+    return sorted({*globals(), *__all__})

@@ -45,3 +45,8 @@ def __getattr__(name: str) -> _Any:
     if name not in _NEED_TORCH:
         raise AttributeError(f"module 'gatework.train' has no attribute {name!r}")
     return getattr(_import_module(_NEED_TORCH[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Name what is not loaded yet too, so that it completes."""
+    return sorted({*globals(), *__all__})

@@ -158,6 +158,21 @@ def test_every_word_of_the_language_is_explained():
     assert [w for w in sorted(words) if f"`{w}(" not in text and f"`@{w}`" not in text] == []
 
 
+def names_used(page: Path) -> set[str]:
+    """The names under `gatework` that the page's Python blocks use."""
+    code = "\n".join(b.code for b in blocks(page) if b.language in ("python", "pycon"))
+    dotted = re.findall(r"\bgw\.([\w.]+)", code)
+    imported = re.findall(r"from gatework[\w.]* import (?:\(([^)]*)\)|([\w, ]+))", code)
+    return set(re.findall(r"\w+", " ".join([*dotted, *map(" ".join, imported)])))
+
+
+@on_every_page
+def test_the_names_that_a_page_uses_stand_among_the_python_names(page):
+    listed = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    known = {*re.findall(r"\w+", listed), *gatework.lang.__all__, *catalogue()}
+    assert names_used(page) - known == set()
+
+
 @on_every_page
 def test_generated_parts_are_current(page):
     text = page.read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ import torch
 
 import gatework as gw
 from gatework.analysis.calculus import RULES
+from gatework.backends.cpu.vector.pointwise import EMITTERS
 from gatework.backends.reference import OPERATIONS
 from gatework.compiler.derivative import derive
 from gatework.compiler.recurrence import of_cell
@@ -65,6 +66,14 @@ def values(function):
 
 def test_every_function_has_a_rule_and_an_operation():
     assert set(RULES) == set(FUNCTIONS) == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("table", [RULES, OPERATIONS, EMITTERS])
+def test_a_table_that_lacks_a_function_says_where_to_add_it(table):
+    with pytest.raises(
+        NotImplementedError, match=r"of 'lgamma'; add it to \w+ of gatework/[\w/]+\.py"
+    ):
+        table["lgamma"]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from gatework.lang.expressions import Apply, Const, Expr, apply, const, postorder
+from gatework.lang.functions import ByFunction
 
 # ∂L/∂(each argument), from g = ∂L/∂result, the result y and the arguments.
 Rule = Callable[..., tuple[Expr | None, ...]]
@@ -29,40 +30,44 @@ def _unless(low: Expr, high: Expr, g: Expr) -> Expr:
     return _where(low < high, 0, _where(low <= high, g * 0.5, g))
 
 
-RULES: dict[str, Rule] = {
-    "add": lambda g, y, a, b: (g, g),
-    "sub": lambda g, y, a, b: (g, -g),
-    "mul": lambda g, y, a, b: (g * b, g * a),
-    "div": lambda g, y, a, b: (g / b, -g * (y / b)),
-    "neg": lambda g, y, a: (-g,),
-    "pow": lambda g, y, a, n: (g * (n * a ** (n.value - 1)), None),
-    "lt": lambda g, y, a, b: (None, None),
-    "le": lambda g, y, a, b: (None, None),
-    "where": lambda g, y, c, a, b: (None, _where(c, g, 0), _where(c, 0, g)),
-    "minimum": lambda g, y, a, b: (_unless(b, a, g), _unless(a, b, g)),
-    "maximum": lambda g, y, a, b: (_unless(a, b, g), _unless(b, a, g)),
-    "clamp_min": lambda g, y, a, low: (_where(low <= a, g, 0), _where(a < low, g, 0)),
-    "clamp_max": lambda g, y, a, high: (_where(a <= high, g, 0), _where(high < a, g, 0)),
-    "abs": lambda g, y, a: (g * apply("sign", a),),
-    "sign": lambda g, y, a: (None,),
-    "floor": lambda g, y, a: (None,),
-    "stop": lambda g, y, a: (None,),
-    "surrogate": lambda g, y, value, v, slope: (g, g * slope, None),
-    "relu": lambda g, y, a: (_where(y <= 0, 0, g),),
-    "sqrt": lambda g, y, a: (g * 0.5 / y,),
-    "exp": lambda g, y, a: (g * y,),
-    "expm1": lambda g, y, a: (g * (y + 1),),
-    "log": lambda g, y, a: (g / a,),
-    "log1p": lambda g, y, a: (g / (1 + a),),
-    "sin": lambda g, y, a: (g * apply("cos", a),),
-    "cos": lambda g, y, a: (-g * apply("sin", a),),
-    "atan": lambda g, y, a: (g / (1 + a * a),),
-    "erf": lambda g, y, a: (g * (2 / math.sqrt(math.pi) * apply("exp", -a * a)),),
-    "tanh": lambda g, y, a: (g * (1 - y * y),),
-    "sigmoid": lambda g, y, a: (g * (y * (1 - y)),),
-    "softplus": lambda g, y, a: (g * apply("sigmoid", a),),
-    "hardsigmoid": lambda g, y, a: (_where(a > -3, _where(a < 3, g / 6, 0), 0),),
-}
+RULES: ByFunction[Rule] = ByFunction(
+    {
+        "add": lambda g, y, a, b: (g, g),
+        "sub": lambda g, y, a, b: (g, -g),
+        "mul": lambda g, y, a, b: (g * b, g * a),
+        "div": lambda g, y, a, b: (g / b, -g * (y / b)),
+        "neg": lambda g, y, a: (-g,),
+        "pow": lambda g, y, a, n: (g * (n * a ** (n.value - 1)), None),
+        "lt": lambda g, y, a, b: (None, None),
+        "le": lambda g, y, a, b: (None, None),
+        "where": lambda g, y, c, a, b: (None, _where(c, g, 0), _where(c, 0, g)),
+        "minimum": lambda g, y, a, b: (_unless(b, a, g), _unless(a, b, g)),
+        "maximum": lambda g, y, a, b: (_unless(a, b, g), _unless(b, a, g)),
+        "clamp_min": lambda g, y, a, low: (_where(low <= a, g, 0), _where(a < low, g, 0)),
+        "clamp_max": lambda g, y, a, high: (_where(a <= high, g, 0), _where(high < a, g, 0)),
+        "abs": lambda g, y, a: (g * apply("sign", a),),
+        "sign": lambda g, y, a: (None,),
+        "floor": lambda g, y, a: (None,),
+        "stop": lambda g, y, a: (None,),
+        "surrogate": lambda g, y, value, v, slope: (g, g * slope, None),
+        "relu": lambda g, y, a: (_where(y <= 0, 0, g),),
+        "sqrt": lambda g, y, a: (g * 0.5 / y,),
+        "exp": lambda g, y, a: (g * y,),
+        "expm1": lambda g, y, a: (g * (y + 1),),
+        "log": lambda g, y, a: (g / a,),
+        "log1p": lambda g, y, a: (g / (1 + a),),
+        "sin": lambda g, y, a: (g * apply("cos", a),),
+        "cos": lambda g, y, a: (-g * apply("sin", a),),
+        "atan": lambda g, y, a: (g / (1 + a * a),),
+        "erf": lambda g, y, a: (g * (2 / math.sqrt(math.pi) * apply("exp", -a * a)),),
+        "tanh": lambda g, y, a: (g * (1 - y * y),),
+        "sigmoid": lambda g, y, a: (g * (y * (1 - y)),),
+        "softplus": lambda g, y, a: (g * apply("sigmoid", a),),
+        "hardsigmoid": lambda g, y, a: (_where(a > -3, _where(a < 3, g / 6, 0), 0),),
+    },
+    "derivative",
+    "RULES of gatework/analysis/calculus.py",
+)
 
 
 def passed_on(node: Apply, g: Expr) -> tuple[Expr | None, ...]:

@@ -27,6 +27,7 @@ from gatework.lang.expressions import (
     Symbol,
     postorder,
 )
+from gatework.lang.functions import ByFunction
 
 
 def _softplus(v: Tensor) -> Tensor:
@@ -38,40 +39,44 @@ def _surrogate(value: Tensor, v: Tensor, slope: Tensor) -> Tensor:
     return value + slope.detach() * nothing
 
 
-OPERATIONS: dict[str, Callable[..., Tensor]] = {
-    "add": torch.add,
-    "sub": torch.sub,
-    "mul": torch.mul,
-    "div": torch.div,
-    "neg": torch.neg,
-    "pow": torch.pow,
-    "lt": lambda a, b: torch.lt(a, b).to(a.dtype),
-    "le": lambda a, b: torch.le(a, b).to(a.dtype),
-    "where": lambda c, a, b: torch.where(c != 0, a, b),
-    "minimum": torch.minimum,
-    "maximum": torch.maximum,
-    "clamp_min": torch.clamp_min,
-    "clamp_max": torch.clamp_max,
-    "stop": torch.detach,
-    "surrogate": _surrogate,
-    "abs": torch.abs,
-    "sign": torch.sign,
-    "relu": torch.relu,
-    "floor": torch.floor,
-    "sqrt": torch.sqrt,
-    "exp": torch.exp,
-    "expm1": torch.expm1,
-    "log": torch.log,
-    "log1p": torch.log1p,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "atan": torch.atan,
-    "erf": torch.erf,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "softplus": _softplus,
-    "hardsigmoid": lambda v: torch.clamp(v + 3, 0, 6) / 6,  # torch's slope is a float32
-}
+OPERATIONS: ByFunction[Callable[..., Tensor]] = ByFunction(
+    {
+        "add": torch.add,
+        "sub": torch.sub,
+        "mul": torch.mul,
+        "div": torch.div,
+        "neg": torch.neg,
+        "pow": torch.pow,
+        "lt": lambda a, b: torch.lt(a, b).to(a.dtype),
+        "le": lambda a, b: torch.le(a, b).to(a.dtype),
+        "where": lambda c, a, b: torch.where(c != 0, a, b),
+        "minimum": torch.minimum,
+        "maximum": torch.maximum,
+        "clamp_min": torch.clamp_min,
+        "clamp_max": torch.clamp_max,
+        "stop": torch.detach,
+        "surrogate": _surrogate,
+        "abs": torch.abs,
+        "sign": torch.sign,
+        "relu": torch.relu,
+        "floor": torch.floor,
+        "sqrt": torch.sqrt,
+        "exp": torch.exp,
+        "expm1": torch.expm1,
+        "log": torch.log,
+        "log1p": torch.log1p,
+        "sin": torch.sin,
+        "cos": torch.cos,
+        "atan": torch.atan,
+        "erf": torch.erf,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "softplus": _softplus,
+        "hardsigmoid": lambda v: torch.clamp(v + 3, 0, 6) / 6,  # torch's slope is a float32
+    },
+    "operation",
+    "OPERATIONS of gatework/backends/reference.py",
+)
 
 
 def autocasts(x: Tensor) -> bool:

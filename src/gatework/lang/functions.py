@@ -1,14 +1,18 @@
 """The pointwise functions of the language: one row each.
 
 `compute` is the function on plain numbers, for folding constants. The derivative of each function
-stands in `gatework.analysis.calculus`, its torch operation in `gatework.backends.reference`.
+stands in `gatework.analysis.calculus`, its torch operation in `gatework.backends.reference`, its
+machine code in `gatework.backends.cpu.vector.pointwise`: each a table `ByFunction`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NoReturn, TypeVar
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,23 @@ class Function:
     arity: int
     compute: Callable[..., float]
     cheap: bool = False
+
+
+class ByFunction(dict[str, Entry]):
+    """What one part of Gatework knows of every function, by the function's name.
+
+    Example:
+        >>> ByFunction({}, "derivative", "RULES of calculus.py")["lgamma"]
+        Traceback (most recent call last):
+        NotImplementedError: no derivative of 'lgamma'; add it to RULES of calculus.py
+    """
+
+    def __init__(self, entries: Mapping[str, Entry], what: str, place: str) -> None:
+        super().__init__(entries)
+        self._what, self._place = what, place
+
+    def __missing__(self, function: str) -> NoReturn:
+        raise NotImplementedError(f"no {self._what} of {function!r}; add it to {self._place}")
 
 
 def _sigmoid(v: float) -> float:

@@ -10,7 +10,9 @@ from gatework.backends.cpu.machine import jit
 from gatework.backends.cpu.vector import pointwise, target
 from gatework.backends.cpu.vector.elementary import Elementary
 from gatework.backends.cpu.vector.ir import Module
+from gatework.lang.functions import FUNCTIONS
 
+WRITTEN_OUT = {"pow"}  # products, a root or an exponential, by its exponent
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 1e-40, 1e-30, -1e-30, 88.5, -88.5, 104, -104]
 TARGETS = {"host": (), "avx2": ("avx512",)}
 
@@ -71,6 +73,11 @@ ONE_ARGUMENT = {
     "softplus": (_numpy_softplus, -60, 60),
     "hardsigmoid": (lambda x: np.clip(x + 3, 0, 6) / 6, -5, 5),
 }
+
+
+def test_every_function_has_machine_code_and_is_tried():
+    assert set(pointwise.EMITTERS) | WRITTEN_OUT == set(FUNCTIONS)
+    assert set(ONE_ARGUMENT) == {name for name, f in FUNCTIONS.items() if f.arity == 1}
 
 
 @pytest.mark.parametrize("processor", TARGETS)

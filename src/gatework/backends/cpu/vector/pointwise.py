@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gatework.backends.cpu.vector.elementary import Elementary
-from gatework.backends.cpu.vector.errors import CodegenError
 from gatework.backends.cpu.vector.values import Value
+from gatework.lang.functions import ByFunction
 
 Emitter = Callable[..., Value]
 
 
 def emit(e: Elementary, function: str, args: tuple[Value, ...]) -> Value:
     """Write one function of the language, every argument a vector."""
-    try:
-        emitter = EMITTERS[function]
-    except KeyError:
-        raise CodegenError(
-            f"the CPU backend has no code for the function {function!r}; add it to "
-            "gatework/backends/cpu/vector/pointwise.py, or choose the reference backend"
-        ) from None
-    return emitter(e, *args)
+    return EMITTERS[function](e, *args)
 
 
 def power(e: Elementary, a: Value, exponent: float) -> Value:
@@ -94,36 +87,40 @@ def _hardsigmoid(e: Elementary, x: Value) -> Value:
     return e.b.fmul(above, e.const(1 / 6))
 
 
-EMITTERS: dict[str, Emitter] = {
-    "add": lambda e, a, b: e.b.fadd(a, b),
-    "sub": lambda e, a, b: e.b.fsub(a, b),
-    "mul": lambda e, a, b: e.b.fmul(a, b),
-    "div": lambda e, a, b: e.b.fdiv(a, b),
-    "neg": lambda e, a: e.b.fneg(a),
-    "lt": _relation("olt"),
-    "le": _relation("ole"),
-    "where": _where,
-    "minimum": _intrinsic("minimum"),
-    "maximum": _intrinsic("maximum"),
-    "clamp_min": _clamp("olt"),
-    "clamp_max": _clamp("ogt"),
-    "stop": lambda e, a: a,
-    "surrogate": lambda e, value, v, slope: value,
-    "abs": lambda e, a: e.absolute(a),
-    "sign": _sign,
-    "relu": _relu,
-    "floor": _intrinsic("floor"),
-    "sqrt": _intrinsic("sqrt"),
-    "exp": Elementary.exp,
-    "expm1": Elementary.expm1,
-    "log": Elementary.log,
-    "log1p": Elementary.log1p,
-    "sin": Elementary.sin,
-    "cos": Elementary.cos,
-    "atan": Elementary.atan,
-    "erf": Elementary.erf,
-    "tanh": _tanh,
-    "sigmoid": _sigmoid,
-    "softplus": _softplus,
-    "hardsigmoid": _hardsigmoid,
-}
+EMITTERS: ByFunction[Emitter] = ByFunction(
+    {
+        "add": lambda e, a, b: e.b.fadd(a, b),
+        "sub": lambda e, a, b: e.b.fsub(a, b),
+        "mul": lambda e, a, b: e.b.fmul(a, b),
+        "div": lambda e, a, b: e.b.fdiv(a, b),
+        "neg": lambda e, a: e.b.fneg(a),
+        "lt": _relation("olt"),
+        "le": _relation("ole"),
+        "where": _where,
+        "minimum": _intrinsic("minimum"),
+        "maximum": _intrinsic("maximum"),
+        "clamp_min": _clamp("olt"),
+        "clamp_max": _clamp("ogt"),
+        "stop": lambda e, a: a,
+        "surrogate": lambda e, value, v, slope: value,
+        "abs": lambda e, a: e.absolute(a),
+        "sign": _sign,
+        "relu": _relu,
+        "floor": _intrinsic("floor"),
+        "sqrt": _intrinsic("sqrt"),
+        "exp": Elementary.exp,
+        "expm1": Elementary.expm1,
+        "log": Elementary.log,
+        "log1p": Elementary.log1p,
+        "sin": Elementary.sin,
+        "cos": Elementary.cos,
+        "atan": Elementary.atan,
+        "erf": Elementary.erf,
+        "tanh": _tanh,
+        "sigmoid": _sigmoid,
+        "softplus": _softplus,
+        "hardsigmoid": _hardsigmoid,
+    },
+    "machine code",
+    "EMITTERS of gatework/backends/cpu/vector/pointwise.py",
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -144,6 +145,11 @@ def test_the_loop_reads_the_recurrent_weights_at_each_step():
     cost = comparison.cost_of(make_problem("gru", Shape(1, 10, 5, 7), "inference"), "inference")
     assert cost.bytes == 4 * (10 * 3 * 7 * 7 + 3 * 7 * 5)
     assert cost.buffer == 4 * 3 * 7 * 7
+
+
+def test_everyone_who_is_compared_with_is_explained():
+    page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert [c.name for c in CONTESTANTS if f"\n| {c.name} | " not in page] == []
 
 
 def test_entries_follow_the_settings():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pkgutil
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,6 +47,15 @@ def assert_equal(found, expected):
 
 def test_all_measurements_are_tested():
     assert set(MAKERS) == set(Measurement.types)
+
+
+def test_all_measurements_are_exported_and_documented():
+    for module in pkgutil.iter_modules(gw.lens.__path__, "gatework.lens."):
+        import_module(module.name)  # so that what nobody imports is known too
+    names = set(Measurement.types)
+    assert names - set(gw.lens.__all__) == set()
+    listed = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert [n for n in sorted(names) if f"::: gatework.lens.{n}\n" not in listed] == []
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -1,6 +1,9 @@
 """Regularised layers against loops written out with torch, and under torch's own tools."""
 
 import copy
+import inspect
+from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrize, prune
 
 import gatework as gw
+from gatework.nn.options import LayerOptions, StepOptions
 from numerics import assert_same, flat, gradients, randomised
 
 T, B, I, H = 5, 3, 4, 6
@@ -24,6 +28,18 @@ def layer(kind="LSTM", **options):
 
 def draw(p, *shape):
     return torch.bernoulli(torch.full(shape, p, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("module", "options"), [(gw.nn.Recurrent, LayerOptions), (gw.nn.RecurrentCell, StepOptions)]
+)
+def test_every_option_is_an_argument_that_is_explained(module, options):
+    names = set(get_type_hints(options))
+    assert names - set(inspect.signature(module).parameters) == set()
+    assert [n for n in sorted(names) if f"\n    {n}: " not in inspect.getdoc(module)] == []
+    pages = (Path(__file__).parents[2] / "docs").glob("*.md")
+    text = "".join(p.read_text(encoding="utf-8") for p in pages if p.name != "reference.md")
+    assert [n for n in sorted(names) if f"`{n}=" not in text] == []
 
 
 def test_a_regularised_lstm_is_the_loop_of_the_papers():

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gatework.analysis.gates import keepers
-from gatework.printable import identifier
 from gatework.reports.inspection import Inspection
 from gatework.reports.page import figure, paragraph, table
-from gatework.reports.sections.section import Found, Part, Section, short_name, title
+from gatework.reports.sections.section import Found, Part, Section, drawn, short_name, title
 
 __all__ = ["GATES"]
 
@@ -33,7 +32,7 @@ def _gates(found: Found) -> Iterator[str]:
 
 def _gates_of(one: Inspection) -> Iterator[str]:
     alt = f"Saturation of the gates of {one.name}; the table below has the means."
-    yield figure(_named(one.saturation.plot().in_page, one), alt, f"{title(one)}.")
+    yield figure(drawn(one, one.saturation), alt, f"{title(one)}.")
     header = ("gate", "mean", "all but closed", "all but open", "units always open")
     yield table(header, list(_gate_rows(one)))
     if one.ablation is not None:
@@ -45,11 +44,6 @@ def _gates_of(one: Inspection) -> Iterator[str]:
     if dead:
         told = ", ".join(f"{count} of {name}" for name, count in dead.items())
         yield paragraph(f"Units that never move: {told}.")
-
-
-def _named(svg: str, one: Inspection) -> str:
-    """A drawing whose ids are unlike those of the same drawing of another model."""
-    return svg.replace("saturation-", f"saturation-{identifier(one.name)}-")
 
 
 def _gate_rows(one: Inspection) -> Iterator[tuple[str, ...]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gatework.lens import Measurement
 from gatework.reports.inspection import Inspection
 from gatework.reports.page import paragraph, section
 
-__all__ = ["Found", "Part", "Section", "full_name", "model_name", "short_name", "title"]
+__all__ = ["Found", "Part", "Section", "drawn", "full_name", "model_name", "short_name", "title"]
 
 Found = Sequence[Inspection]
 """The models that a page is on, measured."""
@@ -53,6 +54,12 @@ def title(one: Inspection) -> str:
     layers = f"{config.layers} layers of " if config.layers > 1 else ""
     cell = f"{config.cell}, " if one.name != config.cell else ""
     return f"{one.name} ({cell}{layers}{config.hidden_size} units)"
+
+
+def drawn(one: Inspection, measurement: Measurement) -> str:
+    """The drawing of a measurement; its ids are unlike those of the same of another model."""
+    plot = measurement.plot()
+    return replace(plot, name=f"{plot.name}-{one.name}").in_page
 
 
 def model_name(found: Found, one: Inspection) -> str:

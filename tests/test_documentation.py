@@ -7,6 +7,7 @@ run, but the commands and options in them must exist.
 
 import contextlib
 import doctest
+import pkgutil
 import re
 import runpy
 import shlex
@@ -171,6 +172,17 @@ def test_the_names_that_a_page_uses_stand_among_the_python_names(page):
     listed = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     known = {*re.findall(r"\w+", listed), *gatework.lang.__all__, *catalogue()}
     assert names_used(page) - known == set()
+
+
+def test_the_python_names_exist_with_all_members_that_are_listed():
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^::: (\S+)\n((?:    .*\n)*)", text, re.MULTILINE)
+    assert len(entries) > 80
+    for name, options in entries:
+        found = pkgutil.resolve_name(name)
+        members = re.search(r"members: \[(.*)\]", options)
+        for member in members[1].split(", ") if members else []:
+            assert hasattr(found, member) or member in found.__annotations__, f"{name}.{member}"
 
 
 @on_every_page

@@ -12,6 +12,7 @@ import re
 import runpy
 import shlex
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -151,6 +152,22 @@ def test_paths_named_on_a_page_exist(page):
 
 def test_the_readme_names_paths():
     assert PATHS.search((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def test_the_readme_names_every_folder():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2]
+    below = [p.parent for p in ROOT.glob("src/gatework/*/__init__.py")]
+    folders = [*below, *(ROOT / name for name in ("tests", "benchmarks", "examples", "docs"))]
+    assert [f for f in folders if f"`{f.relative_to(ROOT).as_posix()}/`" not in table] == []
+
+
+def test_the_readme_can_be_read_apart_from_its_folder():
+    """On a package index nothing lies beside it, so there its links need the whole address."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    if "urls" not in project:
+        pytest.skip("the project has no public address yet: [project.urls] of pyproject.toml")
+    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [t for t in targets if "://" not in t] == []
 
 
 def test_every_word_of_the_language_is_explained():

@@ -39,6 +39,7 @@ from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, check_finite, check_weights, last_step, state_values
 from gatework.lens.watching import check_batches, in_eval_mode, place_name, recurrent_layers
 from gatework.nn import Recurrent
+from gatework.nn.replacing import replaced_forwards
 
 __all__ = ["GradientFlow", "Verdict", "draw_flows", "gradient_flow"]
 
@@ -259,19 +260,13 @@ def _differentiated(
     model: nn.Module, batch: Any, loss: Callable[[nn.Module, Any], Tensor]
 ) -> list[_Ran]:
     """Run a model on a batch with zeros added to every state, and differentiate the loss."""
-    layers = recurrent_layers(model)
     runs: list[_Run] = []
-    before = {layer: layer.__dict__.get("forward") for layer in layers.values()}
-    for path, layer in layers.items():
-        layer.__dict__["forward"] = _forward_with_zeros(path, layer, runs)
-    try:
-        with torch.enable_grad():
-            value = loss(model, batch)
-    finally:
-        for layer, forward in before.items():
-            del layer.__dict__["forward"]
-            if forward is not None:
-                layer.__dict__["forward"] = forward
+    forwards = {
+        layer: _forward_with_zeros(path, layer, runs)
+        for path, layer in recurrent_layers(model).items()
+    }
+    with replaced_forwards(forwards), torch.enable_grad():
+        value = loss(model, batch)
     if not runs:
         raise ValueError("the loss was computed without calling any of the recurrent layers")
     if value.numel() != 1 or not value.requires_grad:

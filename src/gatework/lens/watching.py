@@ -26,6 +26,7 @@ from gatework.lang.expressions import Expr
 from gatework.lang.keeping import of_the_cell
 from gatework.lens.arguments import check_several
 from gatework.nn import LayerTrace, Recurrent, RecurrentCell
+from gatework.nn.replacing import replaced_forwards
 
 __all__ = ["Reading", "hold", "in_eval_mode", "place_name", "recurrent_layers", "watch"]
 
@@ -155,16 +156,11 @@ def watch(model: nn.Module, names: Sequence[str] | Choose | None = None) -> Iter
     check_several('names of values, such as ("c", "f")', names=None if callable(names) else names)
     choose = names if callable(names) else _chosen(names, layers)
     readings: list[Reading] = []
-    before = {layer: layer.__dict__.get("forward") for layer in layers.values()}
-    for path, layer in layers.items():
-        layer.__dict__["forward"] = _traced_forward(path, layer, choose, readings)
-    try:
+    forwards = {
+        layer: _traced_forward(path, layer, choose, readings) for path, layer in layers.items()
+    }
+    with replaced_forwards(forwards):
         yield readings
-    finally:
-        for layer, forward in before.items():
-            del layer.__dict__["forward"]
-            if forward is not None:
-                layer.__dict__["forward"] = forward
 
 
 def _chosen(names: Sequence[str] | None, layers: Mapping[str, Recurrent]) -> Choose:

@@ -76,7 +76,7 @@ def _episodes(layer, depth, direction, x: Tensor, episodes, state, initial):
 
 def _alone(layer, depth: int, direction: int):
     """A single layer that reads the parameters of one layer and direction of a stack."""
-    sizes = layer._sizes(depth)
+    sizes = layer.sizes(depth)
     one = gw.nn.Recurrent(layer.cell, sizes["input"], layer.hidden_size, **layer.extra_sizes)
     suffix = f"_l{depth}" + ("_reverse" if direction else "")
     names = {p.name: getattr(layer, p.name + suffix) for p in layer.cell.parameters}

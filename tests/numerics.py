@@ -55,6 +55,11 @@ def flat(value: object, name: str = "") -> Named:
     return {k: v for i, part in enumerate(value) for k, v in flat(part, f"{name}[{i}]").items()}
 
 
+def state_sizes(layer) -> list[int]:
+    """n of each of a layer's states."""
+    return [layer.sizes(0)[state.size] for state in layer.cell.states]
+
+
 def gradients(
     outputs: Mapping[str, Tensor], sources: Mapping[str, Tensor], create_graph: bool = False
 ) -> Named:

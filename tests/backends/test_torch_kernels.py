@@ -8,7 +8,7 @@ import torch
 import gatework as gw
 from gatework.autograd.job import Job
 from gatework.backends import select
-from numerics import assert_same, flat, gradients, problem, randomised
+from numerics import assert_same, flat, gradients, problem, randomised, state_sizes
 
 LAYERS = {
     "rnn": lambda **a: gw.nn.RNN(3, 4, **a),
@@ -38,7 +38,7 @@ def test_results_and_gradients_are_the_references(name, bias, lengths):
             x[length:, b] = torch.nan
     x.requires_grad_()
     states = tuple(
-        torch.randn(4, 3, n, dtype=torch.float64, requires_grad=True) for n in layer._state_sizes()
+        torch.randn(4, 3, n, dtype=torch.float64, requires_grad=True) for n in state_sizes(layer)
     )
     state = states if len(states) > 1 else states[0]
     with gw.use_backend("reference"):

@@ -19,7 +19,7 @@ from gatework.backends.reference import OPERATIONS
 from gatework.lang.definition import Cell, block_of
 from gatework.lang.expressions import Apply, Const, Count, Expr, Product, Reduce, Symbol, postorder
 from gatework.lens.measuring import candidates, state_values
-from numerics import randomised
+from numerics import randomised, state_sizes
 
 CORE = {"rnn", "lstm", "gru", "gru_reset_before", "peephole_lstm", "projected_lstm", "tau_gru"}
 every_cell = pytest.mark.parametrize(
@@ -63,19 +63,19 @@ class Loop:
     @classmethod
     def run(cls, layer: gw.nn.Recurrent, x: Tensor) -> Loop:
         loop = cls(layer, [], [])
-        states = [x.new_zeros(x.shape[1], n).requires_grad_() for n in layer._state_sizes()]
+        states = [x.new_zeros(x.shape[1], n).requires_grad_() for n in state_sizes(layer)]
         for row in x:
             loop.before.append(states)
             known = loop.step(row, states)
             loop.known.append(known)
             states = [
                 known[v].expand(x.shape[1], n)
-                for v, n in zip(layer.cell.next_states, layer._state_sizes(), strict=True)
+                for v, n in zip(layer.cell.next_states, state_sizes(layer), strict=True)
             ]
         return loop
 
     def step(self, row: Tensor, states: list[Tensor]) -> dict[Expr, Tensor]:
-        cell, sizes = self.layer.cell, self.layer._sizes(0)
+        cell, sizes = self.layer.cell, self.layer.sizes(0)
         known = {cell.input: row, **dict(zip(cell.states, states, strict=True))}
         spans = {p.name: p.spans(sizes) for p in cell.parameters}
         for node in postorder(cell.named_values()):
@@ -104,7 +104,7 @@ class Loop:
     def values(self, value: Expr) -> Tensor:
         """A value at every step, [T, B, n]."""
         rows = [known[value] for known in self.known]
-        units = self.layer._sizes(0)[value.size]
+        units = self.layer.sizes(0)[value.size]
         return torch.stack([row.expand(self.before[0][0].shape[0], units) for row in rows])
 
     def output(self) -> Tensor:
@@ -170,7 +170,7 @@ def test_the_spectral_radius_is_that_of_the_jacobian_at_some_step(cell):
 
             def step(*states, t=t, b=b):
                 known = loop.step(x[t, b : b + 1], [s[None] for s in states])
-                new = zip(cell.next_states, layer._state_sizes(), strict=True)
+                new = zip(cell.next_states, state_sizes(layer), strict=True)
                 return torch.cat([known[v].expand(1, n)[0] for v, n in new])
 
             before = tuple(s[b].detach() for s in loop.before[t])
@@ -297,7 +297,7 @@ def test_a_silenced_unit_is_zero_and_the_rest_follows_from_it(cell):
             y, _ = layer(x)
         assert (held[name][..., 1] == 0.25).all()
         torch.testing.assert_close(y, held.output)
-        states = [x.new_zeros(B, n) for n in layer._state_sizes()]
+        states = [x.new_zeros(B, n) for n in state_sizes(layer)]
         for t in range(T):  # a loop that holds the unit by itself
             states = _step_holding(layer, x[t], states, value, 1, 0.25)
             torch.testing.assert_close(states[0], y[t])
@@ -314,14 +314,14 @@ def _step_holding(layer, row, states, value, unit, number) -> list[Tensor]:
         if node not in after and node.args and any(a in after for a in node.args):
             args = [after.get(a, known[a]) for a in node.args]
             after[node] = _again(layer, node, args)
-    sizes = zip(cell.next_states, layer._state_sizes(), strict=True)
+    sizes = zip(cell.next_states, state_sizes(layer), strict=True)
     return [after.get(v, known[v]).expand(len(row), n) for v, n in sizes]
 
 
 def _again(layer, node, args) -> Tensor:
     if isinstance(node, Product):
         name, block = block_of(node.matrix)
-        spans = next(p for p in layer.cell.parameters if p.name == name).spans(layer._sizes(0))
+        spans = next(p for p in layer.cell.parameters if p.name == name).spans(layer.sizes(0))
         weight = getattr(layer, f"{name}_l0")[spans[block]]
         return args[0] @ (weight if node.transposed else weight.T)
     if isinstance(node, Reduce):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import gatework as gw
-from numerics import assert_same, flat, gradients, randomised
+from numerics import assert_same, flat, gradients, randomised, state_sizes
 
 TOLERANCE = 1e-10
 SIZES = st.sampled_from([1, 2, 3, 7, 33])
@@ -57,7 +57,7 @@ LAYOUTS = {  # how the same values may lie in memory; each gives a differentiabl
 
 def state_shapes(layer: gw.nn.Recurrent, *batch: int) -> list[tuple[int, ...]]:
     rows = layer.num_layers * layer.num_directions
-    return [(rows, *batch, n) for n in layer._state_sizes()]
+    return [(rows, *batch, n) for n in state_sizes(layer)]
 
 
 def everything(module, inputs: dict, call) -> dict[str, torch.Tensor]:

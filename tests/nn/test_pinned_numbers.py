@@ -55,7 +55,7 @@ def test_from_open_to_closed_there_are_three_programs(loaded):
         gradients(layer, x, pin={"z": k / 30})
         counts.append(len(loaded))
     assert counts[1] == counts[29]
-    held = layer._jobs[0, 0, True]._variants
+    held = layer._stack[0][0].jobs[True]._variants
     assert {h.numbers for h, _, _ in held} == {(("z", 0.0),), (("z", 1.0),), ()}
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import gatework as gw
+from numerics import state_sizes
 
 CALLS = int(os.environ.get("RANDOM_CALLS", "250"))
 CELLS = ["lstm", "gru", "rnn", "gru_reset_before", "layer_norm_lstm", "projected_lstm"]
@@ -71,7 +72,7 @@ def make_arguments(choose, layer):
     outer = [batch, steps] if layer.batch_first else [steps, batch]
     x = make_tensor(choose, [*outer, layer.input_size], dtype)
     places = layer.num_layers * layer.num_directions
-    states = tuple(make_tensor(choose, [places, batch, n], dtype) for n in layer._state_sizes())
+    states = tuple(make_tensor(choose, [places, batch, n], dtype) for n in state_sizes(layer))
     hx = choose.choice([None, states if len(states) > 1 else states[0]])
     options = {}
     if choose.random() < 0.4:

@@ -42,7 +42,7 @@ def latch(factor=1.5):
 
 
 def programs_of(layer):
-    return [job.program for job in layer._jobs.values()]
+    return [job.program for one in layer._directions() for job in one.jobs.values()]
 
 
 LAYERS = {

@@ -45,7 +45,7 @@ def cost_of(problem: Problem, kind: Kind) -> Cost:
 
 def _cost(plan: Plan, problem: Problem, kind: Kind) -> Cost:
     layer, shape = problem.layer, problem.shape
-    sizes = {"1": 1, "input": layer.input_size, "hidden": layer.hidden_size, **layer.extra_sizes}
+    sizes = layer.sizes(0)
 
     def numbers(matrices: Iterable[Matrix]) -> int:
         return sum(sizes[m.rows] * sizes[m.cols] for m in matrices)

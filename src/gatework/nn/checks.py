@@ -69,6 +69,12 @@ def check_extra_sizes(
     check_sizes(**given)
 
 
+def check_layer(layer: int, count: int) -> None:
+    """Raise unless there is a layer of that number."""
+    if not -count <= layer < count:
+        raise IndexError(f"there are {count} layers, numbered from 0; got {layer}")
+
+
 def check_free(names: Sequence[str], taken: Container[str], cell: str) -> None:
     """Raise when a learned initial state would have the name of a parameter of the cell."""
     for name in names:

@@ -23,6 +23,7 @@ class TorchLayer(Recurrent):
 
     mode: str
     proj_size: int = 0
+    _shows_cell = False
 
     check_input = nn.RNNBase.check_input
     check_hidden_size = nn.RNNBase.check_hidden_size
@@ -32,7 +33,7 @@ class TorchLayer(Recurrent):
 
     @property
     def _flat_weights_names(self) -> list[str]:
-        return [name for names in self._names.values() for name in names]
+        return [name for one in self._directions() for name in one.names]
 
     @property
     def _flat_weights(self) -> list[nn.Parameter]:
@@ -82,9 +83,6 @@ class RNN(TorchLayer):
             **options,
         )
         self.nonlinearity, self.mode = nonlinearity, f"RNN_{nonlinearity.upper()}"
-
-    def _repr_cell(self) -> list[str]:
-        return []
 
 
 class LSTM(TorchLayer):
@@ -143,9 +141,6 @@ class LSTM(TorchLayer):
         )
         self.proj_size = proj_size
 
-    def _repr_cell(self) -> list[str]:
-        return []
-
 
 class GRU(TorchLayer):
     """Gated Recurrent Unit, as torch.nn.GRU: a reset gate and an update gate.
@@ -186,6 +181,3 @@ class GRU(TorchLayer):
             dtype,
             **options,
         )
-
-    def _repr_cell(self) -> list[str]:
-        return []

@@ -1,25 +1,15 @@
-"""The arguments by which a layer's cell is rewritten before it is run."""
+"""What layers and single steps take beside torch's arguments, and what they make of the cell."""
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict, cast
 
 from gatework.lang import rewriting
 from gatework.lang.definition import Cell
 from gatework.lang.keeping import of_the_cell
 from gatework.lang.rewriting import Probabilities
 from gatework.nn import checks
-
-
-class Rewriting(TypedDict, total=False):
-    """How a cell is rewritten; what each means stands in `gatework.nn.Recurrent`."""
-
-    layer_norm: bool
-    single_bias: bool
-    input_dropout: float
-    recurrent_dropout: float
-    weight_drop: float
-    zoneout: Probabilities
 
 
 class StepOptions(TypedDict, total=False):
@@ -35,7 +25,7 @@ class StepOptions(TypedDict, total=False):
 
 
 class LayerOptions(StepOptions, total=False):
-    """What every layer takes beside torch's arguments."""
+    """What every layer takes; what each means stands in `gatework.nn.Recurrent`."""
 
     learned_state: bool
     input_dropout: float
@@ -43,23 +33,31 @@ class LayerOptions(StepOptions, total=False):
     weight_drop: float
 
 
-def rewritten(cell: Cell, bias: bool, options: Rewriting) -> Cell:
+NAMES = LayerOptions.__optional_keys__
+FLAGS = ("layer_norm", "single_bias")
+DROPS = ("recurrent_dropout", "input_dropout", "weight_drop")
+
+
+def options_among(arguments: Mapping[str, Any]) -> LayerOptions:
+    """Those of a constructor's arguments that are options."""
+    return cast(LayerOptions, {n: v for n, v in arguments.items() if n in NAMES})
+
+
+def rewritten(cell: Cell, bias: bool, options: LayerOptions) -> Cell:
     """The cell that a layer runs.
 
     Args:
         cell: The cell that the layer was given.
         bias: Whether its linear maps have biases.
-        options: How it is rewritten.
+        options: Those of the layer, of which some rewrite the cell.
     """
-    flags = {n: options.get(n, False) for n in ("layer_norm", "single_bias")}
+    given: dict[str, Any] = {**options}
+    flags = {n: given.get(n, False) for n in FLAGS}
     checks.check_flags(**flags)
-    drops = tuple(rewriting.checked(n, options.get(n, 0.0)) for n in DROPS)  # type: ignore[arg-type]
-    zoneout = rewriting.by_states(cell, "zoneout", options.get("zoneout", 0.0))
+    drops = tuple(rewriting.checked(n, given.get(n, 0.0)) for n in DROPS)
+    zoneout = rewriting.by_states(cell, "zoneout", given.get("zoneout", 0.0))
     chosen = frozenset(n for n, on in flags.items() if on)
     return _rewritten(cell, bias, chosen, drops, tuple(zoneout.items()))
-
-
-DROPS = ("recurrent_dropout", "input_dropout", "weight_drop")
 
 
 @of_the_cell(64)
@@ -80,9 +78,3 @@ def _rewritten(
     for name, p in zip(DROPS, drops, strict=True):
         cell = getattr(rewriting, name)(cell, p)
     return rewriting.zoneout(cell, dict(zoneout))
-
-
-def described(options: Rewriting) -> list[str]:
-    """The options that are in force, as `name=value`, for a layer's repr."""
-    values: dict[str, Any] = dict(options)
-    return [f"{name}={value}" for name, value in values.items() if value]

@@ -14,24 +14,22 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
-from gatework.autograd.job import Job
 from gatework.autograd.operator import call_key, register
 from gatework.autograd.recorded import run_registered
 from gatework.autograd.routes import run
-from gatework.backends import Call, Stepper, filled, reasons
+from gatework.backends import filled, reasons
 from gatework.compiler.holding import NONE_HELD
-from gatework.compiler.plan import Plan
-from gatework.lang.definition import Cell, as_names, check_cell, check_known, checked_mapping
-from gatework.nn import checks, init
+from gatework.lang.definition import Cell, as_names, check_known, checked_mapping
+from gatework.nn import checks
+from gatework.nn.module import CellModule
 from gatework.nn.noise import draw_noise, drop_weights
-from gatework.nn.options import LayerOptions, Rewriting, described, rewritten
+from gatework.nn.options import options_among
 from gatework.nn.packing import Padded, axes, lengths_of
-from gatework.nn.parameters import own_parameters
+from gatework.nn.parameters import Direction, own_parameters, stack
 from gatework.nn.pinning import Pin, held_values
 from gatework.nn.precision import rounded_to, widened
-from gatework.nn.recording import Recordable
 from gatework.nn.resets import Resets, States
-from gatework.nn.streaming import Stream
+from gatework.nn.streaming import Stream, one_step
 from gatework.nn.tracing import DirectionTrace, LayerTrace
 from gatework.show.explanation import Explanation, explain
 
@@ -47,7 +45,7 @@ class Asked(NamedTuple):
     traced: tuple[str, ...] | None = None
 
 
-class Recurrent(Recordable):
+class Recurrent(CellModule):
     """A stack of recurrent layers of any cell.
 
     Args:
@@ -111,72 +109,34 @@ class Recurrent(Recordable):
         zoneout: float | Mapping[str, float] = 0.0,
         **sizes: int,
     ) -> None:
-        super().__init__()
-        check_cell(type(self).__name__, cell)
-        checks.check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        options = options_among(locals())
+        super().__init__(cell, input_size, hidden_size, bias, sizes, options)
+        checks.check_sizes(num_layers=num_layers)
         checks.check_flags(bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         checks.check_flags(learned_state=learned_state)
         checks.check_dropout(dropout, num_layers)
-        checks.check_extra_sizes(sizes, cell.size_names(), cell.name, LayerOptions.__annotations__)
-        self.rewriting = Rewriting(
-            layer_norm=layer_norm,
-            single_bias=single_bias,
-            input_dropout=input_dropout,
-            recurrent_dropout=recurrent_dropout,
-            weight_drop=weight_drop,
-            zoneout=zoneout,
-        )
-        self.cell = rewritten(cell, bias, self.rewriting)
-        self.eval_cell = self.cell.deterministic()
-        self.forget_bias = forget_bias
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first = bias, batch_first
+        self.num_layers, self.batch_first = num_layers, batch_first
         self.dropout, self.bidirectional = float(dropout), bidirectional
-        self.learned_state, self.extra_sizes = learned_state, dict(sizes)
+        self.learned_state = learned_state
         self.held: dict[tuple[int, int], dict[str, Any]] = {}  # by layer, direction: lens.hold
-        checks.check_layers(self.cell, [self._sizes(layer) for layer in range(num_layers)])
-        for layer in range(num_layers):
-            for suffix in self._suffixes(layer):
-                for p in self.cell.parameters:
-                    values = torch.empty(p.shape(self._sizes(layer)), device=device, dtype=dtype)
-                    self.register_parameter(p.name + suffix, nn.Parameter(values))
-        if learned_state:
-            checks.check_free([n for n, _ in self._initial_names()], self._parameters, cell.name)
-            for name, n in self._initial_names():
-                values = torch.empty(n, device=device, dtype=dtype)
-                self.register_parameter(name, nn.Parameter(values))
-        self.reset_parameters()
         self._prepare()
+        self._make_parameters(device, dtype)
+
+    _derived = ("_stack", "_keys")
 
     def _prepare(self) -> None:
-        """What follows from the arguments: jobs by (layer, direction, training), their keys, the
-        names of the parameters by (layer, direction), the units of the states."""
-        self._jobs = {
-            (layer, direction, training): Job(
-                self.cell if training else self.eval_cell, self._sizes(layer), direction == 1
-            )
-            for layer in range(self.num_layers)
-            for direction in range(self.num_directions)
-            for training in (False, True)
+        """The stack of layers, and the keys by which a graph finds what runs them."""
+        sizes, directions = self._first_sizes(), self.num_directions
+        self._stack = stack(self._cells(), sizes, self.num_layers, directions, self.learned_state)
+        self._keys = {
+            (*one.place, training): register(job)
+            for one in self._directions()
+            for training, job in one.jobs.items()
         }
-        self._keys = {place: register(job) for place, job in self._jobs.items()}
-        self._names = {
-            (layer, direction): [p.name + suffix for p in self.cell.parameters]
-            for layer in range(self.num_layers)
-            for direction, suffix in enumerate(self._suffixes(layer))
-        }
-        self._units = self._state_sizes()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: not what follows from it, nor what is held."""
-        derived = ("_jobs", "_keys", "_names", "_units")
-        kept = {n: v for n, v in self.__dict__.items() if n not in derived}
-        return {**kept, "held": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a copied or pickled layer."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._prepare()
+        """What is copied and pickled: neither what follows from it nor what is held."""
+        return {**super().__getstate__(), "held": {}}
 
     # ---- parameters ----------------------------------------------------------------------------
 
@@ -188,38 +148,28 @@ class Recurrent(Recordable):
     @property
     def output_size(self) -> int:
         """The size of one direction's output: that of the cell's first state."""
-        return self._state_sizes()[0]
+        return self._stack[0][0].units[0]
+
+    def sizes(self, layer: int) -> dict[str, int]:
+        """How many units each size has in a layer, the first being 0.
+
+        Example:
+            >>> import gatework as gw
+            >>> gw.nn.LSTM(4, 8, num_layers=2, bidirectional=True).sizes(1)
+            {'1': 1, 'input': 16, 'hidden': 8}
+        """
+        checks.check_layer(layer, self.num_layers)
+        return dict(self._stack[layer][0].sizes)
 
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer and direction, as torch.nn has it."""
-        return [
-            [getattr(self, p.name + suffix) for p in self.cell.parameters]
-            for layer in range(self.num_layers)
-            for suffix in self._suffixes(layer)
-        ]
-
-    def cell_parameters(self) -> list[init.Place]:
-        """The parameters of each layer and direction by the cell's names, and their sizes."""
-        return [
-            ({p.name: getattr(self, p.name + s) for p in self.cell.parameters}, self._sizes(layer))
-            for layer in range(self.num_layers)
-            for s in self._suffixes(layer)
-        ]
-
-    def reset_parameters(self) -> None:
-        """Draw weights and biases from ±1/√hidden_size, as torch; set others as the cell says."""
-        init.default_(self)
-        if self.forget_bias is not None:
-            init.forget_bias_(self, self.forget_bias)
-        for value in self.initial_parameters.values():
-            nn.init.zeros_(value)
+        return [[getattr(self, name) for name in one.names] for one in self._directions()]
 
     @property
     def initial_parameters(self) -> dict[str, Tensor]:
         """The learned initial states [n] by name; none without `learned_state`."""
-        names = self._initial_names() if self.learned_state else []
-        return {name: getattr(self, name) for name, _ in names}
+        return {name: getattr(self, name) for one in self._directions() for name in one.initial}
 
     def initial_state(self, batch_size: int | None = None) -> State:
         """The state before the first step when a call is given none: zero, or the learned one.
@@ -248,28 +198,6 @@ class Recurrent(Recordable):
 
     def flatten_parameters(self) -> None:
         """Do nothing: parameters need no flattening here. Kept because torch.nn has it."""
-
-    def _suffixes(self, layer: int) -> list[str]:
-        return [f"_l{layer}", f"_l{layer}_reverse"][: self.num_directions]
-
-    def _sizes(self, layer: int) -> dict[str, int]:
-        below = self.output_size * self.num_directions
-        features = self.input_size if layer == 0 else below
-        return {"1": 1, "input": features, "hidden": self.hidden_size, **self.extra_sizes}
-
-    def _initial_names(self) -> list[tuple[str, int]]:
-        """The learned initial states and their sizes, by layer, direction and state."""
-        pairs = list(zip(self.cell.states, self._state_sizes(), strict=True))
-        return [
-            (f"initial_{state.name}{suffix}", n)
-            for layer in range(self.num_layers)
-            for suffix in self._suffixes(layer)
-            for state, n in pairs
-        ]
-
-    def _state_sizes(self) -> list[int]:
-        sizes = {"1": 1, "input": self.input_size, "hidden": self.hidden_size, **self.extra_sizes}
-        return [sizes[s.size] for s in self.cell.states]
 
     # ---- running -------------------------------------------------------------------------------
 
@@ -381,27 +309,6 @@ class Recurrent(Recordable):
             )
         return Stream(self, batch_size)
 
-    def _steppers(self, batch_size: int) -> list[Stepper]:
-        """One for each layer, by the weights as they are; each reads what that below writes."""
-        steppers: list[Stepper] = []
-        for layer in range(self.num_layers):
-            x = steppers[-1].output[None] if steppers else None
-            plan, call = self._one_step(layer, batch_size, x)
-            backend = self._jobs[layer, 0, False].backend(plan, call)
-            steppers.append(backend.stepper(plan, call))
-        return steppers
-
-    def _one_step(self, layer: int, batch_size: int, x: Tensor | None = None) -> tuple[Plan, Call]:
-        """The plan of a layer in eval mode, and a call of it that takes one step from zero."""
-        job = self._jobs[layer, 0, False]
-        given = own_parameters(self, self._names[layer, 0])
-        weights = [widened(w.detach()) for w in given]
-        like = weights[0] if weights else torch.empty(0)
-        if x is None:
-            x = like.new_zeros((1, batch_size, job.sizes["input"]))
-        call = job.call([x, *[None] * len(self._units), *weights], None)
-        return job.program.forward, call
-
     def explain(self) -> Explanation:
         """The cell's equations, plan and cost at this layer's sizes, and the backend that runs it.
 
@@ -411,7 +318,7 @@ class Recurrent(Recordable):
             ('cpu: runs it',)
         """
         found = explain(self.cell, self.input_size, self.hidden_size, **self.extra_sizes)
-        return replace(found, backend=tuple(reasons(*self._one_step(0, 1))))
+        return replace(found, backend=tuple(reasons(*one_step(self, 0, 1))))
 
     def _forward(
         self, input: Any, hx: Any, lengths: Any, asked: Asked
@@ -425,13 +332,13 @@ class Recurrent(Recordable):
         states, reset = self._begin(hx, padded, asked)
         layers: list[list[DirectionTrace]] = []
         finals: list[Sequence[Tensor]] = []
-        for layer in range(self.num_layers):
+        of_directions = iter(states)
+        for layer, directions in enumerate(self._stack):
             if layer and self.dropout:
                 x = nn.functional.dropout(x, self.dropout, self.training)
-            k = layer * self.num_directions
             rows = [
-                self._direction(layer, d, x, states[k + d], padded.lengths, reset, asked)
-                for d in range(self.num_directions)
+                self._direction(one, x, next(of_directions), padded.lengths, reset, asked)
+                for one in directions
             ]
             x = rows[0][0] if len(rows) == 1 else torch.cat([r[0] for r in rows], -1)
             if asked.traced is not None:
@@ -458,7 +365,7 @@ class Recurrent(Recordable):
 
     def _first_weight(self, x: Tensor) -> Tensor:
         """A weight, for its dtype and device; the input where a pinned cell has no parameters."""
-        names = self._names[0, 0]
+        names = self._stack[0][0].names
         return own_parameters(self, names[:1])[0] if names else x
 
     def _in_arithmetic_dtype(self, padded: Padded) -> Padded:
@@ -478,7 +385,7 @@ class Recurrent(Recordable):
         if hx is None:
             return self._own_initial(x)
         names = [s.name for s in self.cell.states]
-        shapes = [(places, x.shape[1], n) for n in self._units]
+        shapes = [(places, x.shape[1], n) for n in self._stack[0][0].units]
         states = checks.check_state(hx, names)
         checks.check_state_dims(states, padded.batched)
         states = tuple(padded.state(s) for s in states)
@@ -488,22 +395,24 @@ class Recurrent(Recordable):
     def _own_initial(self, like: Tensor) -> States:
         """The states before the first step [B, n], for an input [T, B, I]: None for zero."""
         if not self.learned_state:
-            return [(None,) * len(self._units)] * (self.num_layers * self.num_directions)
-        batch = like.shape[1]
-        values = self.initial_parameters.values()
-        learned = [(v if v.dtype == like.dtype else widened(v)).expand(batch, -1) for v in values]
-        states = len(self.cell.states)
-        return [tuple(learned[k : k + states]) for k in range(0, len(learned), states)]
+            return [(None,) * len(self.cell.states)] * (self.num_layers * self.num_directions)
+        return [
+            tuple(
+                (v if v.dtype == like.dtype else widened(v)).expand(like.shape[1], -1)
+                for v in own_parameters(self, one.initial)
+            )
+            for one in self._directions()
+        ]
 
     def _filled(self, states: States, like: Tensor) -> list[tuple[Tensor, ...]]:
         """The states [B, n], with zeros in the place of None, each as of an input [T, B, I]."""
-        batch, units = like.shape[1], 2 * self._units  # twice: what a reset returns to may follow
+        units = 2 * self._stack[0][0].units  # twice: what a reset returns to may follow
+        batch = like.shape[1]
         return [filled(place, units[: len(place)], batch, like) for place in states]
 
     def _direction(
         self,
-        layer: int,
-        direction: int,
+        one: Direction,
         x: Tensor,
         states: tuple[Tensor | None, ...],
         lengths: Tensor | None,
@@ -511,12 +420,12 @@ class Recurrent(Recordable):
         asked: Asked,
     ) -> tuple[Tensor, Sequence[Tensor], dict[str, Tensor]]:
         """One layer in one direction: its output, its final states, its traced values."""
-        place, pin, traced = (layer, direction, self.training), asked.pin, asked.traced or ()
+        pin, traced = asked.pin, asked.traced or ()
         if self.held:
-            pin = {**self.held.get(place[:2], {}), **(pin or {})}
-        job = self._jobs[place]
+            pin = {**self.held.get(one.place, {}), **(pin or {})}
+        job = one.jobs[self.training]
         cell, held = job.cell, NONE_HELD
-        parameters = own_parameters(self, self._names[place[:2]])
+        parameters = own_parameters(self, one.names)
         if cell.weight_drops:
             parameters = drop_weights(cell, parameters, job.sizes)
         if pin:
@@ -525,11 +434,11 @@ class Recurrent(Recordable):
         if parameters and parameters[0].dtype != x.dtype:
             parameters = [widened(p) for p in parameters]
         noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
-        ends = [reset.ends[direction]] if reset else []
+        ends = [reset.ends[one.place[1]]] if reset else []
         to = reset.to if reset else None
         rest = (*parameters, *noises, *ends)
         if torch.compiler.is_compiling():
-            key = call_key(self._keys[place], held, traced, to)
+            key = call_key(self._keys[*one.place, self.training], held, traced, to)
             count = len({cell.states[0].name, *traced})
             tensors = (x, *self._filled([states], x)[0], *rest)
             outputs, final = run_registered(key, count, len(states), tensors, lengths)
@@ -545,27 +454,7 @@ class Recurrent(Recordable):
 
     def extra_repr(self) -> str:
         """The arguments that differ from the defaults, as torch.nn writes them."""
-        parts = [f"{self.input_size}, {self.hidden_size}"]
-        parts += [f"{n}={v}" for n, v in self.extra_sizes.items()]
-        if self.num_layers != 1:
-            parts.append(f"num_layers={self.num_layers}")
-        if not self.bias:
-            parts.append("bias=False")
-        if self.batch_first:
-            parts.append("batch_first=True")
-        if self.dropout:
-            parts.append(f"dropout={self.dropout}")
-        if self.bidirectional:
-            parts.append("bidirectional=True")
-        if self.learned_state:
-            parts.append("learned_state=True")
-        if self.forget_bias is not None:
-            parts.append(f"forget_bias={self.forget_bias}")
-        parts += described(self.rewriting)
-        return ", ".join([*self._repr_cell(), *parts])
-
-    def _repr_cell(self) -> list[str]:
-        return [self.cell.name]
+        return self._described(Recurrent)
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:

@@ -8,25 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import Proxy
 
-from gatework.autograd.job import Job
 from gatework.autograd.routes import run
 from gatework.cells import gru, lstm
-from gatework.lang.definition import Cell, check_cell
-from gatework.nn import checks, init
+from gatework.lang.definition import Cell
+from gatework.nn import checks
 from gatework.nn.layers import NONLINEARITIES
+from gatework.nn.module import CellModule
 from gatework.nn.noise import draw_noise
-from gatework.nn.options import Rewriting, StepOptions, described, rewritten
-from gatework.nn.parameters import own_parameters
+from gatework.nn.options import StepOptions, options_among
+from gatework.nn.parameters import direction, own_parameters
 from gatework.nn.precision import rounded_to, widened
-from gatework.nn.recording import Recordable
 from gatework.nn.recurrent import State
 
 
-class RecurrentCell(Recordable):
+class RecurrentCell(CellModule):
     """One step of any cell, called with the input and the state; it returns the new state.
 
     Args:
@@ -68,50 +66,17 @@ class RecurrentCell(Recordable):
         zoneout: float | Mapping[str, float] = 0.0,
         **sizes: int,
     ) -> None:
-        super().__init__()
-        check_cell(type(self).__name__, cell)
-        checks.check_sizes(input_size=input_size, hidden_size=hidden_size)
-        checks.check_extra_sizes(sizes, cell.size_names(), cell.name, StepOptions.__annotations__)
-        self.rewriting = Rewriting(layer_norm=layer_norm, single_bias=single_bias, zoneout=zoneout)
-        self.cell = rewritten(cell, bias, self.rewriting)
-        self.forget_bias = forget_bias
-        self.eval_cell = self.cell.deterministic()
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
-        self.sizes = {"1": 1, "input": input_size, "hidden": hidden_size, **sizes}
-        checks.check_layers(self.cell, [self.sizes])
-        for p in self.cell.parameters:
-            values = torch.empty(p.shape(self.sizes), device=device, dtype=dtype)
-            self.register_parameter(p.name, nn.Parameter(values))
+        options = options_among(locals())
+        super().__init__(cell, input_size, hidden_size, bias, sizes, options)
+        self._prepare()
+        self._make_parameters(device, dtype)
         for p in cell.parameters:
             if p.name not in self._parameters:  # torch's steps have None for a missing bias
                 self.register_parameter(p.name, None)
-        self.reset_parameters()
-        self._prepare()
 
     def _prepare(self) -> None:
-        """The job of a call, by whether it is training, and the names of its parameters."""
-        cells = {False: self.eval_cell, True: self.cell}
-        self._jobs = {training: Job(c, self.sizes) for training, c in cells.items()}
-        self._names = [p.name for p in self.cell.parameters]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: not what follows from it."""
-        return {n: v for n, v in self.__dict__.items() if n not in ("_jobs", "_names")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a copied or pickled step."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._prepare()
-
-    def cell_parameters(self) -> list[init.Place]:
-        """The parameters by the cell's names, and their sizes, as a layer of one direction."""
-        return [({p.name: getattr(self, p.name) for p in self.cell.parameters}, self.sizes)]
-
-    def reset_parameters(self) -> None:
-        """Draw weights and biases from ±1/√hidden_size, as torch; set others as the cell says."""
-        init.default_(self)
-        if self.forget_bias is not None:
-            init.forget_bias_(self, self.forget_bias)
+        """A stack of one."""
+        self._stack = [[direction(self._cells(), self._first_sizes())]]
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
         """One step.
@@ -130,46 +95,42 @@ class RecurrentCell(Recordable):
         batched = input.dim() == 2
         x = input if batched else input[None]
         checks.check_step_features(x, self.input_size)
-        parameters = own_parameters(self, self._names)
+        one = self._stack[0][0]
+        parameters = own_parameters(self, one.names)
         weight = parameters[0] if parameters else x  # a pinned cell may have none
         checks.check_device(x, weight)
         half = rounded_to(x, weight) is not None
         x = widened(x) if half else x
-        states = self._initial(hx, x, batched, half)
+        states = self._initial(hx, x, one.units, batched, half)
         if not half:
             checks.check_step_dtype(x, weight)
         if weight.dtype != x.dtype:
             parameters = [widened(p) for p in parameters]
-        job, row = self._jobs[self.training], x[None]  # [1, B, I]
-        noises = [draw_noise(n, row, self.sizes) for n in job.cell.noises]
+        job, row = one.jobs[self.training], x[None]  # [1, B, I]
+        noises = [draw_noise(n, row, one.sizes) for n in job.cell.noises]
         new = run(job, (row, *states, *parameters, *noises))[1]
         if weight.dtype != x.dtype:  # not autocast's: a state that is carried on stays as exact
             new = tuple(s.to(weight.dtype) for s in new)
         new = new if batched else tuple(s.squeeze(0) for s in new)
         return new if len(new) > 1 else new[0]
 
-    def _initial(self, hx: Any, x: Tensor, batched: bool, half: bool) -> tuple[Tensor | None, ...]:
+    def _initial(
+        self, hx: Any, x: Tensor, units: list[int], batched: bool, half: bool
+    ) -> tuple[Tensor | None, ...]:
         """The states before the step, checked: each [B, n], None for zero."""
-        sizes = [self.sizes[s.size] for s in self.cell.states]
         if hx is None:
-            return (None,) * len(sizes)
+            return (None,) * len(units)
         states = checks.check_state(hx, [s.name for s in self.cell.states])
         checks.check_step_state_dims(type(self).__name__, states)
         states = states if batched else tuple(s.unsqueeze(0) for s in states)
         if half:
             states = tuple(widened(s) for s in states)
-        checks.check_step_states(states, sizes, x)
+        checks.check_step_states(states, units, x)
         return states
 
     def extra_repr(self) -> str:
         """The arguments that differ from the defaults, as torch.nn writes them."""
-        bias = [] if self.bias else [f"bias={self.bias}"]
-        sizes = f"{self.input_size}, {self.hidden_size}"
-        forget = [] if self.forget_bias is None else [f"forget_bias={self.forget_bias}"]
-        return ", ".join([*self._repr_cell(), sizes, *bias, *forget, *described(self.rewriting)])
-
-    def _repr_cell(self) -> list[str]:
-        return [self.cell.name]
+        return self._described(RecurrentCell)
 
 
 class RNNCell(RecurrentCell):
@@ -179,6 +140,8 @@ class RNNCell(RecurrentCell):
         >>> import torch, gatework as gw
         >>> h = gw.nn.RNNCell(4, 8)(torch.randn(3, 4))
     """
+
+    _shows_cell = False
 
     def __init__(
         self,
@@ -203,9 +166,6 @@ class RNNCell(RecurrentCell):
         shown = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}"
         return super().extra_repr() + shown
 
-    def _repr_cell(self) -> list[str]:
-        return []
-
 
 class LSTMCell(RecurrentCell):
     """One step of the LSTM, as torch.nn.LSTMCell.
@@ -214,6 +174,8 @@ class LSTMCell(RecurrentCell):
         >>> import torch, gatework as gw
         >>> h, c = gw.nn.LSTMCell(4, 8)(torch.randn(3, 4))
     """
+
+    _shows_cell = False
 
     def __init__(
         self,
@@ -226,9 +188,6 @@ class LSTMCell(RecurrentCell):
     ) -> None:
         super().__init__(lstm, input_size, hidden_size, bias, device, dtype, **options)
 
-    def _repr_cell(self) -> list[str]:
-        return []
-
 
 class GRUCell(RecurrentCell):
     """One step of the GRU, as torch.nn.GRUCell.
@@ -237,6 +196,8 @@ class GRUCell(RecurrentCell):
         >>> import torch, gatework as gw
         >>> h = gw.nn.GRUCell(4, 8)(torch.randn(3, 4))
     """
+
+    _shows_cell = False
 
     def __init__(
         self,
@@ -248,6 +209,3 @@ class GRUCell(RecurrentCell):
         **options: Unpack[StepOptions],
     ) -> None:
         super().__init__(gru, input_size, hidden_size, bias, device, dtype, **options)
-
-    def _repr_cell(self) -> list[str]:
-        return []

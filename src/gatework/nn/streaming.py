@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatework.backends import Stepper
+from gatework.backends import Call, Stepper
+from gatework.compiler.plan import Plan
 from gatework.nn import checks
 from gatework.nn.origins import UNREAD, Origins, Unread, computed
-from gatework.nn.precision import HALF
+from gatework.nn.parameters import own_parameters
+from gatework.nn.precision import HALF, widened
 from gatework.nn.recording import check_live
 
 if TYPE_CHECKING:
@@ -70,10 +72,10 @@ class Stream:
             tensor([0., 0., 0., 0., 0.])
         """
         state = self._stacked() if self._steppers else self._kept
-        layer, names = self._layer, [n for of in self._layer._names.values() for n in of]
+        layer, names = self._layer, [n for (one,) in self._layer._stack for n in one.names]
         with computed(layer, names):
             origins = Origins(layer, names)  # first: a change meanwhile is seen at the next step
-            steppers = layer._steppers(self._batch_size)
+            steppers = steppers_of(layer, self._batch_size)
         self._origins, self._steppers = origins, steppers
         self._runs = [stepper.step for stepper in steppers]
         self._lay_out(layer._first_weight(steppers[0].input).dtype)
@@ -206,6 +208,37 @@ class Stream:
     def __repr__(self) -> str:
         layers, features = self._layer.num_layers, self._layer.input_size
         return f"<stream of {layers} layer(s), batch {self._batch_size}, input {features}>"
+
+
+def steppers_of(layer: Recurrent, batch_size: int) -> list[Stepper]:
+    """One for each layer, by the weights as they are; each reads what that below writes."""
+    steppers: list[Stepper] = []
+    for k, (one,) in enumerate(layer._stack):
+        x = steppers[-1].output[None] if steppers else None
+        plan, call = one_step(layer, k, batch_size, x)
+        steppers.append(one.jobs[False].backend(plan, call).stepper(plan, call))
+    return steppers
+
+
+def one_step(
+    layer: Recurrent, k: int, batch_size: int, x: Tensor | None = None
+) -> tuple[Plan, Call]:
+    """The plan of one of the layers in eval mode, and a call of it that takes one step from zero.
+
+    Args:
+        layer: The stack.
+        k: Which of its layers.
+        batch_size: B.
+        x: The input [1, B, I]; zero when it is not given.
+    """
+    one = layer._stack[k][0]
+    job, given = one.jobs[False], own_parameters(layer, one.names)
+    weights = [widened(w.detach()) for w in given]
+    like = weights[0] if weights else torch.empty(0)
+    if x is None:
+        x = like.new_zeros((1, batch_size, job.sizes["input"]))
+    call = job.call([x, *[None] * len(one.units), *weights], None)
+    return job.program.forward, call
 
 
 def _forms(x: Any, y: Any) -> dict[tuple[int, ...], tuple[Any, Any]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gatework.lang.definition import check_known
 from gatework.nn import tables
+from gatework.nn.checks import check_layer
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,8 +62,7 @@ class LayerTrace(Mapping[str, Tensor]):
 
     def layer(self, k: int) -> DirectionTrace:
         """The named values of layer k, the first being 0."""
-        if not -len(self.layers) <= k < len(self.layers):
-            raise IndexError(f"there are {len(self.layers)} layers, numbered from 0; got {k}")
+        check_layer(k, len(self.layers))
         forward, *reverse = self.layers[k]
         return DirectionTrace(forward.rows, reverse[0] if reverse else None)
 

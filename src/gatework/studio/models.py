@@ -107,8 +107,7 @@ class Studied:
 
     def units(self, name: str) -> int:
         """How many units a named value has."""
-        layer = self.model.layer
-        return int(layer._sizes(0)[self.cell.names[name].size])
+        return self.model.layer.sizes(0)[self.cell.names[name].size]
 
     @cached_property
     def letters(self) -> tuple[tuple[bytes, str], ...]:

@@ -18,8 +18,7 @@ __all__ = ["PythonLoop", "plain_loop"]
 def plain_loop(problem: Problem) -> Tensor:
     """The output [T, B, n] by the specification of the cell, differentiable by torch."""
     cell, x = problem.layer.cell, problem.x
-    sizes = {"1": 1, "input": problem.layer.input_size, "hidden": problem.layer.hidden_size}
-    job = Job(cell, sizes | problem.layer.extra_sizes)
+    job = Job(cell, problem.layer.sizes(0))
     call = job.call((x, *[None] * len(cell.states), *problem.layer.parameters()), None)
     output: Tensor = Reference().run(job.program.forward, call).outputs[0]
     return output
@@ -53,8 +52,7 @@ class PythonLoop:
 
 def _streaming(problem: Problem) -> Work:
     cell, layer, x = problem.layer.cell, problem.layer, problem.x
-    sizes = {"1": 1, "input": layer.input_size, "hidden": layer.hidden_size} | layer.extra_sizes
-    job = Job(cell, sizes)
+    job = Job(cell, layer.sizes(0))
     call = job.call((x[:1].clone(), *[None] * len(cell.states), *layer.parameters()), None)
     stepper = Reference().stepper(job.program.forward, call)
 

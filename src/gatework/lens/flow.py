@@ -6,7 +6,6 @@ L  the loss        s_t  a state after step t
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -316,9 +315,6 @@ class _Run:
 
 def _forward_with_zeros(path: str, layer: Recurrent, runs: list[_Run]) -> Callable[..., Any]:
     """A layer's forward, step by step under autograd, with zeros added to every state."""
-    other = copy.copy(layer)
-    other.cell = other.eval_cell = _with_zeros(layer.cell if layer.training else layer.eval_cell)
-    other._prepare()
     names = tuple(s.name for s in layer.cell.states)
     places = [
         place_name(path, k, d) for k in range(layer.num_layers) for d in range(layer.num_directions)
@@ -344,7 +340,8 @@ def _forward_with_zeros(path: str, layer: Recurrent, runs: list[_Run]) -> Callab
         trace = other.trace(*args, names=names, **kwargs)
         return trace.output, trace.state
 
-    other.__dict__["_run"] = run
+    changed = _with_zeros(layer.cell if layer.training else layer.eval_cell)
+    other = layer.with_cell(changed, changed, run=run)
     return forward
 
 

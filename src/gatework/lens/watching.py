@@ -10,7 +10,6 @@ layer.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -197,17 +196,13 @@ def observing(layer: Recurrent, further: tuple[tuple[str, Expr], ...]) -> Recurr
     """A layer with the same parameters whose cell names further values."""
     if not further:
         return layer
-    other = copy.copy(layer)
-    other.cell, other.eval_cell = _observing(layer.cell, further)
-    other._prepare()
-    return other
+    return layer.with_cell(_observing(layer.cell, further))
 
 
 @of_the_cell(16)
-def _observing(cell: Cell, further: tuple[tuple[str, Expr], ...]) -> tuple[Cell, Cell]:
-    """A cell with further named values, in training and in eval mode; the same for the same."""
-    more = cell.observing(dict(further))
-    return more, more.deterministic()
+def _observing(cell: Cell, further: tuple[tuple[str, Expr], ...]) -> Cell:
+    """A cell with further named values; the same for the same."""
+    return cell.observing(dict(further))
 
 
 def _state_names(cell: Cell) -> set[str]:

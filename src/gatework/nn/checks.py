@@ -69,6 +69,32 @@ def check_extra_sizes(
     check_sizes(**given)
 
 
+def check_same_parameters(cell: Cell, own: Cell, sizes: Mapping[str, int]) -> None:
+    """Raise unless a cell can run with the parameters of a layer, and between its states.
+
+    Args:
+        cell: The cell.
+        own: The layer's.
+        sizes: How many units each size has in the layer.
+    """
+    hint = "make it of the layer's own, layer.cell, or make a layer of it"
+    unknown = [name for name in cell.size_names() if name not in sizes]
+    if unknown:
+        raise ValueError(f"cell {cell.name!r} has the size {unknown[0]!r}, the layer none; {hint}")
+    shapes = {p.name: p.shape(sizes) for p in own.parameters}
+    for p in cell.parameters:
+        if shapes.get(p.name) != p.shape(sizes):
+            has = f"has {list(shapes[p.name])}" if p.name in shapes else "has none"
+            raise ValueError(
+                f"cell {cell.name!r} reads a parameter {p.name!r} of the shape "
+                f"{list(p.shape(sizes))}, the layer {has}; {hint}"
+            )
+    states = [(s.name, sizes[s.size]) for s in cell.states]
+    if states != [(s.name, sizes[s.size]) for s in own.states]:
+        names = ", ".join(s.name for s in own.states)
+        raise ValueError(f"cell {cell.name!r} has other states than the layer's {names}; {hint}")
+
+
 def check_layer(layer: int, count: int) -> None:
     """Raise unless there is a layer of that number."""
     if not -count <= layer < count:

@@ -5,9 +5,9 @@ Legend: T steps, B sequences, I input size, n the size of a state, L layers, D d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from gatework.autograd.recorded import run_registered
 from gatework.autograd.routes import run
 from gatework.backends import filled, reasons
 from gatework.compiler.holding import NONE_HELD
-from gatework.lang.definition import Cell, as_names, check_known, checked_mapping
+from gatework.lang.definition import Cell, as_names, check_cell, check_known, checked_mapping
 from gatework.nn import checks
 from gatework.nn.module import CellModule
 from gatework.nn.noise import draw_noise, drop_weights
@@ -196,12 +196,44 @@ class Recurrent(CellModule):
             states = tuple(s.squeeze(1) for s in states)
         return states if len(states) > 1 else states[0]
 
+    def with_cell(
+        self, cell: Cell, eval_cell: Cell | None = None, *, run: Callable[..., Any] | None = None
+    ) -> Self:
+        """A layer that has the same parameters, not copies of them, and runs another cell.
+
+        Args:
+            cell: A cell that reads no others, such as one that is made of this layer's own.
+            eval_cell: What runs in eval mode; the cell without its noise when not given.
+            run: What computes one layer in one direction; `gatework.autograd.routes.run`, whose
+                arguments it takes, when not given.
+
+        Raises:
+            ValueError: If the cell reads a parameter that this layer has not.
+
+        Example:
+            >>> import gatework as gw
+            >>> layer = gw.nn.GRU(4, 8)
+            >>> noisy = layer.with_cell(gw.rewriting.zoneout(layer.cell, 0.1))
+            >>> noisy.weight_hh_l0 is layer.weight_hh_l0
+            True
+        """
+        check_cell("with_cell", cell)
+        checks.check_same_parameters(cell, self.cell, self._stack[0][0].sizes)
+        other = type(self).__new__(type(self))
+        vars(other).update(self.__dict__, held={}, cell=cell)
+        vars(other).pop("forward", None)  # replaced for this layer alone
+        other.eval_cell = eval_cell or cell.deterministic()
+        if run is not None:
+            other._run = run
+        other._prepare()
+        return other
+
     def flatten_parameters(self) -> None:
         """Do nothing: parameters need no flattening here. Kept because torch.nn has it."""
 
     # ---- running -------------------------------------------------------------------------------
 
-    _run = staticmethod(run)  # one layer in one direction; lens.gradient_flow has its own
+    _run: Callable[..., Any] = staticmethod(run)  # a layer of `with_cell` may have its own
 
     def forward(
         self,

@@ -77,6 +77,13 @@ class AcceleratedLayer(Accelerated):
         dims = input.dim()
         return input.shape[1 if self.batch_first and dims == 3 else 0] if dims in (2, 3) else 0
 
+    def with_cell(self, *cells: Any, **run: Any) -> Any:
+        """A layer of our own class: torch's code knows no other cell."""
+        other: Any = super().with_cell(*cells, **run)  # type: ignore[misc]
+        vars(other).pop("_flat_weight_refs", None)  # torch's, which cannot be copied
+        other.__class__ = _over(other, lambda cls: cls.our_class)
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
         """What both keep: neither weak references nor what follows from the cell."""
         ours: Any = super().__getstate__()

@@ -17,10 +17,11 @@ from torch.nn.utils.rnn import PackedSequence
 from gatework.autograd.operator import call_key, register
 from gatework.autograd.recorded import run_registered
 from gatework.autograd.routes import run
-from gatework.backends import filled, reasons
+from gatework.backends import reasons
 from gatework.compiler.holding import NONE_HELD
 from gatework.lang.definition import Cell, as_names, check_cell, check_known, checked_mapping
 from gatework.nn import checks
+from gatework.nn.beginning import begin, filled_states, own_initial, stacked
 from gatework.nn.module import CellModule
 from gatework.nn.noise import draw_noise, drop_weights
 from gatework.nn.options import options_among
@@ -28,7 +29,7 @@ from gatework.nn.packing import Padded, axes, lengths_of
 from gatework.nn.parameters import Direction, own_parameters, stack
 from gatework.nn.pinning import Pin, held_values
 from gatework.nn.precision import rounded_to, widened
-from gatework.nn.resets import Resets, States
+from gatework.nn.resets import Resets
 from gatework.nn.streaming import Stream, one_step
 from gatework.nn.tracing import DirectionTrace, LayerTrace
 from gatework.show.explanation import Explanation, explain
@@ -190,8 +191,8 @@ class Recurrent(CellModule):
             checks.check_sizes(batch_size=batch_size)
         like = next(self.parameters(), torch.empty(0))
         like = like.new_empty((0, batch_size or 1, 0))
-        places = self._filled(self._own_initial(like), like)
-        states = tuple(_stacked(s) for s in zip(*places, strict=True))
+        places = filled_states(self, own_initial(self, like), like)
+        states = tuple(stacked(s) for s in zip(*places, strict=True))
         if batch_size is None:
             states = tuple(s.squeeze(1) for s in states)
         return states if len(states) > 1 else states[0]
@@ -333,12 +334,6 @@ class Recurrent(CellModule):
             >>> torch.allclose(y, layer(x)[0], atol=1e-6)
             True
         """
-        checks.check_sizes(batch_size=batch_size)
-        if self.bidirectional:
-            raise ValueError(
-                "a bidirectional layer reads each sequence from its end as well, so it cannot be "
-                "run step by step; make the layer with bidirectional=False"
-            )
         return Stream(self, batch_size)
 
     def explain(self) -> Explanation:
@@ -361,7 +356,7 @@ class Recurrent(CellModule):
         padded = self._in_arithmetic_dtype(padded)
         x = padded.sequence  # [T, B, I]
         checks.check_shape(x, self.input_size)
-        states, reset = self._begin(hx, padded, asked)
+        states, reset = begin(self, hx, padded, asked.resets, asked.reset_to)
         layers: list[list[DirectionTrace]] = []
         finals: list[Sequence[Tensor]] = []
         of_directions = iter(states)
@@ -378,22 +373,8 @@ class Recurrent(CellModule):
                     [DirectionTrace({n: padded.restored(v) for n, v in r[2].items()}) for r in rows]
                 )
             finals += [r[1] for r in rows]
-        state = tuple(padded.restored_state(_stacked(s)) for s in zip(*finals, strict=True))
+        state = tuple(padded.restored_state(stacked(s)) for s in zip(*finals, strict=True))
         return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
-
-    def _begin(self, hx: Any, padded: Padded, asked: Asked) -> tuple[States, Resets | None]:
-        """The states before the first step, and the resets on the way."""
-        states = self._initial(hx, padded)
-        if asked.resets is None and asked.reset_to is None:
-            return states, None
-        x, states = padded.sequence, self._filled(states, padded.sequence)
-        checks.check_reset_to(asked.resets, asked.reset_to)
-        zero = asked.reset_to is None and not self.learned_state
-        initial = None if zero else self._filled(self._initial(asked.reset_to, padded), x)
-        reset = Resets.of(padded.flags(asked.resets), x.dtype, initial)
-        if hx is not None or asked.reset_to is not None:  # else it is the initial value already
-            states = reset.begun(states, self.num_directions)
-        return reset.carried(states), reset
 
     def _first_weight(self, x: Tensor) -> Tensor:
         """A weight, for its dtype and device; the input where a pinned cell has no parameters."""
@@ -410,37 +391,6 @@ class Recurrent(CellModule):
             return padded.widened(dtype)
         checks.check_dtype(x, weight)
         return padded
-
-    def _initial(self, hx: Any, padded: Padded) -> States:
-        """The initial states, checked: [B, n] each, for every layer and direction."""
-        x, places = padded.sequence, self.num_layers * self.num_directions
-        if hx is None:
-            return self._own_initial(x)
-        names = [s.name for s in self.cell.states]
-        shapes = [(places, x.shape[1], n) for n in self._stack[0][0].units]
-        states = checks.check_state(hx, names)
-        checks.check_state_dims(states, padded.batched)
-        states = tuple(padded.state(s) for s in states)
-        checks.check_state_shape(states, shapes, names, x)
-        return list(zip(*(s.unbind() for s in states), strict=True))
-
-    def _own_initial(self, like: Tensor) -> States:
-        """The states before the first step [B, n], for an input [T, B, I]: None for zero."""
-        if not self.learned_state:
-            return [(None,) * len(self.cell.states)] * (self.num_layers * self.num_directions)
-        return [
-            tuple(
-                (v if v.dtype == like.dtype else widened(v)).expand(like.shape[1], -1)
-                for v in own_parameters(self, one.initial)
-            )
-            for one in self._directions()
-        ]
-
-    def _filled(self, states: States, like: Tensor) -> list[tuple[Tensor, ...]]:
-        """The states [B, n], with zeros in the place of None, each as of an input [T, B, I]."""
-        units = 2 * self._stack[0][0].units  # twice: what a reset returns to may follow
-        batch = like.shape[1]
-        return [filled(place, units[: len(place)], batch, like) for place in states]
 
     def _direction(
         self,
@@ -472,7 +422,7 @@ class Recurrent(CellModule):
         if torch.compiler.is_compiling():
             key = call_key(self._keys[*one.place, self.training], held, traced, to)
             count = len({cell.states[0].name, *traced})
-            tensors = (x, *self._filled([states], x)[0], *rest)
+            tensors = (x, *filled_states(self, [states], x)[0], *rest)
             outputs, final = run_registered(key, count, len(states), tensors, lengths)
         else:
             if pin or traced or to:
@@ -487,8 +437,3 @@ class Recurrent(CellModule):
     def extra_repr(self) -> str:
         """The arguments that differ from the defaults, as torch.nn writes them."""
         return self._described(Recurrent)
-
-
-def _stacked(rows: Sequence[Tensor]) -> Tensor:
-    """Rows [B, n] of every layer and direction as one tensor [L * D, B, n]."""
-    return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0].unsqueeze(0)

@@ -43,6 +43,12 @@ class Stream:
     """
 
     def __init__(self, layer: Recurrent, batch_size: int) -> None:
+        checks.check_sizes(batch_size=batch_size)
+        if layer.bidirectional:
+            raise ValueError(
+                "a bidirectional layer reads each sequence from its end as well, so it cannot be "
+                "run step by step; make the layer with bidirectional=False"
+            )
         self.__setstate__({"layer": layer, "batch_size": batch_size, "state": None})
         self.refresh()
 

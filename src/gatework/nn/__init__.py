@@ -7,7 +7,7 @@ from gatework.nn.masking import Compacted, compacted
 from gatework.nn.recurrent import Recurrent
 from gatework.nn.steps import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from gatework.nn.streaming import Stream
-from gatework.nn.tracing import DirectionTrace, LayerTrace
+from gatework.nn.traces import DirectionTrace, LayerTrace
 
 __all__ = [
     "GRU",

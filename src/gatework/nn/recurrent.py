@@ -31,7 +31,7 @@ from gatework.nn.pinning import Pin, held_values
 from gatework.nn.precision import rounded_to, widened
 from gatework.nn.resets import Resets
 from gatework.nn.streaming import Stream, one_step
-from gatework.nn.tracing import DirectionTrace, LayerTrace
+from gatework.nn.traces import DirectionTrace, LayerTrace
 from gatework.show.explanation import Explanation, explain
 
 State = Tensor | tuple[Tensor, ...]

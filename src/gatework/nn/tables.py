@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 if TYPE_CHECKING:
-    from gatework.nn.tracing import LayerTrace
+    from gatework.nn.traces import LayerTrace
 
 DIRECTIONS = ("forward", "reverse")
 UNIT_AXES = {"hidden": "unit", "input": "feature", "1": "number"}  # others: the cell's own name

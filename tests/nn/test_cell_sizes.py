@@ -43,3 +43,26 @@ def test_a_cell_without_parameters_runs():
     torch.testing.assert_close(h, torch.full((1, 2, 4), 0.5 + 0.5 * 0.9**3))
     h = gw.nn.RecurrentCell(bare, 5, 4)(torch.randn(2, 5), torch.ones(2, 4))
     torch.testing.assert_close(h, torch.full((2, 4), 0.95))
+
+
+def test_the_sizes_of_a_layer_by_name():
+    layer = gw.nn.Recurrent(gw.cells.projected_lstm, 5, 4, 2, bidirectional=True, proj_size=3)
+    assert layer.sizes(0) == {"1": 1, "input": 5, "hidden": 4, "proj_size": 3}
+    assert layer.sizes(1) == layer.sizes(-1) == {**layer.sizes(0), "input": 6}
+    layer.sizes(0)["input"] = 7  # a copy
+    assert layer.sizes(0)["input"] == 5
+    with pytest.raises(IndexError, match="there are 2 layers, numbered from 0; got 2"):
+        layer.sizes(2)
+
+
+def test_a_repr_has_what_differs_from_the_defaults():
+    options = {"zoneout": {"c": 0.5}, "forget_bias": 1.0, "bias": False, "layer_norm": True}
+    layer = gw.nn.Recurrent(gw.cells.projected_lstm, 5, 4, 2, proj_size=3, **options)
+    assert repr(layer) == (
+        "Recurrent(projected_lstm, 5, 4, proj_size=3, num_layers=2, bias=False, forget_bias=1.0, "
+        "layer_norm=True, zoneout={'c': 0.5})"
+    )
+    step = gw.nn.RecurrentCell(gw.cells.projected_lstm, 5, 4, proj_size=3, bias=False)
+    assert repr(step) == "RecurrentCell(projected_lstm, 5, 4, proj_size=3, bias=False)"
+    assert repr(gw.nn.Recurrent(gw.cells.gru, 5, 4)) == "Recurrent(gru, 5, 4)"
+    assert repr(gw.nn.LSTMCell(5, 4, zoneout=0.5)) == "LSTMCell(5, 4, zoneout=0.5)"

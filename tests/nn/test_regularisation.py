@@ -236,6 +236,16 @@ def test_single_steps_take_the_options_that_make_sense_in_them():
         gw.nn.LSTMCell(I, H, recurrent_dropout=0.5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"), [(gw.nn.Recurrent, LayerOptions), (gw.nn.RecurrentCell, StepOptions)]
+)
+def test_every_option_is_in_the_signature_and_explained(kind, options):
+    arguments = inspect.signature(kind).parameters.values()
+    named = [a.name for a in arguments if a.kind is a.KEYWORD_ONLY]
+    assert set(named) == options.__optional_keys__
+    assert all(f"    {name}: " in kind.__doc__ for name in named)
+
+
 def test_misspelt_and_bad_options_say_what_to_write():
     for wrong in (
         {"layer_norn": True}, {"zone_out": 0.1}, {"inputdropout": 0.1}, {"weightdrop": 0.1},

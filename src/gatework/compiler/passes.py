@@ -189,7 +189,7 @@ class _Lowering:
 
     def constant_rows(self) -> dict[str, Const]:
         """Memory for the constants that are read as whole rows: a pinned gate may be one."""
-        whole = {n.args[0] for n in self.level if isinstance(n, Product | Reduce)}
+        whole = dict.fromkeys(n.args[0] for n in self.level if isinstance(n, Product | Reduce))
         constants = [row for row in whole if isinstance(row, Const)]
         for row in constants:
             self.known[row] = Place(f"number {row.value} {row.size}", row.size, "all")
@@ -260,7 +260,7 @@ class _Lowering:
 
 def _read(values: list[Expr], known: Mapping[Expr, Place], stage: Stage) -> dict[Expr, Place]:
     """What a stage reads from memory to compute some values: products come from their sums."""
-    ends = {n for n in postorder(values, until={*known, *stage.products}) if n in known}
+    ends = [n for n in postorder(values, until={*known, *stage.products}) if n in known]
     return {n: known[n] for n in sorted(ends, key=lambda n: known[n].argument)}
 
 

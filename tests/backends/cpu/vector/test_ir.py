@@ -10,13 +10,12 @@ from gatework.backends.cpu.vector.ir import Builder, Module
 from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load, masked_store
 from gatework.backends.cpu.vector.target import host
 from gatework.backends.cpu.vector.values import Value, Vector, float_text
-from native import compiled
+from machine_code import DTYPES, compiled
 
 FLOATS = Vector("float", 4)
-ELEMENTS = {"float": np.float32, "double": np.float64}
 
 
-def function(body, params):
+def written(body, params):
     """A native function with the body that `body(builder, *parameters)` writes."""
     module = Module()
     with module.function("f", params, exported=True) as (b, values):
@@ -37,7 +36,7 @@ def integers(body, *given):
         body(b, append, *numbers)
 
     params = [("ptr", "to"), ("ptr", "end"), *(("i64", f"n{k}") for k in range(len(given)))]
-    function(write, params)(found, count, *given)
+    written(write, params)(found, count, *given)
     return found[: count[0]].tolist()
 
 
@@ -141,7 +140,7 @@ def test_what_is_known_while_the_code_is_written_leaves_no_instruction():
 # ---- numbers -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("element", ELEMENTS)
+@pytest.mark.parametrize("element", DTYPES)
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 9])
 def test_a_reduction_of_any_length(element, count):
     """A vector at a time, its last lanes masked: the sum and the maximum."""
@@ -161,9 +160,9 @@ def test_a_reduction_of_any_length(element, count):
         b.store(across(b, vector, b.load(total, vector.type, 64), "fadd"), to)
         b.store(across(b, vector, b.load(most, vector.type, 64), "fmaximum"), b.at(to, element, 1))
 
-    numbers = -np.arange(1, 10, dtype=ELEMENTS[element])
-    found = np.full(2, np.nan, ELEMENTS[element])
-    function(body, [("ptr", "source"), ("ptr", "to"), ("i64", "n")])(numbers, found, count)
+    numbers = -np.arange(1, 10, dtype=DTYPES[element])
+    found = np.full(2, np.nan, DTYPES[element])
+    written(body, [("ptr", "source"), ("ptr", "to"), ("i64", "n")])(numbers, found, count)
     assert found.tolist() == [-count * (count + 1) / 2, -1]
 
 
@@ -175,7 +174,7 @@ def test_what_is_masked_is_neither_read_nor_written(left):
 
     found = np.full(4, -1, np.float32)
     params = [("ptr", "source"), ("ptr", "to"), ("i64", "n")]
-    function(body, params)(np.arange(4, dtype=np.float32), found, left)
+    written(body, params)(np.arange(4, dtype=np.float32), found, left)
     kept = max(0, min(4, left))
     assert found.tolist() == [*range(kept), *[-1] * (4 - kept)]
 
@@ -200,7 +199,7 @@ def test_a_select_takes_each_lane_from_one_of_two_vectors(relation):
 
     x, y = np.array([[1, np.nan, 2, 0], [2, 2, 2, -0.0]], np.float32)
     found = np.full(4, np.nan, np.float32)
-    function(body, [("ptr", "one"), ("ptr", "other"), ("ptr", "to")])(x, y, found)
+    written(body, [("ptr", "one"), ("ptr", "other"), ("ptr", "to")])(x, y, found)
     assert found.tolist() == RELATIONS[relation]
 
 
@@ -220,14 +219,14 @@ def test_arithmetic_of_vectors_and_of_numbers(name):
             b.store(b.fneg(getattr(b, name)(x, y)), b.at(to, "float", at))
 
     x, y, found = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
-    function(body, [("ptr", "one"), ("ptr", "other"), ("ptr", "to")])(x, y, found)
+    written(body, [("ptr", "one"), ("ptr", "other"), ("ptr", "to")])(x, y, found)
     np.testing.assert_array_equal(found, -ARITHMETIC[name](x, y))
 
 
-@pytest.mark.parametrize("element", ELEMENTS)
+@pytest.mark.parametrize("element", DTYPES)
 def test_a_number_in_every_lane_and_a_sum_that_is_rounded_once(element):
     """(1 + e)² - 1 - 2e is e²: nothing, had the square been rounded before."""
-    vector, dtype = Vector(element, 4), ELEMENTS[element]
+    vector, dtype = Vector(element, 4), DTYPES[element]
 
     def body(b, source, to):
         x, rest = (b.load(b.at(source, element, k), element) for k in (0, 1))
@@ -238,18 +237,18 @@ def test_a_number_in_every_lane_and_a_sum_that_is_rounded_once(element):
     e = {"float": 2.0**-13, "double": 2.0**-30}[element]
     found = np.zeros(5, dtype)
     source = np.array([1 + e, -1 - 2 * e], dtype)
-    function(body, [("ptr", "source"), ("ptr", "to")])(source, found)
+    written(body, [("ptr", "source"), ("ptr", "to")])(source, found)
     assert found.tolist() == [e**2] * 5
 
 
-@pytest.mark.parametrize("element", ELEMENTS)
+@pytest.mark.parametrize("element", DTYPES)
 @pytest.mark.parametrize("number", [0.1, -0.0, 1e-45, 1e300, -1e300, math.inf, math.pi])
 def test_a_constant_has_every_bit(element, number):
-    dtype = ELEMENTS[element]
+    dtype = DTYPES[element]
     with np.errstate(over="ignore"):
         expected = dtype(number)
     found = np.zeros(4, dtype)
-    function(lambda b, to: b.store(Vector(element, 4).const(number), to), [("ptr", "to")])(found)
+    written(lambda b, to: b.store(Vector(element, 4).const(number), to), [("ptr", "to")])(found)
     assert found.tobytes() == np.full(4, expected).tobytes()
     assert float_text(0.1, element) == {"float": "0x3FB99999A0000000",
                                         "double": "0x3FB999999999999A"}[element]  # fmt: skip
@@ -262,7 +261,7 @@ def test_the_bits_of_a_number_as_an_integer():
 
     found = np.zeros(4, np.float32)
     source = np.array([-1, 2, -0.0, -math.inf], np.float32)
-    function(body, [("ptr", "source"), ("ptr", "to")])(source, found)
+    written(body, [("ptr", "source"), ("ptr", "to")])(source, found)
     assert found.tolist() == [1, 2, 0, math.inf]
 
 
@@ -286,7 +285,7 @@ def test_whether_an_address_is_given():
     def body(b, to, source):
         b.store(b.select(b.given(source), b.index(1), b.index(0)), to, 8)
 
-    write = function(body, [("ptr", "to"), ("ptr", "source")])
+    write = written(body, [("ptr", "to"), ("ptr", "source")])
     found = np.full(1, -1)
     for source, expected in ((None, 0), (found, 1)):
         write(found, source)
@@ -311,7 +310,7 @@ MALFORMED = {
 @pytest.mark.parametrize("message", MALFORMED)
 def test_a_malformed_module_is_seen(message):
     with pytest.raises(RuntimeError, match=message):
-        function(MALFORMED[message], [("ptr", "p")])
+        written(MALFORMED[message], [("ptr", "p")])
 
 
 def test_a_repeated_part_that_never_leaves_is_seen():

@@ -1,16 +1,15 @@
 """Every function of the language against mpmath-free float64 references."""
 
-import ctypes
 import math
 
 import numpy as np
 import pytest
 
-from gatework.backends.cpu.machine import jit
 from gatework.backends.cpu.vector import pointwise, target
 from gatework.backends.cpu.vector.elementary import Elementary
 from gatework.backends.cpu.vector.ir import Module
 from gatework.lang.functions import FUNCTIONS
+from machine_code import compiled
 
 WRITTEN_OUT = {"pow"}  # products, a root or an exponential, by its exponent
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 1e-40, 1e-30, -1e-30, 88.5, -88.5, 104, -104]
@@ -29,17 +28,13 @@ def _one(function, arity, dtype, switched_off=()):
         with b.loop(n, step=vector.lanes) as i:
             args = tuple(b.load(b.at(p, element, i), vector.type) for p in inputs)
             b.store(function(Elementary(b, vector), *args), b.at(out, element, i))
-    library = jit.Library(jit.compile_object(module.text(8 * t.vector_bytes), t), ("f",))
-    native = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (arity + 1), ctypes.c_long)(
-        library.address("f")
-    )
+    native = compiled(module, "f", params, t)
 
     def call(*arrays):
         out = np.full_like(arrays[0], math.nan)
-        native(*(a.ctypes.data for a in (*arrays, out)), out.size)
+        native(*arrays, out, out.size)
         return out
 
-    call.library = library
     return call
 
 

@@ -1,23 +1,20 @@
 """The sums by which gradients of learned vectors are made: as exact as their terms."""
 
-import ctypes
-
 import pytest
 import torch
 
-from gatework.backends.cpu.compiled import routine
 from gatework.backends.cpu.vector.target import host
+from machine_code import routine
 
 ELEMENTS = {torch.float32: "float", torch.float64: "double"}
 
 
 def summed(values, rows):
     """The sums of columns over some rows, by the backend's routine."""
-    address = routine("sum_rows", host(), ELEMENTS[values.dtype]).address
-    native = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, ctypes.c_long, ctypes.c_void_p,
-                              *[ctypes.c_long] * 2)(address)  # fmt: skip
-    to, columns = torch.full((values.shape[1],), torch.nan, dtype=values.dtype), values.shape[1]
-    native(to.data_ptr(), values.data_ptr(), columns, rows.data_ptr(), len(rows), columns)
+    columns = values.shape[1]
+    to = torch.full((columns,), torch.nan, dtype=values.dtype)
+    run = routine("sum_rows", host(), ELEMENTS[values.dtype])
+    run(to.numpy(), values.numpy(), columns, rows.numpy(), len(rows), columns)
     return to
 
 

@@ -26,7 +26,7 @@ from gatework.bench import Pace, Shape, describe_machine, parse_shapes
 from gatework.bench.timing import interleaved
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "cells")]
+sys.path[:0] = [str(TESTS / "helpers"), str(TESTS / "cells")]
 
 from test_torchrecurrent import CASES, Case, arranged, blocks_of, theirs  # noqa: E402
 

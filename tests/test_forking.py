@@ -114,7 +114,7 @@ def test_threads_that_come_at_once_get_the_same():
 @pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False], ids=["kept on disk", "not kept"])
 def test_children_of_a_process_that_compiles(kept, tmp_path):
-    script = Path(__file__).parent / "forking_work.py"
+    script = Path(__file__).parent / "helpers" / "forking_work.py"
     env = {**os.environ, "GATEWORK_CACHE_DIR": str(tmp_path) if kept else ""}
     done = subprocess.run(
         [sys.executable, script, "10"], env=env, capture_output=True, text=True, timeout=600

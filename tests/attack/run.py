@@ -18,7 +18,8 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+TESTS = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS), str(TESTS / "helpers")]
 
 ATTACKS = ("cells", "calls", "folders")
 SEEDS = 20  # tried by one process

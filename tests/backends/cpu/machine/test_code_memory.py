@@ -38,7 +38,7 @@ def answer(found):
 @pytest.mark.slow
 @on_linux
 def test_an_object_lies_together_where_free_memory_is_far_apart(tmp_path):
-    script = Path(__file__).parents[2] / "far_apart.py"
+    script = Path(__file__).parents[2] / "helpers" / "far_apart.py"
     env = {**os.environ, "GATEWORK_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, script], env=env, capture_output=True, text=True, timeout=300

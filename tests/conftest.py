@@ -1,12 +1,14 @@
 """Settings of every test: hypothesis' profiles and a fixed seed."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
 from browser import browser  # noqa: F401 - one browser for the tests of every folder
+from gatework.backends.cpu.machine import cache
 
 # The same examples in every run, so that a red test is red for everyone. To look for new ones:
 # HYPOTHESIS_PROFILE=explore pytest tests/…
@@ -26,12 +28,23 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 def _kernels_of_their_own(tmp_path_factory):
     """Compiled kernels are kept beside the tests' other files; workers share them.
 
-    GATEWORK_TEST_KERNELS names a folder that many runs share: the mutants' (tests/mutation).
+    GATEWORK_TEST_KERNELS names a folder that many runs share, such as the mutants'
+    (tests/mutation). A kernel is kept by its code, so what changes is compiled anew.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    kernels = os.environ.get("GATEWORK_TEST_KERNELS", str(shared / "kernels"))
-    os.environ["GATEWORK_CACHE_DIR"] = kernels
+    kernels = Path(os.environ.get("GATEWORK_TEST_KERNELS", shared / "kernels"))
+    make_room = cache._make_room
+
+    def make_room_elsewhere(where):
+        """Thousands of kernels are not counted again for each new one; other folders' are."""
+        if where != kernels:
+            make_room(where)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATEWORK_CACHE_DIR", str(kernels))
+        patch.setattr(cache, "_make_room", make_room_elsewhere)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ def blocks_of(
 ) -> dict[str, Tensor]:
     """The first layer's parameters, or such values: "weight_ih.i", or a learned vector's name."""
     values = values or dict(layer.named_parameters())
-    sizes = {"1": 1, "input": layer.input_size, "hidden": layer.hidden_size}
+    sizes = {"1": 1, "input": layer.input_size, "hidden": layer.hidden_size, **layer.extra_sizes}
     return {
         p.name if block == p.name else f"{p.name}.{block}": values[f"{p.name}_l0"][rows]
         for p in layer.cell.parameters

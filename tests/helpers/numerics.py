@@ -160,7 +160,7 @@ def problem(
     *,
     steps: int = 4,
     batch: int = 3,
-    input_size: int = 3,
+    input_size: int = 8,
     hidden_size: int = 4,
     lengths: Sequence[int] | None = None,
     reverse: bool = False,

@@ -13,7 +13,7 @@ import gatework as gw
 from gatework.autograd import operator
 from numerics import assert_same, flat
 
-CELLS = ["lstm", "gru", "gru_reset_before", "layer_norm_lstm"]
+CELLS = ["gru", "layer_norm_lstm"]  # of one state and of two: a graph sees no equations
 
 
 @pytest.fixture(autouse=True)

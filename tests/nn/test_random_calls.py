@@ -14,7 +14,8 @@ import torch
 import gatework as gw
 from numerics import state_sizes
 
-CALLS = int(os.environ.get("RANDOM_CALLS", "250"))
+PARTS = 4  # of the calls: workers share them
+CALLS = int(os.environ.get("RANDOM_CALLS", "250")) // PARTS
 CELLS = ["lstm", "gru", "rnn", "gru_reset_before", "layer_norm_lstm", "projected_lstm"]
 CLEAR = (ValueError, TypeError, RuntimeError, IndexError)
 ODD = [None, 3, -1, 2.5, "x", [], [[]], np.zeros(3), torch.zeros(()), torch.tensor([True]), {}]
@@ -101,8 +102,9 @@ def check_result(layer, x, y):
 
 
 @pytest.mark.slow
-def test_random_calls_end_in_a_result_or_a_clear_error():
-    choose = random.Random(0)
+@pytest.mark.parametrize("seed", range(PARTS))
+def test_random_calls_end_in_a_result_or_a_clear_error(seed):
+    choose = random.Random(seed)
     layers = [make_layer(choose) for _ in range(4)]
     ended = {"result": 0, "error": 0}
     for _ in range(CALLS):

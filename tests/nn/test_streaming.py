@@ -17,6 +17,7 @@ from torch.nn.utils import (
 )
 
 import gatework as gw
+from forms import one_of_each_form
 from process_work import step_in_place
 
 
@@ -37,9 +38,13 @@ def streamed(stream, x):
     return torch.stack([stream.step(x_t).clone() for x_t in x])
 
 
-@pytest.mark.parametrize("name", gw.cells.catalogue())
+FORMS = one_of_each_form(gw.cells.catalogue())
+
+
+@pytest.mark.parametrize("name", sorted({*FORMS, "gru", "gru_reset_before", "layer_norm_lstm"}))
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_a_stream_is_the_whole_sequence_in_one_call(name, backend):
+    """Of two layers; the battery of tests/cells streams every cell in one, with resets."""
     cell = gw.cells.catalogue()[name]
     features = 4 if cell.input.size == "hidden" else 3
     layer = gw.nn.Recurrent(cell, features, 4, num_layers=2, **own_sizes(cell))

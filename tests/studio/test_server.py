@@ -168,6 +168,7 @@ def test_paths_that_do_not_exist_and_other_methods_are_refused(client):
     assert client.put("/", content=b"x").status_code == 405
 
 
+@pytest.mark.slow
 @settings(
     max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -184,6 +185,7 @@ def test_malformed_bodies_are_survived(client, path, junk, data):
     answer.json()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forms import one_of_each_form
 from gatework.cells import catalogue
 from gatework.errors import InputError
 from gatework.train import RunConfig, Trainer, bits_per_byte
@@ -34,9 +35,9 @@ def test_a_repeated_text_is_learned(corpus, tiny, cell):
     assert bits_per_byte(trained.model, corpus.valid) < 4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cell", sorted(catalogue()))
-def test_every_cell_of_the_catalogue_can_be_trained(corpus, tiny, cell):
+@pytest.mark.parametrize("cell", one_of_each_form(catalogue()))
+def test_a_cell_of_any_form_can_be_trained(corpus, tiny, cell):
+    """The trainer carries its states; the battery of tests/cells trains every cell."""
     trainer = train(tiny.model_copy(update={"cell": cell}), corpus, 2)
     assert trainer.steps == 2
     assert math.isfinite(bits_per_byte(trainer.model, corpus.valid))

@@ -154,6 +154,14 @@ def test_the_readme_names_paths():
     assert PATHS.search((ROOT / "README.md").read_text(encoding="utf-8"))
 
 
+def test_the_tests_that_are_named_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert named
+    assert [n for n in sorted(named) if f"\ndef {n}(" not in code] == []
+
+
 def test_the_readme_names_every_folder():
     table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2]
     below = [p.parent for p in ROOT.glob("src/gatework/*/__init__.py")]

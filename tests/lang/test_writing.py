@@ -14,6 +14,8 @@ from gatework.lang.writing import cell_as_data, cell_of_data
         lambda d: d.pop("nodes"),
         lambda d: d["nodes"].append(["call", "os.system", []]),
         lambda d: d["nodes"].append(["apply", "system", [0]]),
+        lambda d: d["nodes"].append(["symbol", "y", "stranger", "hidden"]),
+        lambda d: d["nodes"].append(["reduce", "product", 0]),
         lambda d: d["nodes"].append(["apply", "add", [0, 10_000]]),
         lambda d: d["nodes"].append(["apply", "add", [0, 1]]),  # of two sizes
         lambda d: d["nodes"].append(["product", ["ih", "z", "hidden", "other"], 0, False]),

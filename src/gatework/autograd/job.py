@@ -16,7 +16,8 @@ from gatework.compiler.derivative import adjoint
 from gatework.compiler.holding import Held, pinned_cell
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
-from gatework.compiler.recurrence import Recurrence
+from gatework.compiler.recurrence import Named, Recurrence
+from gatework.compiler.resets import ResetTo
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Symbol
@@ -48,7 +49,7 @@ class Job:
     sizes: Mapping[str, int]
     reverse: bool = False
     traced: tuple[str, ...] = ()
-    resets: str | None = None
+    resets: ResetTo | None = None
     program: Program = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,7 +57,7 @@ class Job:
         object.__setattr__(self, "program", program(self.cell, self.traced, self.resets))
         object.__setattr__(self, "sizes", Sizes.of(self.sizes))
 
-    def variant(self, held: Held, traced: tuple[str, ...], resets: str | None) -> Job:
+    def variant(self, held: Held, traced: tuple[str, ...], resets: ResetTo | None) -> Job:
         """The same job with values held and traced, and with resets.
 
         The values of held ones that are no part of the equations come after the parameters.
@@ -72,7 +73,7 @@ class Job:
         return found
 
     @cached_property
-    def _variants(self) -> dict[tuple[Held, tuple[str, ...], str | None], Job]:
+    def _variants(self) -> dict[tuple[Held, tuple[str, ...], ResetTo | None], Job]:
         return {}
 
     def backend(self, plan: Plan, call: Call) -> Backend:
@@ -130,15 +131,15 @@ class Job:
         """What the backward plan reads, out of the tensors, what was kept, and the gradients."""
         backward, kept = self.program.backward.recurrence, self.program.derivative.kept
         gradients = [adjoint(f"out_{n}") for n in self.program.outputs]
-        later = [("sequence", n) for n in (*kept, *gradients)]
-        states = [("state", s.name) for s in backward.states]
+        later: list[Named] = [("sequence", n) for n in (*kept, *gradients)]
+        states = [(s.role, s.name) for s in backward.states]
         return _reader(backward, [*self._roles, *later, *states])
 
     @cached_property
-    def _roles(self) -> list[tuple[str, str]]:
+    def _roles(self) -> list[Named]:
         """The role and the name of each tensor, in the flat order."""
         states = self.program.recurrence.states
-        parameters = [("parameter", n) for n in self.parameter_names]
+        parameters: list[Named] = [("parameter", n) for n in self.parameter_names]
         rows = ((s.role, s.name) for s in (self.cell.input, *states))
         return [*rows, *parameters, *((r.role, r.name) for r in self.rows)]
 
@@ -198,7 +199,7 @@ def input_of(tensors: Tensors) -> Tensor:
     return x
 
 
-def _reader(recurrence: Recurrence, roles: Sequence[tuple[str, str]]) -> Picker:
+def _reader(recurrence: Recurrence, roles: Sequence[Named]) -> Picker:
     """What a recurrence reads, in its order, out of tensors of these roles and names."""
     places = {role: k for k, role in enumerate(roles)}
     return picker([places[role] for role in recurrence.reads])

@@ -27,6 +27,7 @@ from gatework.autograd.job import (
     run_plainly,
 )
 from gatework.compiler.holding import Held
+from gatework.compiler.resets import ResetTo
 from gatework.lang.definition import Cell
 from gatework.lang.keeping import Shared, of_the_cell
 from gatework.lang.writing import cell_as_data, cell_of_data
@@ -51,7 +52,7 @@ def register(job: Job) -> str:
 def _text(
     cell: Cell,
     traced: tuple[str, ...],
-    resets: str | None,
+    resets: ResetTo | None,
     sizes: tuple[tuple[str, int], ...],
     reverse: bool,
 ) -> str:
@@ -77,7 +78,7 @@ def _made(key: str) -> Job:
     return Job(cell, data["sizes"], data["reverse"], traced, data["resets"])
 
 
-def call_key(key: str, held: Held, traced: tuple[str, ...], to: str | None) -> str:
+def call_key(key: str, held: Held, traced: tuple[str, ...], to: ResetTo | None) -> str:
     """The key of a call, from that of its layer: with values held and traced, with resets."""
     if not any(held) and not traced and to is None:
         return key
@@ -85,7 +86,9 @@ def call_key(key: str, held: Held, traced: tuple[str, ...], to: str | None) -> s
     return found
 
 
-def _variant_key(key: str, held: tuple[Any, ...], traced: tuple[str, ...], to: str | None) -> str:
+def _variant_key(
+    key: str, held: tuple[Any, ...], traced: tuple[str, ...], to: ResetTo | None
+) -> str:
     return register(job_of(key).variant(Held(*held), traced, to))
 
 

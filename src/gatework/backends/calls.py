@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gatework.compiler.plan import Plan
+from gatework.lang.expressions import Role
 from gatework.lang.keeping import Shared
 
 RECENT = 16  # sizes that are kept beside those in use
@@ -101,7 +102,7 @@ def given(plan: Plan, call: Call) -> Given:
     recurrence = plan.recurrence
     found = dict(zip(recurrence.reads, call.tensors, strict=True))
 
-    def named(role: str) -> dict[str, Any]:
+    def named(role: Role) -> dict[str, Any]:
         return {name: tensor for (of, name), tensor in found.items() if of == role}
 
     units = [call.sizes[s.size] for s in recurrence.states]

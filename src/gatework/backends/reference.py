@@ -24,6 +24,7 @@ from gatework.lang.expressions import (
     Matrix,
     Product,
     Reduce,
+    Reduction,
     Symbol,
     postorder,
 )
@@ -77,6 +78,7 @@ OPERATIONS: ByFunction[Callable[..., Tensor]] = ByFunction(
     "operation",
     "OPERATIONS of gatework/backends/reference.py",
 )
+REDUCTIONS: dict[Reduction, Callable[..., Tensor]] = {"sum": torch.sum, "max": torch.amax}
 
 
 def autocasts(x: Tensor) -> bool:
@@ -254,10 +256,7 @@ class _Run:
             weight = self.block(node.matrix)
             return args[0] @ (weight if node.transposed else weight.T)
         if isinstance(node, Reduce):
-            reduced: Tensor = getattr(torch, {"sum": "sum", "max": "amax"}[node.function])(
-                args[0], -1, keepdim=True
-            )
-            return reduced
+            return REDUCTIONS[node.function](args[0], -1, keepdim=True)
         assert isinstance(node, Apply)
         return OPERATIONS[node.function](*args)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from gatework.compiler.plan import Stage
 from gatework.lang.definition import block_of
@@ -23,9 +24,13 @@ from gatework.lang.expressions import (
     Expr,
     Product,
     Reduce,
+    Role,
     Symbol,
     postorder,
 )
+
+Kind = Literal["step", "row", "all", "old", "new", "sequence"]  # of a place: see `Place`
+When = Literal["before", "step", "after"]  # of a pass: before the loop, in it, after it
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Place:
 
     argument: str
     size: str
-    kind: str
+    kind: Kind
     offset: tuple[str, str] | None = None
 
 
@@ -140,15 +145,17 @@ def leaf_place(leaf: Symbol, all_rows: bool) -> Place:
     if leaf.role == "parameter":
         name, block = block_of(leaf)
         return Place(f"parameter {name}", leaf.size, "all", (name, block))
-    kinds = {"sequence": "step", "state": "old", "constant": "sequence" if all_rows else "row"}
+    kinds: dict[Role, Kind] = {
+        "sequence": "step", "state": "old", "constant": "sequence" if all_rows else "row"
+    }  # fmt: skip
     return Place(f"{leaf.role} {leaf.name}", leaf.size, kinds[leaf.role])
 
 
-def lower(name: str, stages: tuple[Stage, ...], targets: Iterable[tuple[Expr, Place]]) -> Pass:
+def lower(name: When, stages: tuple[Stage, ...], targets: Iterable[tuple[Expr, Place]]) -> Pass:
     """Decide where every value of a pass lies.
 
     Args:
-        name: What the temporary rows are named after.
+        name: When it runs; temporary rows are named after it.
         stages: The stages of the pass.
         targets: Values and where they must be stored.
     """
@@ -157,7 +164,7 @@ def lower(name: str, stages: tuple[Stage, ...], targets: Iterable[tuple[Expr, Pl
 
 class _Lowering:
     def __init__(
-        self, name: str, stages: tuple[Stage, ...], targets: tuple[tuple[Expr, Place], ...]
+        self, name: When, stages: tuple[Stage, ...], targets: tuple[tuple[Expr, Place], ...]
     ) -> None:
         self.name, self.stages = name, stages
         self.level = {n: k for k, s in enumerate(stages) for n in s.nodes()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from gatework.compiler.derivative import Derivative, derive
 from gatework.compiler.plan import Plan, plan
 from gatework.compiler.recurrence import Recurrence, of_cell
-from gatework.compiler.resets import with_resets
+from gatework.compiler.resets import ResetTo, with_resets
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell
 from gatework.lang.keeping import Shared, of_the_cell
@@ -66,7 +66,7 @@ _programs: Shared[Program] = Shared()
 
 
 @of_the_cell(MOST)
-def program(cell: Cell, traced: tuple[str, ...] = (), resets: str | None = None) -> Program:
+def program(cell: Cell, traced: tuple[str, ...] = (), resets: ResetTo | None = None) -> Program:
     """The program of a cell: the same for all cells with equal equations.
 
     It lives as long as one of these cells, or whoever runs it.

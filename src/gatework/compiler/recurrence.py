@@ -21,7 +21,9 @@ from itertools import islice
 
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell, Parameter
-from gatework.lang.expressions import Expr, Matrix, Symbol
+from gatework.lang.expressions import Expr, Matrix, Role, Symbol
+
+Named = tuple[Role, str]  # the role and the name of what is read
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,10 @@ class Recurrence:
         return tuple(tuple(v.items()) if isinstance(v, Mapping) else v for v in values)
 
     @cached_property
-    def reads(self) -> tuple[tuple[str, str], ...]:
+    def reads(self) -> tuple[Named, ...]:
         """The role and the name of all it reads, in the order in which a call gives them."""
         rows = (*self.sequences, *self.constants, *self.states)
-        parameters = (("parameter", p.name) for p in self.parameters)
+        parameters: list[Named] = [("parameter", p.name) for p in self.parameters]
         return (*((s.role, s.name) for s in rows), *parameters)
 
     @property

@@ -13,15 +13,19 @@ never changes; its gradient is that of an initial state.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.expressions import SCALAR, Expr, apply, const, symbol
+
+ResetTo = Literal["zero", "state"]
+"""What the state returns to: zero, or its initial value."""
 
 ENDS = "episode ends"
 """The read sequence e, [T, B, 1]. No cell has this name: it is no Python identifier."""
 
 
-def with_resets(forward: Recurrence, to: str) -> Recurrence:
+def with_resets(forward: Recurrence, to: ResetTo) -> Recurrence:
     """A recurrence that also reads whether an episode ends with a step.
 
     Args:

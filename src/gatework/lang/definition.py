@@ -6,13 +6,14 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from gatework.lang.expressions import (
     Expr,
     Matrix,
     Number,
     Product,
+    Role,
     Symbol,
     as_expr,
     const,
@@ -69,6 +70,9 @@ def block_of(node: Symbol | Matrix) -> tuple[str, str]:
         return f"weight_{node.group}", node.gate
     parameter, _, block = node.name.partition(".")
     return parameter, block or parameter
+
+
+Per = Literal["step", "sequence"]  # how often a row of noise is drawn for each sequence
 
 
 @dataclass(frozen=True)
@@ -295,7 +299,8 @@ class Cell:
         nodes = set(postorder((value,)))
         blocks = {(p.name, block) for p in self.parameters for block in p.blocks}
         known = {self.input, *(n.symbol for n in self.noises)}
-        rows = {n for n in nodes if isinstance(n, Symbol) and n.role in ("sequence", "constant")}
+        drawn: tuple[Role, ...] = ("sequence", "constant")
+        rows = {n for n in nodes if isinstance(n, Symbol) and n.role in drawn}
         return _blocks_read(nodes) <= blocks and rows <= known
 
     def observables(self) -> dict[str, Expr]:

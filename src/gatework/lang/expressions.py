@@ -18,7 +18,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from weakref import WeakValueDictionary
 
 from gatework.forking import brief_lock
@@ -27,6 +27,9 @@ from gatework.lang.misuse import BITS, Misused
 
 SCALAR = "1"
 Number = int | float
+
+Role = Literal["sequence", "state", "constant", "parameter"]  # of a symbol: where it comes from
+Reduction = Literal["sum", "max"]  # over the units of a row
 
 tracing: ContextVar[bool] = ContextVar("tracing", default=False)  # is a cell being traced?
 
@@ -184,9 +187,9 @@ class Symbol(Expr):
         return str(self.fields[0])
 
     @property
-    def role(self) -> str:
+    def role(self) -> Role:
         """Where the row comes from: sequence, state, constant or parameter."""
-        return str(self.fields[1])
+        return self.fields[1]  # type: ignore[no-any-return]
 
 
 class Apply(Expr):
@@ -215,9 +218,9 @@ class Reduce(Expr):
     __slots__ = ()
 
     @property
-    def function(self) -> str:
+    def function(self) -> Reduction:
         """Either "sum" or "max"."""
-        return str(self.fields[0])
+        return self.fields[0]  # type: ignore[no-any-return]
 
     @property
     def args(self) -> tuple[Expr, ...]:
@@ -298,7 +301,7 @@ def count(size: str) -> Expr:
     return const(1.0) if size == SCALAR else _intern(Count, (size,), SCALAR)
 
 
-def symbol(name: str, role: str, size: str) -> Symbol:
+def symbol(name: str, role: Role, size: str) -> Symbol:
     """A named row from outside the step."""
     return _intern(Symbol, (name, role), size)
 
@@ -353,7 +356,7 @@ def apply(function: str, *args: Expr | Number) -> Expr:
     return _intern(Apply, (function, operands), size) if simpler is None else simpler
 
 
-def reduce(function: str, row: Expr) -> Expr:
+def reduce(function: Reduction, row: Expr) -> Expr:
     """The sum or maximum over the units of a row, simplified.
 
     >>> v = symbol("x", "sequence", "input")

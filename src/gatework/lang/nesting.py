@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from gatework.lang.definition import Cell, Parameter
+from gatework.lang.definition import Cell, Parameter, Per
 from gatework.lang.expressions import (
     SCALAR,
     Const,
@@ -22,7 +22,7 @@ from gatework.lang.expressions import (
     symbol,
 )
 
-AddNoise = Callable[[float, str, str], Symbol]  # a probability, per what, a size -> its row
+AddNoise = Callable[[float, Per, str], Symbol]  # a probability, per what, a size -> its row
 
 
 def nested(cell: Cell, values: Sequence[Expr], prefix: str, add_noise: AddNoise) -> Cell:
@@ -47,7 +47,7 @@ def nested(cell: Cell, values: Sequence[Expr], prefix: str, add_noise: AddNoise)
         r: expand(v, sizes[r.size]) for r, v in zip(rows, values, strict=True)
     }
     for noise in cell.noises:
-        per = "step" if noise.symbol.role == "sequence" else "sequence"
+        per: Per = "step" if noise.symbol.role == "sequence" else "sequence"
         size = sizes.get(noise.symbol.size, noise.symbol.size)
         done[noise.symbol] = add_noise(noise.probability, per, size)
     for node in postorder(cell.named_values()):

@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from types import FunctionType
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 from gatework.lang.advice import how_to_write, meant
 from gatework.lang.definition import (
     Cell,
     Noise,
     Parameter,
+    Per,
     WeightDrop,
     check_known,
     checked_mapping,
@@ -27,6 +28,7 @@ from gatework.lang.expressions import (
     Matrix,
     Number,
     Product,
+    Role,
     Symbol,
     as_expr,
     expand,
@@ -37,8 +39,6 @@ from gatework.lang.expressions import (
 from gatework.lang.nesting import nested
 from gatework.lang.sharing import is_one_sum
 from gatework.lang.source import kind_problem, name_of, source_of
-
-Per = Literal["step", "sequence"]
 
 
 class DefinitionError(ValueError):
@@ -408,9 +408,9 @@ class Trace:
         self.vectors[parameter.name] = parameter
         return symbol(parameter.name, "parameter", parameter.rows[0])
 
-    def add_noise(self, probability: float, per: str, size: str) -> Symbol:
+    def add_noise(self, probability: float, per: Per, size: str) -> Symbol:
         """Register a random row that is 1 with this probability, 0 otherwise."""
-        roles = {"step": "sequence", "sequence": "constant"}
+        roles: dict[Per, Role] = {"step": "sequence", "sequence": "constant"}
         if per not in roles:
             raise ValueError(f"per= expects 'step' or 'sequence', got {per!r}")
         noise = symbol(f"noise{len(self.noises)}", roles[per], size)

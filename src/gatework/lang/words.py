@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Literal
 
-from gatework.lang.definition import Parameter
+from gatework.lang.definition import Parameter, Per
 from gatework.lang.expressions import (
     SCALAR,
     Expr,
@@ -23,7 +23,7 @@ from gatework.lang.expressions import (
     product,
     reduce,
 )
-from gatework.lang.tracing import Per, Trace
+from gatework.lang.tracing import Trace
 
 Value = Expr | Number
 

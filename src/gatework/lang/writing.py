@@ -12,8 +12,8 @@ as one: the text can hold equations and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Sequence
+from typing import Any, get_args
 
 from gatework.lang.definition import Cell, Noise, Parameter
 from gatework.lang.expressions import (
@@ -24,6 +24,8 @@ from gatework.lang.expressions import (
     Matrix,
     Product,
     Reduce,
+    Reduction,
+    Role,
     Symbol,
     apply,
     const,
@@ -112,20 +114,26 @@ def _nodes(rows: Iterable[Sequence[Any]]) -> list[Expr]:
     return nodes
 
 
+def _known(word: Any, words: Container[Any], what: str) -> Any:
+    """The word; raise unless it is one of these."""
+    if word not in words:
+        raise ValueError(f"there is no {what} {word!r}")
+    return word
+
+
 def _node(kind: str, fields: Sequence[Any], before: Sequence[Expr]) -> Expr:
     if kind == "const":
         return const(float(fields[0]), str(fields[1]))
     if kind == "count":
         return count(str(fields[0]))
     if kind == "symbol":
-        name, role, size = map(str, fields)
-        return symbol(name, role, size)
+        name, role, size = fields
+        return symbol(str(name), _known(role, get_args(Role), "role"), str(size))
     if kind == "apply":
-        if fields[0] not in FUNCTIONS:
-            raise ValueError(f"there is no function {fields[0]!r}")
-        return apply(str(fields[0]), *(before[k] for k in fields[1]))
+        function = _known(fields[0], FUNCTIONS, "function")
+        return apply(function, *(before[k] for k in fields[1]))
     if kind == "reduce":
-        return reduce(str(fields[0]), before[fields[1]])
+        return reduce(_known(fields[0], get_args(Reduction), "reduction"), before[fields[1]])
     if kind == "product":
         matrix, row, transposed = fields
         return product(Matrix(*map(str, matrix)), before[row], bool(transposed))

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gatework.compiler.resets import ResetTo
+
 States = Sequence[tuple[Tensor | None, ...]]
 """The states of each layer and direction, [B, n] each; None for zero."""
 GivenStates = list[tuple[Tensor, ...]]
@@ -45,7 +47,7 @@ class Resets:
         return cls(begins, (between[1:], between[:-1]), initial)
 
     @property
-    def to(self) -> str:
+    def to(self) -> ResetTo:
         """What the state returns to: see `gatework.compiler.resets`."""
         return "zero" if self.initial is None else "state"
 

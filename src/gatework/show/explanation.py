@@ -12,7 +12,7 @@ from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell, check_known
-from gatework.lang.expressions import Apply, Product, postorder
+from gatework.lang.expressions import Apply, Product, Role, postorder
 from gatework.lang.printing import definitions, equations, text, used_often
 from gatework.show import cell_svg
 
@@ -161,7 +161,7 @@ def _plans(cell: Cell, made: Program) -> list[str]:
 
 def _drawn(cell: Cell) -> list[str]:
     """What is drawn in training mode before a call."""
-    often = {"sequence": "step and sequence", "constant": "sequence"}
+    often: dict[Role, str] = {"sequence": "step and sequence", "constant": "sequence"}
     rows = (
         f"  {n.symbol.name}: 1 with probability {n.probability:g}, else 0, for each unit of each "
         f"{often[n.symbol.role]}"

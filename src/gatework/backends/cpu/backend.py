@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from gatework.backends.cpu.compiled import Compiled
     from gatework.backends.cpu.invocation import Invocation
     from gatework.backends.cpu.vector.target import Target
+    from gatework.backends.cpu.vector.values import Element
 
-ELEMENTS = {torch.float32: "float", torch.float64: "double"}
+ELEMENTS: dict[torch.dtype, Element] = {torch.float32: "float", torch.float64: "double"}
 SHAPES_KEPT = 256  # prepared shapes of one plan at some sizes
 
 Key = tuple[object, ...]

@@ -13,6 +13,7 @@ from gatework.backends.cpu.machine.jit import Library, compile_object
 from gatework.backends.cpu.vector import routines
 from gatework.backends.cpu.vector.ir import Module
 from gatework.backends.cpu.vector.target import Target
+from gatework.backends.cpu.vector.values import Element
 from gatework.compiler.plan import Plan
 from gatework.lang.keeping import Shared
 
@@ -36,7 +37,7 @@ class Compiled:
 class Routine:
     """One of the shared routines, compiled."""
 
-    def __init__(self, name: str, target: Target, element: str) -> None:
+    def __init__(self, name: str, target: Target, element: Element) -> None:
         module = Module()
         routines.write(name, module, target, element)
         image = compile_object(module.text(8 * target.vector_bytes), target)
@@ -46,7 +47,7 @@ class Routine:
 
 
 @cache
-def routine(name: str, target: Target, element: str) -> Routine:
+def routine(name: str, target: Target, element: Element) -> Routine:
     """A shared routine for a processor and a precision, compiled when it is first wanted."""
     return Routine(name, target, element)
 

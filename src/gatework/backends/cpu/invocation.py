@@ -18,12 +18,13 @@ from torch import Tensor
 
 from gatework.backends.calls import Call, Result, picker
 from gatework.backends.cpu.compiled import Compiled
+from gatework.backends.cpu.kernel.layout import Storage
 from gatework.backends.cpu.kernel.setting import ALIGNMENT, HEADER
 from gatework.backends.cpu.machine.memory import Maker, leasing, maker
 from gatework.backends.cpu.preparation import Preparation, numbers
 from gatework.backends.cpu.schedule import Schedule
 from gatework.compiler.plan import Plan
-from gatework.compiler.recurrence import Recurrence
+from gatework.compiler.recurrence import Named, Recurrence
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import Matrix, Symbol
 
@@ -118,7 +119,7 @@ class Invocation:
 
     def _plan_reads(self, recurrence: Recurrence) -> list[Read]:
         sizes, rows = self.sizes, (self.steps, self.batch)
-        shapes: dict[tuple[str, str], tuple[int, ...]] = {
+        shapes: dict[Named, tuple[int, ...]] = {
             **{("sequence", s.name): (*rows, sizes[s.size]) for s in recurrence.sequences},
             **{("constant", s.name): (self.batch, sizes[s.size]) for s in recurrence.constants},
             **{("state", s.name): (self.batch, sizes[s.size]) for s in recurrence.states},
@@ -138,7 +139,9 @@ class Invocation:
 
     def _plan_states(self) -> tuple[dict[str, int], list[int]]:
         """The places of the slots of each state, and of the final states."""
-        counts = {"single": (), "double": (2,), "trajectory": (self.steps + 1,)}
+        counts: dict[Storage, tuple[int, ...]] = {
+            "single": (), "double": (2,), "trajectory": (self.steps + 1,)
+        }  # fmt: skip
         layout, slots, finals = self.layout, {}, []
         rows = {n: (self.batch, self.sizes[size]) for n, size in layout.state_sizes.items()}
         for name, storage in layout.states.items():

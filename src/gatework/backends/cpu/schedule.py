@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from gatework.backends.calls import Call
-from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Setting
+from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Setting, Weights
 from gatework.backends.cpu.vector.target import Target
+from gatework.backends.cpu.vector.values import Element
 from gatework.compiler.plan import Plan
 from gatework.lang.expressions import SCALAR
 
@@ -64,7 +65,7 @@ def _dealt(longest: Tensor, part: int, parts: int) -> Tensor:
 
 
 def choose(
-    plan: Plan, call: Call, element: str, target: Target, threads: int, lasting: bool = False
+    plan: Plan, call: Call, element: Element, target: Target, threads: int, lasting: bool = False
 ) -> Schedule:
     """Choose by the number of sequences and threads.
 
@@ -93,7 +94,7 @@ def choose(
     return Schedule(setting, threads, shared, call.shape, call.reverse)
 
 
-def _weights(steps: int, batch: int, once: bool) -> str:
+def _weights(steps: int, batch: int, once: bool) -> Weights:
     """How matrices are read, see `Setting`; `once`, whether only one thread reads each block."""
     if steps * batch <= DIRECT_ROWS:
         return "direct"
@@ -105,7 +106,7 @@ def _weights_read(plan: Plan, sizes: Mapping[str, int]) -> int:
     return sum(math.prod(p.shape(sizes)) for p in plan.recurrence.parameters)
 
 
-def _widest(target: Target, element: str, sizes: dict[str, int], members: int) -> int:
+def _widest(target: Target, element: Element, sizes: dict[str, int], members: int) -> int:
     """The widest blocks of which there are enough for the threads that share them."""
     lanes = target.vector(element).lanes
     vectors = max(-(-n // lanes) for n in sizes.values())

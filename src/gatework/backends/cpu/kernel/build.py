@@ -25,7 +25,7 @@ from gatework.backends.cpu.kernel.gradients import (
     write_contractions,
     write_summations,
 )
-from gatework.backends.cpu.kernel.layout import Layout, Panels, lay_out
+from gatework.backends.cpu.kernel.layout import Layout, Panels, Storage, lay_out
 from gatework.backends.cpu.kernel.phases import LOOP, Waits
 from gatework.backends.cpu.kernel.setting import Setting
 from gatework.backends.cpu.kernel.stage import write_stage
@@ -120,7 +120,7 @@ class _Writer:
             for name, storage in self.layout.states.items():
                 self.begin_one(name, storage)
 
-    def begin_one(self, name: str, storage: str) -> None:
+    def begin_one(self, name: str, storage: Storage) -> None:
         """One of them."""
         b, (first, last) = self.b, self.team.share(self.number("batch"))
         initial, state = self.pointer(f"initial {name}"), self.pointer(f"state {name}")
@@ -130,11 +130,15 @@ class _Writer:
         for slot in self.first_slots(storage):
             self.copy(name, source, pitch, 0, state, slot, first, last)
 
-    def first_slots(self, storage: str) -> list[Index]:
+    def first_slots(self, storage: Storage) -> list[Index]:
         """Where a state is read first; a sequence may end before others in either of two slots."""
-        if storage == "trajectory":
-            return [self.b.select(self.backwards(), self.number("steps"), self.b.index(0))]
-        return [0, 1] if storage == "double" and self.setting.ragged else [0]
+        match storage:
+            case "single":
+                return [0]
+            case "double":
+                return [0, 1] if self.setting.ragged else [0]
+            case "trajectory":
+                return [self.b.select(self.backwards(), self.number("steps"), self.b.index(0))]
 
     def end(self) -> None:
         """The final states into memory of their own; those in one slot are there already."""
@@ -143,7 +147,7 @@ class _Writer:
                 if storage != "single":
                     self.end_one(name, storage)
 
-    def end_one(self, name: str, storage: str) -> None:
+    def end_one(self, name: str, storage: Storage) -> None:
         """One of them."""
         b, (first, last) = self.b, self.team.share(self.number("batch"))
         final, state = self.pointer(f"final {name}"), self.pointer(f"state {name}")

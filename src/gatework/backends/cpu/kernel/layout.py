@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Arguments, Setting
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.routines import call_routine
 from gatework.backends.cpu.vector.values import Value
-from gatework.compiler.passes import Lowered, Pass, Place, lower
+from gatework.compiler.passes import Lowered, Pass, Place, When, lower
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
@@ -25,6 +26,8 @@ from gatework.lang.expressions import (
     substitute,
     symbol,
 )
+
+Storage = Literal["single", "double", "trajectory"]  # how a state is kept: see `Layout`
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,11 @@ class Passes:
     step: Pass
     after: Pass
 
-    def items(self) -> tuple[tuple[str, Pass], ...]:
+    def items(self) -> tuple[tuple[When, Pass], ...]:
         """Each pass with its name."""
         return (("before", self.before), ("step", self.step), ("after", self.after))
 
-    def __getitem__(self, name: str) -> Pass:
+    def __getitem__(self, name: When) -> Pass:
         """The pass of a name."""
         return dict(self.items())[name]
 
@@ -100,7 +103,7 @@ class Layout:
     setting: Setting
     arguments: Arguments
     passes: Passes
-    states: Mapping[str, str]
+    states: Mapping[str, Storage]
     state_sizes: Mapping[str, str]
     aliases: Mapping[str, tuple[str, bool]]
     offsets: Mapping[tuple[str, str], int]
@@ -244,7 +247,7 @@ def _aliases(plan: Plan) -> dict[str, tuple[str, bool]]:
     return found
 
 
-def _storage(state: Symbol, step: Pass, aliases: Mapping[str, tuple[str, bool]]) -> str:
+def _storage(state: Symbol, step: Pass, aliases: Mapping[str, tuple[str, bool]]) -> Storage:
     """How a state is kept: in place if nobody still needs the old value once the new is stored."""
     if state.name in {name for name, _ in aliases.values()}:
         return "trajectory"

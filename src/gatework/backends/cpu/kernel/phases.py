@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gatework.backends.cpu.kernel.gradients import wanted_contractions, wanted_summations
-from gatework.backends.cpu.kernel.layout import Layout, panels_of
-from gatework.compiler.passes import Lowered, Place
+from gatework.backends.cpu.kernel.layout import Layout, Storage, panels_of
+from gatework.compiler.passes import Kind, Lowered, Place, When
 from gatework.compiler.plan import Plan
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import SCALAR
@@ -118,13 +118,13 @@ class Use(NamedTuple):
 
     Attributes:
         memory: The argument that points to it.
-        kind: That of its place; empty for a packed matrix.
+        kind: That of its place; None for a packed matrix.
         shares: Which thread touches which part: with rows of its own, and where units are shared.
         writes: Whether it is written.
     """
 
     memory: str
-    kind: str
+    kind: Kind | None
     shares: tuple[str, str]
     writes: bool = False
 
@@ -141,7 +141,7 @@ class Phases:
     def __init__(self, plan: Plan, layout: Layout, skip: frozenset[str]) -> None:
         self.plan, self.layout, self.skip = plan, layout, skip
         rows = "equal shares of all rows"
-        dealt_out = {"before": rows, "step": "sequences dealt out", "after": rows}
+        dealt_out: dict[When, str] = {"before": rows, "step": "sequences dealt out", "after": rows}
         self._uses = {
             name: [set(_uses(layout, stage, dealt_out[name])) for stage in one.stages]
             for name, one in layout.passes.items()
@@ -194,7 +194,7 @@ class Phases:
             yield Touch(self.layout.memory(f"sequence {s.sequence}"), own)
             yield Touch("gradient {}.{}".format(*block_of(s.parameter)), own, writes=True)
 
-    def _stages(self, name: str, i: int | None, shared: bool) -> Iterator[Phase]:
+    def _stages(self, name: When, i: int | None, shared: bool) -> Iterator[Phase]:
         """The stages of a pass: those of the loop in step i."""
         for k, uses in enumerate(self._uses[name]):
             yield Phase(f"{name}_{k}", frozenset(self._touch(use, i, shared) for use in uses))
@@ -206,11 +206,15 @@ class Phases:
 
     def _part(self, use: Use, i: int) -> int | None:
         """The slot of a state or the step of a sequence that step i touches."""
-        if use.kind not in ("old", "new"):
-            return i if use.kind == "step" else None
-        at = i + (use.kind == "new")
-        storage = self.layout.states[use.memory.removeprefix("state ")]
-        return {"single": 0, "double": at % 2, "trajectory": at}[storage]
+        match use.kind:
+            case "step":
+                return i
+            case "row" | "sequence" | "all" | None:
+                return None
+            case "old" | "new":
+                at = i + (use.kind == "new")
+                slots: dict[Storage, int] = {"single": 0, "double": at % 2, "trajectory": at}
+                return slots[self.layout.states[use.memory.removeprefix("state ")]]
 
 
 def _uses(layout: Layout, stage: Lowered, own: str) -> Iterator[Use]:
@@ -229,7 +233,7 @@ def _uses(layout: Layout, stage: Lowered, own: str) -> Iterator[Use]:
         for place in work.places():
             yield use(place, _units(work.size), writes=True)
     for panels in panels_of(stage) if layout.setting.weights == "packed" else ():
-        yield Use(panels.name, "", (ANYBODY, _units(panels.outer)))
+        yield Use(panels.name, None, (ANYBODY, _units(panels.outer)))
 
 
 def _units(size: str) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gatework.backends.cpu.vector.blocks import Blocks
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.target import Target
-from gatework.backends.cpu.vector.values import Value, Vector
+from gatework.backends.cpu.vector.values import Element, Value, Vector
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 PAGE = 4096  # bytes
 ROW_BLOCK = 128  # rows whose products are kept in scratch memory at a time
 TERMS = 256  # rows of a chunk of a contraction
 FEATURES = 512  # columns of a contraction whose chunk stays in the second-level cache
+
+Weights = Literal["packed", "block", "direct"]  # how matrices are read: see `Setting`
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Setting:
 
     Attributes:
         target: The processor.
-        element: "float" or "double".
+        element: The precision.
         sizes: The number of units of each size, by name.
         widest: Vectors of a block of units at most.
         ragged: Whether sequences may have lengths of their own.
@@ -33,12 +36,12 @@ class Setting:
     """
 
     target: Target
-    element: str
+    element: Element
     sizes: Mapping[str, int]
     widest: int
     ragged: bool
     merged: bool
-    weights: str = "packed"
+    weights: Weights = "packed"
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -103,8 +106,8 @@ class Arguments:
         return POINTERS + len(self.names)
 
     def number(self, b: Builder, args: Value, name: str) -> Value:
-        """An argument as an integer."""
-        return b.load(b.at(args, "i64", self.index(name)), "i64", 8)
+        """A number of the header."""
+        return b.load(b.at(args, "i64", HEADER[name]), "i64", 8)
 
     def pointer(self, b: Builder, args: Value, name: str) -> Value:
         """An argument as an address."""

@@ -9,7 +9,7 @@ Letters: n units of a row, W lanes of a vector, B sequences, t the step, k how m
 
 from __future__ import annotations
 
-from gatework.backends.cpu.kernel.layout import Layout, Panels
+from gatework.backends.cpu.kernel.layout import Layout, Panels, Storage
 from gatework.backends.cpu.kernel.row import Row
 from gatework.backends.cpu.kernel.setting import ROW_BLOCK
 from gatework.backends.cpu.vector.ir import Builder, Module
@@ -75,24 +75,27 @@ class StageWriter:
 
     def skipped(self, place: Place) -> Index:
         """How many times B rows lie before those of this step."""
-        if place.kind == "step":
-            return self.t
-        if place.kind in ("row", "sequence"):
-            return 0
-        return self._slot(
-            self.layout.states[place.argument.removeprefix("state ")], new=place.kind == "new"
-        )
+        match place.kind:
+            case "step":
+                return self.t
+            case "row" | "sequence" | "all":
+                return 0
+            case "old" | "new":
+                state = place.argument.removeprefix("state ")
+                return self._slot(self.layout.states[state], new=place.kind == "new")
 
-    def _slot(self, storage: str, new: bool) -> Index:
+    def _slot(self, storage: Storage, new: bool) -> Index:
         """Which slot of a state is meant: "single" has one, "double" takes turns between two,
         "trajectory" has one for each step and one more."""
         b = self.b
-        if storage == "single":
-            return 0
-        if storage == "double":
-            return b.binary("and", b.index(b.add(self.k, int(new))), b.index(1))
-        backwards = self.layout.arguments.number(b, self.args, "reverse")
-        return b.add(self.t, b.sub(1, backwards) if new else backwards)
+        match storage:
+            case "single":
+                return 0
+            case "double":
+                return b.binary("and", b.index(b.add(self.k, int(new))), b.index(1))
+            case "trajectory":
+                backwards = self.layout.arguments.number(b, self.args, "reverse")
+                return b.add(self.t, b.sub(1, backwards) if new else backwards)
 
     def row(self, place: Place, row: Value) -> Value:
         """The address of a row of a place."""

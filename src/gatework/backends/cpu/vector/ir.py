@@ -13,9 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 from gatework.backends.cpu.vector.errors import CodegenError
 from gatework.backends.cpu.vector.values import Index, Value, Vector
+
+Relation = Literal["eq", "ne", "slt", "sle", "sgt", "sge"]  # of signed integers
+FloatRelation = Literal["olt", "ole", "ogt", "oge", "oeq", "ugt", "uge", "une", "uno"]
+"""Of numbers; those with u hold beside NaN."""
 
 
 class Module:
@@ -149,8 +154,8 @@ class Builder:
     def _integer(self, operation: str, a: Index, b: Index) -> Value:
         return self.op(f"{operation} i64 {self.index(a).text}, {self.index(b).text}", "i64")
 
-    def compare(self, relation: str, a: Index, b: Index) -> Value:
-        """Truth of a relation of integers: eq, ne, slt, sle, sgt, sge."""
+    def compare(self, relation: Relation, a: Index, b: Index) -> Value:
+        """Truth of a relation of integers."""
         return self.op(f"icmp {relation} i64 {self.index(a).text}, {self.index(b).text}", "i1")
 
     def given(self, address: Value) -> Value:
@@ -217,8 +222,8 @@ class Builder:
         """a * b + c, rounded once."""
         return self.call(f"llvm.fma.{_suffix(a.type)}", a.type, a, b, c)
 
-    def fcmp(self, relation: str, a: Value, b: Value) -> Value:
-        """Truth of a relation, a lane each: olt, ole, ogt, oge, oeq, une, uno."""
+    def fcmp(self, relation: FloatRelation, a: Value, b: Value) -> Value:
+        """Truth of a relation of numbers, a lane each."""
         return self.op(f"fcmp {relation} {a.type} {a.text}, {b.text}", _truth(a.type))
 
     def select(self, condition: Value, a: Value, b: Value) -> Value:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.values import Index, Value, Vector
+
+Across = Literal["fadd", "fmaximum"]  # what is made of the lanes of a vector
 
 
 def lane_mask(b: Builder, vector: Vector, remaining: Index) -> Value:
@@ -38,7 +42,7 @@ def masked_store(b: Builder, vector: Vector, value: Value, address: Value, mask:
     )
 
 
-def across(b: Builder, vector: Vector, value: Value, operation: str) -> Value:
+def across(b: Builder, vector: Vector, value: Value, operation: Across) -> Value:
     """The sum ("fadd") or the maximum ("fmaximum") of a vector's lanes."""
     name = f"llvm.vector.reduce.{operation}.{vector.suffix}"
     if operation != "fadd":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gatework.backends.cpu.vector.elementary import Elementary
+from gatework.backends.cpu.vector.ir import FloatRelation
 from gatework.backends.cpu.vector.values import Value
 from gatework.lang.functions import ByFunction
 
@@ -29,7 +30,7 @@ def power(e: Elementary, a: Value, exponent: float) -> Value:
     return e.b.call(f"llvm.pow.{e.vector.suffix}", a.type, a, e.const(exponent))
 
 
-def _relation(name: str) -> Emitter:
+def _relation(name: FloatRelation) -> Emitter:
     def compare(e: Elementary, a: Value, b: Value) -> Value:
         return e.b.select(e.b.fcmp(name, a, b), e.const(1), e.const(0))
 
@@ -58,7 +59,7 @@ def _sign(e: Elementary, x: Value) -> Value:
     return e.b.select(e.b.fcmp("ogt", x, zero), e.const(1), below)
 
 
-def _clamp(relation: str) -> Emitter:
+def _clamp(relation: FloatRelation) -> Emitter:
     def clamp(e: Elementary, x: Value, bound: Value) -> Value:
         return e.b.select(e.b.fcmp(relation, x, bound), bound, x)  # NaN stays
 

@@ -21,7 +21,7 @@ from gatework.backends.cpu.vector.ir import Builder, Module
 from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load, masked_store
 from gatework.backends.cpu.vector.target import Target
 from gatework.backends.cpu.vector.tile import Tile
-from gatework.backends.cpu.vector.values import Index, Value, Vector
+from gatework.backends.cpu.vector.values import Element, Index, Value, Vector
 
 PARAMETERS = {
     "product": "ptr c, ptr a, i64 lda, ptr rows, i64 count, ptr panel, i64 k, i1 add",
@@ -49,7 +49,7 @@ def parameters(name: str) -> list[tuple[str, str]]:
     return [(type_, parameter) for type_, parameter in pairs]
 
 
-def write(name: str, module: Module, target: Target, element: str) -> None:
+def write(name: str, module: Module, target: Target, element: Element) -> None:
     """Write the routine of a name, such as "product_4" or "gather"."""
     vector = target.vector(element)
     if name in _WRITERS:

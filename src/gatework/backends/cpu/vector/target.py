@@ -10,7 +10,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-from gatework.backends.cpu.vector.values import Vector
+from gatework.backends.cpu.vector.values import Element, Vector
 
 GENERATION = {"opt": 2, "reloc": "pic", "codemodel": "small"}  # how code is generated
 
@@ -25,7 +25,7 @@ class Target:
     vector_bytes: int
     registers: int
 
-    def vector(self, element: str) -> Vector:
+    def vector(self, element: Element) -> Vector:
         """The vector type that fills one register."""
         return Vector(element, self.vector_bytes // (4 if element == "float" else 8))
 

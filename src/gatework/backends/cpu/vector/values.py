@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +16,14 @@ class Value:
 
 
 Index = Value | int
+Element = Literal["float", "double"]  # LLVM's names of float32 and float64
 
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A vector type: `lanes` elements of "float" or "double"."""
+    """A vector type: `lanes` elements."""
 
-    element: str
+    element: Element
     lanes: int
 
     @property
@@ -58,7 +60,7 @@ class Vector:
         return Value(f"splat (i{8 * self.size} {number})", self.integers)
 
 
-def float_text(number: float, element: str) -> str:
+def float_text(number: float, element: Element) -> str:
     """A floating-point constant; LLVM writes both widths as the bits of a double."""
     if element == "float":
         try:

@@ -157,17 +157,20 @@ stage 2 of 2
 ATTENDING = """\
 stage 1 of 2
   <step 0> (row) = max(h)
+  rows of 1
+    read <step 0> (row)
+    <step 1> (row) = stop(<step 0>)
   rows of hidden
     read state h (old)
-    read <step 0> (row)
-    <step 1> (row) = exp(h - <step 0>)
+    read <step 1> (row)
+    <step 2> (row) = exp(h - <step 1>)
 stage 2 of 2
-  <step 2> (row) = sum(<step 1>)
+  <step 3> (row) = sum(<step 2>)
   rows of hidden
     read sequence hoisted0 (step)
-    read <step 1> (row)
     read <step 2> (row)
-    state h (new), sequence h (step) = hoisted0 * <step 1> / <step 2>"""
+    read <step 3> (row)
+    state h (new), sequence h (step) = hoisted0 * <step 2> / <step 3>"""
 
 MAP_OF_A_MAP = """\
 stage 1 of 2

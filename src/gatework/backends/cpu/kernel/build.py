@@ -69,6 +69,8 @@ def build(plan: Plan, setting: Setting, skip: frozenset[str]) -> Kernel:
 
 
 class _Writer:
+    """Writes the function that every thread runs, phase by phase."""
+
     def __init__(self, b: Builder, layout: Layout, args: Value, waits: Waits) -> None:
         self.b, self.layout, self.args, self.waits = b, layout, args, waits
         self.setting, self.element = layout.setting, layout.setting.element

@@ -9,6 +9,8 @@ tile's rows. Each thread owns some units, so nobody waits for anybody.
 
 Rows of `left` that lie whole pages apart would push each other out of the nearest cache, which
 finds lines by their place in a page: these are packed, too.
+
+Letters: W lanes of a vector, V vectors of a tile; the rows of a chunk are its terms.
 """
 
 from __future__ import annotations
@@ -63,7 +65,15 @@ def write_contractions(
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Some units of some rows of `left`: where they start, how far rows lie apart, how many."""
+    """A part of `left`, [terms, units].
+
+    Attributes:
+        start: Its first unit in row 0.
+        ld: The distance of two rows.
+        rows: Which rows are its terms.
+        units: How many units; V·W at most, the height of the tile's results.
+        terms: How many rows.
+    """
 
     start: Value
     ld: Value
@@ -73,6 +83,12 @@ class _Chunk:
 
 
 class _Contractions:
+    """Writes dW[units, features] (+)= left[rows, units]ᵀ · right[rows, features].
+
+    A thread has scratch memory of its own: panels of a chunk of `right`, [block][terms][V·W]; a
+    panel of `left`, [terms][V·W]; a block of results, [V·W][V·W].
+    """
+
     def __init__(self, b: Builder, layout: Layout, args: Value, team: Team, scratch: Value) -> None:
         self.b, self.layout, self.args, self.team = b, layout, args, team
         self.begun: set[Matrix] = set()  # matrices that hold a first contraction already
@@ -89,7 +105,10 @@ class _Contractions:
         return self.layout.arguments.pointer(self.b, self.args, name)
 
     def write(self, right: str, group: list[Contraction]) -> None:
-        """Chunk by chunk of rows and of features, every contraction with this right side."""
+        """Every contraction with this right side: TERMS rows and FEATURES columns of it at a time.
+
+        The first chunk of rows is stored to a gradient, the others are added.
+        """
         b, columns = self.b, self.layout.setting.sizes[group[0].matrix.cols]
         total = self.layout.arguments.number(b, self.args, "row count")
         all_rows = self.pointer("all rows")
@@ -111,7 +130,10 @@ class _Contractions:
     def one(
         self, c: Contraction, rows: Value, terms: Value, f: Value, features: Value, add: Value
     ) -> None:
-        """This thread's units of one contraction, for a chunk."""
+        """A chunk's part of dW[units of this thread, features], V·W units at a time.
+
+        `f` is the chunk's first column of dW, `features` how many it has.
+        """
         b, sizes = self.b, self.layout.setting.sizes
         units, columns = sizes[c.matrix.rows], sizes[c.matrix.cols]
         name, block = block_of(c.matrix)
@@ -130,7 +152,7 @@ class _Contractions:
             self.products(to, columns, chunk, features, add)
 
     def packed(self, chunk: _Chunk) -> _Chunk:
-        """The same units side by side."""
+        """The same terms and units, packed: rows V·W apart, or less where there are fewer units."""
         b, lanes = self.b, self.vector.lanes
         left = (chunk.start, chunk.ld, chunk.rows, chunk.terms, chunk.units)
         call_routine(b, "gather", self.left_panel, *left)
@@ -139,7 +161,11 @@ class _Contractions:
         return replace(chunk, start=self.left_panel, ld=pitch, rows=self.pointer("numbers"))
 
     def products(self, to: Value, columns: int, chunk: _Chunk, features: Value, add: Value) -> None:
-        """The products of some units with every packed block of features."""
+        """dW[units, features] (+)= chunk[terms, units]ᵀ · panels, V·W features at a time.
+
+        `to` is the first of these elements of dW, whose rows are `columns` apart. A block that
+        ends inside a vector goes through the block of results: a tile would write beyond its end.
+        """
         b, lanes = self.b, self.vector.lanes
         blocks = Blocks(columns, self.vector, self.widest)
         widths = sorted({blocks.width // lanes, blocks.last})
@@ -163,7 +189,10 @@ class _Contractions:
         self, widths: list[int], vectors: Value, to: Value, ld: Value, chunk: _Chunk,
         panel: Value, add: Value,
     ) -> None:  # fmt: skip
-        """The routine for this number of vectors, one of `widths`."""
+        """C[units, V·W] (+)= chunk[terms, units]ᵀ · panel[terms, V·W], V one of `widths`.
+
+        C is at `to`, its rows `ld` apart.
+        """
         left = (chunk.start, chunk.ld, chunk.rows, chunk.units)
         for width in self.b.cases(vectors, widths):
             call_routine(self.b, f"contract_{width}", to, ld, *left, panel, chunk.terms, add)
@@ -197,7 +226,10 @@ def _sum(
     b: Builder, setting: Setting, team: Team, source: Value, places: list[Value], units: int,
     count: Value, rows: Value,
 ) -> None:  # fmt: skip
-    """One sequence, 64 units at a time, into each of its places."""
+    """db[units] = Σ over `count` rows of source[rows, units], into each of its places.
+
+    Threads take 64 units each in turn: whole cache lines.
+    """
     width = 64
     own = b.mul(team.member, width)
     with b.loop(units, start=own, step=b.mul(team.size, width)) as at:

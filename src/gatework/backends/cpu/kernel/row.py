@@ -70,6 +70,7 @@ class Row:
         return self.values[node]
 
     def _evaluate(self, node: Expr) -> Value:
+        """A value from memory, from the sums of products, or from values that are known by now."""
         stage, b = self.stage, self.b
         if node in self.known:
             return self.get(stage.element(self.starts[self.known[node]], self.unit))

@@ -4,7 +4,8 @@ For each block of rows and each block of units the stage sums its products with 
 tile, [sum][row][units of the block], and then evaluates every stored value for one vector of
 units at a time, straight from those sums.
 
-Letters: n units of a row, W lanes of a vector, B sequences, t the step, k how many ran before it.
+Letters: n units of a row, K the length of a product's sums, W lanes of a vector, V vectors of a
+block of units, B sequences, t the step, k how many ran before it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from gatework.backends.cpu.kernel.row import Row
 from gatework.backends.cpu.kernel.setting import ROW_BLOCK
 from gatework.backends.cpu.vector.ir import Builder, Module
 from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load
-from gatework.backends.cpu.vector.routines import call_routine
+from gatework.backends.cpu.vector.routines import Operands, call_routine
 from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.passes import Lowered, Place, Sum, Work
 from gatework.lang.expressions import SCALAR, Product, Reduce
 
 PARAMETERS = [("ptr", "args"), ("ptr", "rows"), ("i64", "count"), ("i64", "t"), ("i64", "k"),
               ("i64", "member"), ("i64", "members"), ("ptr", "scratch")]  # fmt: skip
+
+Left = tuple[Value, Value, Value, Value, Value]  # C, A, its leading dimension, its rows, how many
 
 
 def write_stage(name: str, module: Module, layout: Layout, stage: Lowered) -> None:
@@ -142,7 +145,10 @@ class StageWriter:
     def work(
         self, work: Work, rows: Value, count: Value, member: Value, members: Value, scratch: Value
     ) -> None:
-        """The sums and stored values of one size, for this member's share of the blocks."""
+        """The sums and stored values of one size, for this member's share of the blocks of units.
+
+        Scratch memory holds the sums of a block, [sum][row][V·W].
+        """
         b, blocks = self.b, self.setting.blocks(work.size)
         # single numbers are computed by every member: nobody has to wait for them
         first, last = (b.index(0), b.index(blocks.count))
@@ -159,7 +165,11 @@ class StageWriter:
     def sum(
         self, total: Sum, s: Value, size: str, to: Value, rows: Value, count: Value, scratch: Value
     ) -> None:
-        """Products added up in scratch memory, [row][units of block s]."""
+        """C[row, units of block s] = Σ over the products of A[row, K] · W or · Wᵀ.
+
+        C is scratch memory, at `to`; its rows lie side by side. The rows of A are those of the step
+        that are listed, or one and the same for all of them.
+        """
         for number, product in enumerate(total.products):
             place = self.stage.known[product.args[0]]
             ld = 0 if place.kind == "all" else self.units(place)
@@ -172,7 +182,7 @@ class StageWriter:
                 self.call_product(size, s, left, self.panel(product, s, scratch), k, add)
 
     def panel(self, product: Product, s: Value, scratch: Value) -> Value:
-        """Where block s of a packed matrix starts."""
+        """Where block s of a packed matrix starts, [K, V·W]; it is packed now if it passes by."""
         panels = Panels(product.matrix, product.transposed)
         if self.setting.weights == "block":
             panel = self.element(scratch, self.layout.sums())
@@ -182,10 +192,8 @@ class StageWriter:
         width = self.setting.blocks(product.size).width
         return self.element(pointer, self.b.mul(s, self.setting.sizes[panels.inner] * width))
 
-    def call_direct(
-        self, product: Product, s: Value, left: tuple[Value, ...], k: Value, add: Value
-    ) -> None:
-        """Call the routine that reads the matrix as it lies."""
+    def call_direct(self, product: Product, s: Value, left: Left, k: Value, add: Value) -> None:
+        """Call the routine that reads the matrix as it lies, with C, A and its rows in `left`."""
         b, blocks = self.b, self.setting.blocks(product.size)
         columns = self.setting.sizes[product.matrix.cols]
         weight = self.layout.weight(b, self.args, product.matrix)
@@ -193,10 +201,13 @@ class StageWriter:
         units = b.index(b.smaller(b.sub(blocks.columns, unit), blocks.width))
         start = self.element(weight, unit if product.transposed else b.mul(unit, columns))
         name = "spread" if product.transposed else "dot"
-        call_routine(b, name, *left, start, b.index(columns), units, k, add)
+        call_routine(b, name, *Operands(*left, start, b.index(columns), units, k, add))
 
-    def call_product(self, size: str, s: Value, left: tuple[Value, ...], *right: Value) -> None:
-        """Call the routine of the block's width; the last block may be narrower."""
+    def call_product(self, size: str, s: Value, left: Left, *right: Value) -> None:
+        """Call the routine of the block's width; the last block may be narrower.
+
+        On the left C, A and its rows; on the right the panel [K, V·W], K, and whether to add.
+        """
         arguments = (*left, *right)
         blocks = self.setting.blocks(size)
         full = blocks.width // self.vector.lanes
@@ -213,7 +224,10 @@ class StageWriter:
     # ---- unit by unit --------------------------------------------------------------------------
 
     def unit_by_unit(self, work: Work, s: Value, rows: Value, count: Value, scratch: Value) -> None:
-        """Evaluate and store the values of a block, row by row, vector by vector."""
+        """Evaluate and store the values of block s, row by row, vector by vector.
+
+        The sums of a row are V·W apart in scratch memory, of fewer vectors in the last block.
+        """
         b, blocks, lanes = self.b, self.setting.blocks(work.size), self.vector.lanes
         full = blocks.width // lanes
         is_last = b.compare("eq", s, blocks.count - 1)

@@ -186,6 +186,7 @@ class Elementary:
         )
 
     def _power_of_two(self, k: Value) -> Value:
+        """2^k of integers, written as the exponent of a number."""
         biased = self.b.binary("add", k, self.vector.integer(self.format.bias))
         bits = self.b.binary("shl", biased, self.vector.integer(self.format.mantissa))
         return self.b.bitcast(bits, self.vector.type)
@@ -258,6 +259,10 @@ class Elementary:
         return b.load(result, v.type, align=64)
 
     def _circular_near(self, x: Value, quarter: int) -> Value:
+        """sin(x + quarter · π/2), by r = x - k · π/2 between -π/4 and π/4.
+
+        The last two bits of k + quarter say whether it is r's sine or cosine, and with which sign.
+        """
         b, v, form = self.b, self.vector, self.format
         rounder = self.const(form.rounder)
         shifted = b.fma(x, self.const(2 / math.pi), rounder)
@@ -318,4 +323,5 @@ class Elementary:
         return self.b.call(f"llvm.copysign.{self.vector.suffix}", x.type, size, x)
 
     def _pass_nan(self, x: Value, value: Value) -> Value:
+        """The value, but NaN where x is NaN."""
         return self.b.select(self.b.fcmp("uno", x, x), x, value)

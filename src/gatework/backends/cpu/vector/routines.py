@@ -3,12 +3,14 @@
 They are compiled once per processor and precision. All addresses are in elements, all matrices
 row by row with a leading dimension ("ld": the distance of two rows); a list of rows is i64 [count].
 
+Letters: K the length of sums, W lanes of a vector, V vectors of a block, `most` of them at most.
+
     product_V       C[count, V·W] (+)= A[rows, K] · panel            (x Wᵀ, h Uᵀ, dG W)
     contract_V      C[count, V·W] (+)= A[rows, count]ᵀ · panel       (dGᵀ x)
     dot             C[count, units] (+)= A[rows, K] · W[units, K]ᵀ, W as it lies
     spread          C[count, columns] (+)= A[rows, K] · W[K, columns], W as it lies
-    gather          panel[count, ·] = columns of some rows, zeros behind the last column
-    transpose       panel[K, ·] = some rows as columns, anything behind the last row
+    gather          panel[count, V·W] = columns of some rows, zeros behind the last column
+    transpose       panel[K, V·W] = some rows as columns, anything behind the last row
     sum_rows        sums of columns over some rows
     put             copy or add a block, no further than its last column
 """
@@ -16,6 +18,7 @@ row by row with a leading dimension ("ld": the distance of two rows); a list of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from gatework.backends.cpu.vector.ir import Builder, Module
 from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load, masked_store
@@ -70,7 +73,11 @@ def call_routine(b: Builder, name: str, *arguments: Value) -> None:
 
 
 def _write_products(stem: str, module: Module, vector: Vector, most: int, width: int) -> None:
-    """The tiles of one width, and the loop over rows that calls them."""
+    """The tiles of one width V, of 1 to `most` rows, and the loop over rows that calls them.
+
+    product     C[count, V·W] (+)= A[rows, K] · panel[K, V·W], the rows of C side by side
+    contract    C[count, V·W] (+)= A[rows, count]ᵀ · panel[K, V·W], K listed rows of A
+    """
     tiles = [Tile(vector, r, width, by_rows=stem == "product") for r in range(1, most + 1)]
     for tile in tiles:
         tile.write(module)
@@ -105,16 +112,46 @@ def _row_tiles(b: Builder, count: Value, most: int) -> Iterator[tuple[int, Value
 # ---- products with weights as they lie: for so few rows that packing costs more than it saves ----
 
 
-def _dot(
-    b: Builder, vector: Vector, most: int, c: Value, a: Value, lda: Value, rows: Value,
-    count: Value, w: Value, ldw: Value, units: Value, k: Value, add: Value,
-) -> None:  # fmt: skip
-    """A few units at a time, each with a vector of sums of its own."""
+class Operands(NamedTuple):
+    """What `dot` and `spread` are called with: C[height, columns] (+)= A[rows, K] · W or · Wᵀ.
+
+    Attributes:
+        c: C, whose rows lie as far apart as those of a block: V·W elements.
+        a: A.
+        lda: The distance of two rows of A.
+        rows: The rows of A that are multiplied.
+        height: How many these are: the rows of C.
+        w: The first row, or column, of the matrix W that belongs to the block.
+        ldw: The distance of two rows of W.
+        columns: The columns of C, at most a block's: rows of W for `dot`, columns for `spread`.
+        k: K.
+        add: Whether to add to what C holds.
+    """
+
+    c: Value
+    a: Value
+    lda: Value
+    rows: Value
+    height: Value
+    w: Value
+    ldw: Value
+    columns: Value
+    k: Value
+    add: Value
+
+
+def _dot(b: Builder, vector: Vector, most: int, *operands: Value) -> None:
+    """C[count, columns] (+)= A[rows, K] · W[columns, K]ᵀ.
+
+    A few columns at a time, each with a vector of sums of its own, [W] over K, which is added up at
+    the end. Behind the last column the sums of that column again, which nobody reads.
+    """
+    c, a, lda, rows, count, w, ldw, units, k, add = Operands(*operands)
     together = min(4, vector.lanes)
     pitch = b.mul(_vectors(b, vector, units, most), vector.lanes)
     sums = [b.slot(vector.type) for _ in range(together)]
     with b.loop(count) as i, b.loop(units, step=together) as u:
-        row = b.at(a, vector.element, b.mul(b.load(b.at(rows, "i64", i), "i64", 8), lda))
+        row = _listed(b, vector, a, lda, rows, i)
         weights = [_row_start(b, vector, w, ldw, units, b.add(u, j)) for j in range(together)]
         for total in sums:
             b.store(vector.const(0), total, 64)
@@ -132,17 +169,19 @@ def _dot(
             b.store(b.fadd(old, whole), place)
 
 
-def _spread(
-    b: Builder, vector: Vector, most: int, c: Value, a: Value, lda: Value, rows: Value,
-    count: Value, w: Value, ldw: Value, columns: Value, k: Value, add: Value,
-) -> None:  # fmt: skip
-    """All columns of the block at once, so that a row of W is read in one piece."""
+def _spread(b: Builder, vector: Vector, most: int, *operands: Value) -> None:
+    """C[count, columns] (+)= A[rows, K] · W[K, columns].
+
+    All columns of the block at once, in `most` vectors of sums, so that a row of W is read in one
+    piece. Lanes behind the last column are masked: neither read nor written.
+    """
+    c, a, lda, rows, count, w, ldw, columns, k, add = Operands(*operands)
     lanes = vector.lanes
     pitch = b.mul(_vectors(b, vector, columns, most), lanes)
     sums = [b.slot(vector.type) for _ in range(most)]
     masks = [lane_mask(b, vector, b.sub(columns, v * lanes)) for v in range(most)]
     with b.loop(count) as i:
-        row = b.at(a, vector.element, b.mul(b.load(b.at(rows, "i64", i), "i64", 8), lda))
+        row = _listed(b, vector, a, lda, rows, i)
         to = b.at(c, vector.element, b.mul(i, pitch))
         places = [b.at(to, vector.element, v * lanes) for v in range(most)]
         for place, mask, total in zip(places, masks, sums, strict=True):
@@ -162,7 +201,7 @@ def _spread(
 
 
 def _vectors(b: Builder, vector: Vector, columns: Value, most: int) -> Value:
-    """Vectors that a block of columns needs."""
+    """V: the vectors that so many columns need, but no more than a block has."""
     needed = b.div(b.add(columns, vector.lanes - 1), vector.lanes)
     return b.index(b.smaller(needed, most))
 
@@ -171,10 +210,13 @@ def _gather(
     b: Builder, vector: Vector, most: int, panel: Value, from_: Value, ld: Value, rows: Value,
     count: Value, columns: Value,
 ) -> None:  # fmt: skip
+    """panel[count, V·W] = from[rows, columns], zeros behind the last column.
+
+    What is behind the block's last vector is left out.
+    """
     vectors, lanes = _vectors(b, vector, columns, most), vector.lanes
     with b.loop(count) as i:
-        row = b.load(b.at(rows, "i64", i), "i64", 8)
-        start = b.at(from_, vector.element, b.mul(row, ld))
+        start = _listed(b, vector, from_, ld, rows, i)
         to = b.at(panel, vector.element, b.mul(b.mul(i, vectors), lanes))
         with b.loop(vectors) as v:
             at = b.mul(v, lanes)
@@ -187,8 +229,13 @@ def _transpose(
     b: Builder, vector: Vector, most: int, panel: Value, from_: Value, ld: Value, rows: Value,
     k: Value,
 ) -> None:  # fmt: skip
+    """panel[K, V·W] = from[rows, K]ᵀ: W rows become W columns of the panel.
+
+    As far as whole vectors go along K, squares [W, W] are transposed in registers; what is left of
+    K is copied number by number. Behind the last row stands that row again.
+    """
     vectors, lanes = _vectors(b, vector, rows, most), vector.lanes
-    pitch = b.mul(vectors, lanes)
+    pitch = b.mul(vectors, lanes)  # of two rows of the panel
     whole = b.mul(b.div(k, lanes), lanes)
     with b.loop(vectors) as v:
         first = b.mul(v, lanes)
@@ -213,6 +260,12 @@ def _row_start(
     return b.at(from_, vector.element, b.mul(existing, ld))
 
 
+def _listed(b: Builder, vector: Vector, from_: Value, ld: Value, rows: Value, i: Index) -> Value:
+    """Where the i-th of the listed rows starts."""
+    row = b.load(b.at(rows, "i64", i), "i64", 8)
+    return b.at(from_, vector.element, b.mul(row, ld))
+
+
 def transposed(b: Builder, vector: Vector, square: list[Value]) -> list[Value]:
     """A square of vectors transposed: blocks change places across the diagonal, halving."""
     lanes, half = vector.lanes, vector.lanes // 2
@@ -229,6 +282,7 @@ def transposed(b: Builder, vector: Vector, square: list[Value]) -> list[Value]:
 
 
 def _shuffle(b: Builder, vector: Vector, one: Value, other: Value, order: list[int]) -> Value:
+    """Lanes of two vectors, [W] of 2W, in this order."""
     mask = ", ".join(f"i32 {i}" for i in order)
     return b.op(
         f"shufflevector {vector.type} {one.text}, {vector.type} {other.text}, "
@@ -244,7 +298,11 @@ def _sum_rows(
     b: Builder, vector: Vector, most: int, to: Value, from_: Value, ld: Value, rows: Value,
     count: Value, columns: Value,
 ) -> None:  # fmt: skip
-    """In three levels, so that no sum has many more terms than `CHUNK`; several rows at a time."""
+    """to[columns] = Σ over rows of from[rows, columns], a vector of columns at a time.
+
+    In three levels, so that no sum has many more terms than `CHUNK`: four parts take the rows of a
+    chunk in turn, their sum is added to one of CHUNK² rows, that one to the total.
+    """
     chunks, total, big = CHUNK * CHUNK, b.slot(vector.type), b.slot(vector.type)
     parts = [b.slot(vector.type) for _ in range(4)]
 
@@ -260,8 +318,7 @@ def _sum_rows(
         column = b.at(from_, vector.element, at)
 
         def value(i: Index) -> Value:
-            row = b.mul(b.load(b.at(rows, "i64", i), "i64", 8), ld)
-            return masked_load(b, vector, b.at(column, vector.element, row), mask)
+            return masked_load(b, vector, _listed(b, vector, column, ld, rows, i), mask)
 
         clear(total)
         with b.loop(count, step=chunks) as start:
@@ -287,6 +344,10 @@ def _put(
     b: Builder, vector: Vector, most: int, to: Value, ld: Value, from_: Value, pitch: Value,
     rows: Value, columns: Value, add: Value,
 ) -> None:  # fmt: skip
+    """to[rows, columns] (+)= from[rows, columns], rows `ld` apart in `to`, `pitch` in `from`.
+
+    Lanes behind the last column are masked: neither read nor written.
+    """
     with b.loop(rows) as i, b.loop(columns, step=vector.lanes) as at:
         mask = lane_mask(b, vector, b.sub(columns, at))
         source = b.at(b.at(from_, vector.element, b.mul(i, pitch)), vector.element, at)

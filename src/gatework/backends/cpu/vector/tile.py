@@ -98,6 +98,7 @@ class Tile:
     def _accumulate(
         self, b: Builder, sums: list[list[Value]], numbers: list[Value], panel: Value, k: Index
     ) -> None:
+        """sums[R, V·W] += numbers[R] ⊗ P[k, V·W]."""
         element, width = self.vector.element, self.vectors * self.vector.lanes
         weights = b.at(panel, element, b.mul(k, width))
         loaded = [
@@ -130,5 +131,6 @@ class Tile:
             b.store(b.load(first[r][v], type_, 64), self._c(b, c, ldc, r, v))
 
     def _c(self, b: Builder, c: Value, ldc: Value, row: int, vector: int) -> Value:
+        """Where a vector of a row of C lies."""
         element = self.vector.element
         return b.at(b.at(c, element, b.mul(ldc, row)), element, vector * self.vector.lanes)

@@ -52,7 +52,6 @@ def test_all_agree_at_torchs_cells(cell, kind, at_once, small, limits):
     assert line.share > 0
 
 
-@pytest.mark.parametrize("kind", ["inference", "training"])
 @pytest.mark.parametrize(
     "cell",
     [
@@ -60,11 +59,19 @@ def test_all_agree_at_torchs_cells(cell, kind, at_once, small, limits):
         "star", "ugrnn",
     ],
 )  # fmt: skip
-def test_torchrecurrent_agrees(cell, kind, at_once, small, limits):
+def test_torchrecurrent_agrees(cell, at_once, small, limits):
+    """Training has the outputs of inference, and every gradient."""
     pytest.importorskip("torchrecurrent")
-    (line,) = compare(Settings((cell,), (kind,), (small,), 1, at_once), limits)
+    (line,) = compare(Settings((cell,), ("training",), (small,), 1, at_once), limits)
     assert line.error is None
     assert set(line.samples) == {OURS.name, "Python loop", "torchrecurrent"}
+
+
+def test_torchrecurrent_takes_part_in_inference(at_once, small, limits):
+    pytest.importorskip("torchrecurrent")
+    (line,) = compare(Settings(("mgu",), ("inference",), (small,), 1, at_once), limits)
+    assert line.error is None
+    assert "torchrecurrent" in line.samples
 
 
 @pytest.mark.parametrize("cell", ["projected_lstm", "sru", "tau_gru"])

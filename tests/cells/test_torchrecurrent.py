@@ -1,5 +1,6 @@
 """Every cell of torchrecurrent against ours: outputs, final states and every gradient.
 
+Ours are run by the reference backend; the battery compares machine code with it for every cell.
 The weights are random tensors of our layer, arranged as torchrecurrent has them by the table below;
 torchrecurrent's result is differentiated with respect to ours, so both have the same gradients.
 """
@@ -326,6 +327,12 @@ def compared(case: Case, layer: gw.nn.Recurrent, found: Rows) -> Rows:
         values = {f"{p.name}_l0": found[f"gradient of {p.name}_l0"] for p in layer.cell.parameters}
         blocks_of(layer, values)[case.identity].zero_()
     return found
+
+
+@pytest.fixture(autouse=True)
+def _reference():
+    with gw.use_backend("reference"):
+        yield
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.ours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,15 @@ def text(tmp_path) -> str:
     return "text.py"
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """Where the run lies of which every test has a copy; the first that asks trains it."""
+    return tmp_path_factory.mktemp("trained") / "mine"
+
+
 @pytest.fixture
-def run_folder(gatework, text, small) -> Path:
-    """A finished run."""
-    assert gatework("train", text, *small, "--steps", "4", "--out", "mine").code == 0
-    return Path("mine")
+def run_folder(gatework, text, small, trained) -> Path:
+    """A finished run of the text beside it, of the test's own."""
+    if not trained.exists():
+        assert gatework("train", text, *small, "--steps", "4", "--out", str(trained)).code == 0
+    return Path(shutil.copytree(trained, "mine"))

@@ -13,7 +13,10 @@ from gatework.cli import asked
 COMMAND = [sys.executable, "-c", "from gatework.cli import main; main()"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_it_serves_until_it_is_interrupted(run_folder, number, code):
     command = [*COMMAND, "studio", str(run_folder), "--port", "0", "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -58,6 +61,7 @@ def test_without_its_optional_part_it_says_how_to_install_it(gatework, run_folde
     assert "pip install starlette uvicorn" in result.err
 
 
+@pytest.mark.slow
 def test_clients_that_leave_or_wait_disturb_nobody(run_folder):
     command = [*COMMAND, "studio", str(run_folder), "--port", "0", "--no-browser"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -53,7 +53,9 @@ def inputs():
         samples = make(None, dtype=torch.float64, with_packed_sequence=True, **ARGUMENTS)
         for k, sample in enumerate(samples):
             shown = described(name, k, sample.constructor_input)
-            yield pytest.param(name, sample, id=shown)
+            bare = sample.constructor_input.kwargs.get("bias") is False  # kernels of their own
+            marks = [pytest.mark.slow] if bare else []
+            yield pytest.param(name, sample, id=shown, marks=marks)
 
 
 def error_inputs():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import far_apart
 from far_apart import forked
 from gatework.backends.cpu.machine import code_memory, jit
 from gatework.backends.cpu.vector.errors import CodeMemoryError
@@ -38,7 +39,7 @@ def answer(found):
 @pytest.mark.slow
 @on_linux
 def test_an_object_lies_together_where_free_memory_is_far_apart(tmp_path):
-    script = Path(__file__).parents[2] / "helpers" / "far_apart.py"
+    script = Path(far_apart.__file__)
     env = {**os.environ, "GATEWORK_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, script], env=env, capture_output=True, text=True, timeout=300

@@ -60,7 +60,7 @@ def test_all_agree_at_torchs_cells(cell, kind, at_once, small, limits):
     ],
 )  # fmt: skip
 def test_torchrecurrent_agrees(cell, at_once, small, limits):
-    """Training has the outputs of inference, and every gradient."""
+    """Training has inference's output, and a gradient."""
     pytest.importorskip("torchrecurrent")
     (line,) = compare(Settings((cell,), ("training",), (small,), 1, at_once), limits)
     assert line.error is None

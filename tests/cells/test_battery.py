@@ -341,7 +341,7 @@ def test_a_pinned_value_is_held_and_the_rest_follows_from_it(cell):
     names = [n for n, v in cell.names.items() if v.args and v.size != "1"]
     with gw.use_backend("reference"):
         expected = [pinned_results(layer, x, name) for name in names]
-    assert_same(pinned_results(layer, x, names[-1]), expected[-1], 1e-12)
+    assert_same(pinned_results(layer, x, names[0]), expected[0], 1e-12)
 
 
 def pinned_results(layer, x, name):

@@ -79,7 +79,6 @@ TWO_VALUES: dict[str, Callable[[Expr, Expr], Expr]] = {
 
 REFUSED = (
     "is never used",  # what a gate was used for has cancelled itself, as in v - v
-    "looks like one weight and is two",  # a sum of two maps, times itself, may look so
 )
 
 _FORMS: dict[int, Callable[[Callable[..., object]], Callable[..., object]]] = {

@@ -242,3 +242,15 @@ def test_a_gate_named_i_leaves_the_name_of_the_inputs_weight_alone():
         return tanh(linear("i", mixed * h))
 
     assert [p.name for p in gated.parameters if p.cols] == ["weight_ih", "weight_hh", "weight_i_h"]
+
+
+@pytest.mark.parametrize(
+    "use", [gw.square, lambda v: v * v, gw.layer_norm, lambda v: v / gw.norm(v)]
+)
+def test_a_sum_of_two_maps_times_itself_is_one_gate(use):
+    @cell
+    def squared(x, h, c):
+        v = linear("n", c) + linear("n", h)
+        return tanh(use(v)), tanh(linear("c", x, c))
+
+    assert {p.name for p in squared.parameters} >= {"weight_hh", "weight_ch"}

@@ -30,7 +30,8 @@ def is_one_sum(gate: str, roots: Iterable[Expr]) -> bool:
             sums += node.args
         elif isinstance(node, Apply) and node.function in LINEAR:
             terms[node] = frozenset().union(*parts)
-            if node.function in ("mul", "div") and all(parts):
+            factors = node.function in ("mul", "div") and all(parts)
+            if factors and len(set(parts)) > 1:  # a sum times itself is still one sum
                 return False
         else:
             terms[node] = frozenset()

@@ -19,12 +19,14 @@ from gatework.analysis.ranges import Range, ranges
 from gatework.lang.definition import Cell, Noise, check_cell
 from gatework.lang.expressions import Apply, Const, Expr, Symbol, const, postorder, substitute
 from gatework.lang.functions import ARITHMETIC, CHOICES
+from gatework.lang.keeping import of_the_cell
 from gatework.lang.words import softmax
 
 SHARE = Range(0.0, 1.0)
 
 
-def gates_of(cell: Cell, learned: bool = False) -> set[Expr]:
+@of_the_cell(2)
+def gates_of(cell: Cell, learned: bool = False) -> frozenset[Expr]:
     """The gates of a cell: values between 0 and 1 that multiply something.
 
     A value counts as multiplying where it, or what only lies between it and the product such as
@@ -51,7 +53,7 @@ def gates_of(cell: Cell, learned: bool = False) -> set[Expr]:
                 controls |= set(factors) & within
         elif node in controls and hands_on(node):
             controls |= set(node.args) & within
-    return {v for v in controls if not _passes_on(v, within) and v not in constant}
+    return frozenset(v for v in controls - constant if not _passes_on(v, within))
 
 
 def named_gates(cell: Cell) -> dict[str, Expr]:
@@ -161,7 +163,7 @@ def biases(value: Expr) -> tuple[Symbol, ...]:
     """
     learned = [n for n in postorder([value]) if isinstance(n, Symbol) and n.role == "parameter"]
     slopes = ((p, slope(value, p)) for p in learned)
-    return tuple(p for p, slope in slopes if isinstance(slope, Const) and slope.value == 1)
+    return tuple(p for p, s in slopes if isinstance(s, Const) and s.value == 1)
 
 
 def squashed_values(nodes: Iterable[Expr], noises: Iterable[Noise] = ()) -> set[Expr]:

@@ -1,4 +1,4 @@
-"""Calls that are not plain: recorded, under torch.func, without memory, on other devices.
+"""The door to all runs: plain calls, and those recorded, under torch.func or without memory.
 
 A plain call runs a kernel and, at most, its derived backward pass. These take another way:
 
@@ -8,7 +8,6 @@ A plain call runs a kernel and, at most, its derived backward pass. These take a
     with tensors that stand for numbers elsewhere       the reference backend
     while something records torch's operations          `gatework.autograd.operator`
     on the meta device, with FakeTensors                the same
-    by torch's own kernels                              torch's own autograd
 
 A backend of torch operations that is chosen by hand is recorded as these.
 """
@@ -39,7 +38,7 @@ def run(
 ) -> tuple[Sequence[Tensor], tuple[Tensor, ...]]:
     """The written sequences and the final states, differentiable in every tensor."""
     if _is_special(tensors, lengths):
-        results = run_specially(job, job.filled(tensors), lengths)
+        results = undisturbed(_run_specially)(job, job.filled(tensors), lengths)
     else:
         results = run_numbers(job, tensors, lengths)
     count = len(job.program.outputs)
@@ -58,13 +57,8 @@ def _is_special(tensors: Tensors, lengths: Tensor | None) -> bool:
     )
 
 
-def run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
-    """The outputs and the final states of a call that is not plain."""
-    results: Sequence[Tensor] = undisturbed(_run_specially)(job, tensors, lengths)
-    return results
-
-
 def _run_specially(job: Job, tensors: Sequence[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
+    """The outputs and the final states of a call that is not plain."""
     if forward_ad._current_level >= 0:
         return _by_reference(job, tensors, lengths, "in forward mode (jvp, dual numbers)")
     transforms = [t.key() for t in get_interpreter_stack() or ()]

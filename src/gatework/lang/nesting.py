@@ -76,7 +76,7 @@ def _sizes(cell: Cell, values: Sequence[Expr]) -> dict[str, str]:
                 "with linear(name, v)"
             )
     for row in (cell.input, *cell.states):
-        found.setdefault(row.size, "hidden" if row.size == "hidden" else row.size)
+        found.setdefault(row.size, row.size)
     return found
 
 

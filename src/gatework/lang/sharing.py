@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gatework.lang.expressions import Apply, Expr, Product, postorder
-
-LINEAR = {"add", "sub", "neg", "mul", "div"}
-"""Functions through which a map is still a term of the sum that it stands in."""
+from gatework.lang.functions import ARITHMETIC
 
 
 def is_one_sum(gate: str, roots: Iterable[Expr]) -> bool:
@@ -28,7 +26,7 @@ def is_one_sum(gate: str, roots: Iterable[Expr]) -> bool:
         if isinstance(node, Product) and node.matrix.gate == gate:
             terms[node] = frozenset(node.args)
             sums += node.args
-        elif isinstance(node, Apply) and node.function in LINEAR:
+        elif isinstance(node, Apply) and node.function in ARITHMETIC:  # a term of the sum
             terms[node] = frozenset().union(*parts)
             factors = node.function in ("mul", "div") and all(parts)
             if factors and len(set(parts)) > 1:  # a sum times itself is still one sum

@@ -187,7 +187,7 @@ class Trace:
         self.columns: dict[str, str] = {}  # group -> the size that its matrices map
         self.own: set[Matrix] = set()  # those of gates: not of maps, nor of cells inside
         self.maps: dict[str, int] = {}  # name -> where it is made
-        self.prefixes: dict[str, str] = {}  # of cells inside
+        self.prefixes: set[str] = set()  # of cells inside
         self.weight_drops: list[WeightDrop] = []
         self.stacks: dict[str, list[tuple[str, str]]] = {}  # parameter -> blocks and their sizes
         self.vectors: dict[str, Parameter] = {}
@@ -354,7 +354,7 @@ class Trace:
         if prefix in self.prefixes:
             raise ValueError(f"there are two cells inside with the prefix {prefix!r}; change one")
         inside = nested(cell, tuple(map(as_expr, values)), prefix, self.add_noise)
-        self.prefixes[prefix] = cell.name
+        self.prefixes.add(prefix)
         self.names.update(inside.names)
         self.weight_drops += inside.weight_drops
         for p in inside.parameters:

@@ -11,6 +11,7 @@ from gatework.backends import Call, Result
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import program
+from gatework.lang.sizes import Sizes
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
@@ -18,7 +19,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 def all_sizes(cell, input_size, hidden_size):
     """The sizes of a cell; those it names itself are a little larger than the hidden size."""
     own = {n: hidden_size + 3 * k for k, n in enumerate(cell.size_names(), 1)}
-    return {"1": 1, "input": input_size, "hidden": hidden_size, **own}
+    return Sizes.of({"1": 1, "input": input_size, "hidden": hidden_size, **own})
 
 
 def random_call(plan: Plan, shape, sizes, dtype, seed=0, **options) -> Call:

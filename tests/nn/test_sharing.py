@@ -14,11 +14,11 @@ import torch
 
 import gatework as gw
 from gatework.autograd import operator
-from gatework.backends.calls import RECENT
 from gatework.backends.cpu import compiled
 from gatework.backends.cpu.machine import jit
 from gatework.backends.cpu.vector.target import host
 from gatework.compiler import program as programs
+from gatework.lang.sizes import RECENT
 
 I, H = 3, 5
 

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from gatework.lang.axes import lacking
 from gatework.lang.definition import Cell, check_cell
 from gatework.lang.expressions import (
     Apply,
@@ -129,7 +130,8 @@ class _Forms:
             kind = f"{mark}product {node.matrix.rows} {node.matrix.cols}"
             return self.atom(kind, f"matrix {node.matrix.group}.{node.matrix.gate}", args)
         if isinstance(node, Reduce):
-            return self.atom(f"{node.function} over {node.args[0].size}", "", args)
+            over = lacking(node.args[0].size, node.size)
+            return self.atom(f"{node.function} over {over}", "", args)
         assert isinstance(node, Apply)
         return self.function(node.function, args)
 

@@ -11,7 +11,7 @@ from typing import cast
 
 from torch import Tensor
 
-from gatework.backends import Backend, Call, Picker, Sizes, filled, picker, select
+from gatework.backends import Backend, Call, Picker, filled, picker, select
 from gatework.compiler.derivative import adjoint
 from gatework.compiler.holding import Held, pinned_cell
 from gatework.compiler.plan import Plan
@@ -21,6 +21,7 @@ from gatework.compiler.resets import ResetTo
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Symbol
+from gatework.lang.sizes import Sizes
 
 Tensors = Sequence[Tensor | None]
 """In the flat order of a job; None for a state that begins at zero."""

@@ -16,7 +16,6 @@ from gatework.backends.calls import (
     Given,
     Picker,
     Result,
-    Sizes,
     Stepper,
     filled,
     given,
@@ -99,6 +98,6 @@ def reasons(plan: Plan, call: Call) -> list[str]:
 
 
 __all__ = [
-    "Backend", "Call", "Given", "Picker", "Result", "Sizes", "Stepper",
+    "Backend", "Call", "Given", "Picker", "Result", "Stepper",
     "chosen", "filled", "given", "picker", "reasons", "select", "use_backend",
 ]  # fmt: skip

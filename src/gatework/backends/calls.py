@@ -6,7 +6,6 @@ Legend: T steps, B sequences, n units of a row.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -15,37 +14,6 @@ from torch import Tensor
 
 from gatework.compiler.plan import Plan
 from gatework.lang.expressions import Role
-from gatework.lang.keeping import Shared
-
-RECENT = 16  # sizes that are kept beside those in use
-
-
-class Sizes(dict[str, int]):
-    """The number of units of each size, by the size's name. Made by `of`; never changed.
-
-    Equal ones are one object, so what a backend prepares for calls of some sizes can be kept with
-    them: for as long as a job has them, or they are among those that were asked for last.
-    """
-
-    __hash__ = object.__hash__  # type: ignore[assignment]
-
-    @classmethod
-    def of(cls, sizes: Mapping[str, int]) -> Sizes:
-        """The one object with these sizes.
-
-        Example:
-            >>> Sizes.of({"input": 3, "hidden": 4}) is Sizes.of({"input": 3, "hidden": 4})
-            True
-        """
-        return sizes if isinstance(sizes, Sizes) else _sizes(tuple(sizes.items()))
-
-
-_shared: Shared[Sizes] = Shared()
-
-
-@lru_cache(RECENT)
-def _sizes(items: tuple[tuple[str, int], ...]) -> Sizes:
-    return _shared.get(items, lambda: Sizes(items))
 
 
 class Call(NamedTuple):

@@ -3,18 +3,20 @@
 Any dtype, any device, differentiable by torch's autograd itself. Every other backend is tested
 against it.
 
-Legend: T steps, B sequences, n units of a row; a row is a tensor [..., n].
+Legend: T steps, B sequences, n units of a row; a row is a tensor [..., n], where it has axes
+[..., *axes], 1 for those that it lacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from gatework.backends.calls import Call, Result, Stepper, given
 from gatework.compiler.plan import Plan
+from gatework.lang.axes import SCALAR, has_axes, lacking, slots
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     Apply,
@@ -157,7 +159,7 @@ class _Run:
         self.spans = {p.name: p.spans(call.sizes) for p in plan.recurrence.parameters}
         self.sequences = {n: self.masked(s) for n, s in self.given.sequences.items()}
         self.fixed: dict[Expr, Tensor] = {
-            s: self.given.constants[s.name] for s in plan.recurrence.constants
+            s: self.shaped(self.given.constants[s.name], s.size) for s in plan.recurrence.constants
         }
         self.like = call.like
 
@@ -192,7 +194,8 @@ class _Run:
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """One step: the new states and the rows to write."""
         known = dict(self.fixed)
-        known.update(zip(self.recurrence.states, states, strict=True))
+        pairs = zip(self.recurrence.states, states, strict=True)
+        known.update({s: self.shaped(row, s.size) for s, row in pairs})
         for node in (n for stage in self.plan.stages for n in stage.nodes()):
             known[node] = self.evaluate(node, known, t)
         new = tuple(self.row(v, known, t) for v in self.plan.next_states)
@@ -205,7 +208,7 @@ class _Run:
 
     def row(self, value: Expr, known: Mapping[Expr, Tensor], t: int) -> Tensor:
         """A value as a full row [B, n]."""
-        return self.known(value, known, t).expand(self.call.shape[1], self.call.sizes[value.size])
+        return self.whole(self.known(value, known, t), value.size, self.call.shape[1:])
 
     def stacked(self, value: Expr, column: list[Tensor]) -> Tensor:
         """The rows of all steps as one sequence [T, B, n], in the order of time."""
@@ -226,9 +229,25 @@ class _Run:
             if node not in known:
                 known[node] = self.evaluate(node, known, None)
         return {
-            name: known[value].expand(*self.call.shape, self.call.sizes[value.size])
+            name: self.whole(known[value], value.size, self.call.shape)
             for name, value in values.items()
         }
+
+    # ---- rows with axes ------------------------------------------------------------------------
+
+    def shaped(self, row: Tensor, size: str) -> Tensor:
+        """A row [..., n] with an index for each axis of its size."""
+        return row.reshape(*row.shape[:-1], *self.axes(size)) if has_axes(size) else row
+
+    def whole(self, value: Tensor, size: str, rows: Sequence[int]) -> Tensor:
+        """A value as full rows [*rows, n]."""
+        if not has_axes(size):
+            return value.expand(*rows, self.call.sizes[size])
+        return value.expand(*rows, *self.axes(size)).flatten(-len(slots(size)))
+
+    def axes(self, size: str) -> list[int]:
+        """How long each axis of a size is."""
+        return [self.call.sizes[axis] for axis in slots(size)]
 
     # ---- one value -----------------------------------------------------------------------------
 
@@ -240,25 +259,37 @@ class _Run:
         """A value from its arguments; at step t, or at all steps when t is None."""
         if isinstance(node, Symbol):
             if node.role == "parameter":
-                return self.block(node)
+                return self.shaped(self.block(node), node.size)
             sequence = self.sequences[node.name]
-            return sequence if t is None else sequence[t]
+            return self.shaped(sequence if t is None else sequence[t], node.size)
         if isinstance(node, Const):
-            return self.like.new_full((self.call.sizes[node.size],), node.value)
+            return self.like.new_full(self.axes(node.size), node.value)
         if isinstance(node, Count):
-            return self.like.new_full((), self.call.sizes[node.of])
+            return self.like.new_full((1,), self.call.sizes[node.of])
         if isinstance(node, Apply) and node.function == "pow":
             base, exponent = node.args
             assert isinstance(exponent, Const)  # a number, which torch treats by cases
             return torch.pow(self.known(base, known, t), exponent.value)
         args = [self.known(a, known, t) for a in node.args]
         if isinstance(node, Product):
-            weight = self.block(node.matrix)
-            return args[0] @ (weight if node.transposed else weight.T)
+            weight, (row,) = self.block(node.matrix), node.args
+            flat = args[0].flatten(-len(slots(row.size))) if has_axes(row.size) else args[0]
+            return self.shaped(flat @ (weight if node.transposed else weight.T), node.size)
         if isinstance(node, Reduce):
-            return REDUCTIONS[node.function](args[0], -1, keepdim=True)
+            return self.reduced(node, args[0])
         assert isinstance(node, Apply)
+        if has_axes(node.size):  # a single number [..., 1] stands beside axes
+            more = [None] * (len(slots(node.size)) - 1)
+            pairs = zip(args, node.args, strict=True)
+            args = [a[(..., *more)] if n.size == SCALAR else a for a, n in pairs]
         return OPERATIONS[node.function](*args)
+
+    def reduced(self, node: Reduce, row: Tensor) -> Tensor:
+        """The sum or maximum of a row along the axes that the result lacks."""
+        axes = slots(lacking(node.args[0].size, node.size))
+        along = [k - len(axes) for k, axis in enumerate(axes) if axis != SCALAR]
+        value = REDUCTIONS[node.function](row, along, keepdim=True)
+        return value if has_axes(node.size) else value.flatten(-len(axes))
 
     def block(self, node: Symbol | Matrix) -> Tensor:
         """One gate's rows of a stacked parameter."""

@@ -15,6 +15,7 @@ from gatework.cli.terminal import Terminal
 from gatework.errors import InputError, suggest
 from gatework.files import write_atomically
 from gatework.lang import Cell
+from gatework.lang.sizes import Sizes
 from gatework.show.explanation import Explanation, explain
 from gatework.train.config import check_cell
 
@@ -128,5 +129,5 @@ def _first_line(cell: Cell) -> str:
 
 def _parameters(cell: Cell) -> int:
     """Count the learned numbers of a layer of `UNITS` units, any other size being as large."""
-    sizes = {"1": 1, **dict.fromkeys(("input", "hidden", *cell.size_names()), UNITS)}
+    sizes = Sizes.of({"1": 1, **dict.fromkeys(("input", "hidden", *cell.size_names()), UNITS)})
     return sum(math.prod(parameter.shape(sizes)) for parameter in cell.parameters)

@@ -18,8 +18,8 @@ from itertools import count
 
 from gatework.analysis.calculus import added, passed_on
 from gatework.compiler.recurrence import Contraction, Recurrence, Summation
+from gatework.lang.axes import has_axes, within
 from gatework.lang.expressions import (
-    SCALAR,
     Apply,
     Const,
     Count,
@@ -169,8 +169,8 @@ class _Gradients:
     def _add(self, value: Expr, g: Expr) -> None:
         if isinstance(value, Const | Count):
             return
-        if value.size == SCALAR and g.size != SCALAR:
-            g = reduce("sum", g)  # the number was broadcast, so every unit's gradient is its own
+        if not within(g.size, value.size):
+            g = reduce("sum", g, value.size)  # the value was repeated: every copy has its own
         g = expand(g, value.size)
         self.sums[value] = added(self.sums[value], g) if value in self.sums else g
 
@@ -178,7 +178,7 @@ class _Gradients:
         if isinstance(node, Apply):
             for argument, part in zip(node.args, passed_on(node, g), strict=True):
                 if part is not None:
-                    self._add(argument, part)
+                    self._add(argument, expand(part, node.size))
         elif isinstance(node, Product):
             self._add(node.args[0], product(node.matrix, g, not node.transposed))
         elif isinstance(node, Reduce):
@@ -186,8 +186,8 @@ class _Gradients:
             if node.function == "sum":
                 self._add(row, g)
             else:  # of equal largest ones each gets its part, as torch.amax has it
-                others = apply("where", row < node, 0, 1)
-                self._add(row, apply("where", row < node, 0, g / reduce("sum", others)))
+                others = reduce("sum", apply("where", row < node, 0, 1), node.size)
+                self._add(row, apply("where", row < node, 0, g / others))
 
 
 class Kept:
@@ -256,7 +256,9 @@ class Kept:
         """Whether a product or a reduction reaches the value by arithmetic alone."""
         if node not in self.raw:
             self.raw[node] = isinstance(node, Product | Reduce) or (
-                _is_cheap(node) and node not in self.new and any(self._is_raw(a) for a in node.args)
+                _is_cheap(node)
+                and node not in self.new
+                and any(self._is_raw(a) for a in node.args if not _is_repeated(a, node))
             )
         return self.raw[node]
 
@@ -293,6 +295,11 @@ class Kept:
         while not wish or wish in taken or wish.startswith(adjoint("")):
             wish = f"kept{next(self.numbers)}"
         return wish
+
+
+def _is_repeated(argument: Expr, node: Expr) -> bool:
+    """Whether an argument lacks axes of the result, which is then dearer to keep than it is."""
+    return has_axes(node.size) and argument.size != node.size
 
 
 def _is_cheap(node: Expr) -> bool:

@@ -11,14 +11,14 @@ Letters: n units of a row, T steps, B sequences.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gatework.compiler.plan import Stage
+from gatework.compiler.plan import Stage, is_along
+from gatework.lang.axes import SCALAR, has_axes
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
-    SCALAR,
     Apply,
     Const,
     Expr,
@@ -28,6 +28,7 @@ from gatework.lang.expressions import (
     Symbol,
     postorder,
 )
+from gatework.lang.functions import FUNCTIONS
 
 Kind = Literal["step", "row", "all", "old", "new", "sequence"]  # of a place: see `Place`
 When = Literal["before", "step", "after"]  # of a pass: before the loop, in it, after it
@@ -60,6 +61,19 @@ class Sum:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """A sum or maximum along axes of a value, and where the result goes."""
+
+    reduce: Reduce
+    places: tuple[Place, ...]
+
+    @property
+    def adds(self) -> bool:
+        """Whether it is a sum."""
+        return self.reduce.function == "sum"
+
+
+@dataclass(frozen=True)
 class Work:
     """What a stage does for the rows of one size: sums of products, then unit by unit.
 
@@ -68,12 +82,14 @@ class Work:
         sums: The sums of products.
         stores: The values that are stored, and where.
         reads: Where the values lie that are read unit by unit.
+        folds: Sums along axes of values of this size.
     """
 
     size: str
     sums: tuple[Sum, ...]
     stores: tuple[tuple[Expr, tuple[Place, ...]], ...]
     reads: Mapping[Expr, Place]
+    folds: tuple[Fold, ...] = ()
 
     def products(self) -> tuple[Product, ...]:
         """Every product that is summed."""
@@ -81,7 +97,8 @@ class Work:
 
     def places(self) -> tuple[Place, ...]:
         """Where values are stored."""
-        return tuple(p for _, places in self.stores for p in places)
+        stored = (places for _, places in self.stores)
+        return tuple(p for places in (*stored, *(f.places for f in self.folds)) for p in places)
 
 
 @dataclass(frozen=True)
@@ -168,10 +185,12 @@ class _Lowering:
     ) -> None:
         self.name, self.stages = name, stages
         self.level = {n: k for k, s in enumerate(stages) for n in s.nodes()}
+        self.whole = {a for n in self.level for a in n.args if not _reads_along(n, a)}
         self.last_use: dict[Expr, int] = {}  # the last stage that reads a value
-        for node, k in self.level.items():
+        for node, k in reversed(self.level.items()):  # results before their arguments
+            last = max(k, self.last_use.get(node, 0)) if self.is_repeated(node) else k
             for a in node.args:
-                self.last_use[a] = max(k, self.last_use.get(a, 0))
+                self.last_use[a] = max(last, self.last_use.get(a, 0))
         self.temporaries: dict[str, str] = {}
         self.places: dict[Expr, list[Place]] = {}
         self.results = [value for value, _ in targets]
@@ -196,7 +215,8 @@ class _Lowering:
 
     def constant_rows(self) -> dict[str, Const]:
         """Memory for the constants that are read as whole rows: a pinned gate may be one."""
-        whole = dict.fromkeys(n.args[0] for n in self.level if isinstance(n, Product | Reduce))
+        complete = (n for n in self.level if isinstance(n, Product | Reduce) and not is_along(n))
+        whole = dict.fromkeys(n.args[0] for n in complete)
         constants = [row for row in whole if isinstance(row, Const)]
         for row in constants:
             self.known[row] = Place(f"number {row.value} {row.size}", row.size, "all")
@@ -204,10 +224,18 @@ class _Lowering:
 
     def must_be_stored(self, node: Expr) -> bool:
         """Whether a value outlives the registers of its stage."""
-        if node not in self.level:
+        if node not in self.level or self.is_repeated(node):
             return False
         later = self.last_use.get(node, 0) > self.level[node]
         return later or isinstance(node, Reduce) or node.size == SCALAR
+
+    def is_repeated(self, node: Expr) -> bool:
+        """Whether a value is computed again in each stage that reads it.
+
+        A row with axes is long: arithmetic on what it is made of costs less than its memory.
+        """
+        cheap = isinstance(node, Apply) and FUNCTIONS[node.function].cheap
+        return cheap and has_axes(node.size) and node not in self.whole
 
     def store(self, node: Expr) -> None:
         """Give a value rows in memory, those of a written sequence if there is one."""
@@ -225,7 +253,7 @@ class _Lowering:
         stage = self.stages[k]
         known = {
             n: p for n, p in self.known.items()
-            if self.level.get(n, -1) < k or isinstance(n, Reduce) or n.size == SCALAR
+            if self.level.get(n, -1) < k or n in stage.reductions or n.size == SCALAR
         }  # fmt: skip
         stored = [n for n in self.places if self.level.get(n, 0) == k]
         values = [n for n in stored if not isinstance(n, Reduce)]
@@ -247,22 +275,44 @@ class _Lowering:
         """The stored values of a stage by size, single numbers first."""
         summed = {p: c.sum for c in chains.values() if c.sum for p in c.sum.products}
         sums = dict.fromkeys(summed.get(p) or Sum((p,)) for p in stage.products)
-        sizes = sorted({v.size for v in values} | {p.size for p in stage.products})
+        folded = {r.args[0].size for r in stage.along}
+        sizes = sorted({v.size for v in (*values, *stage.products)} | folded)
         sizes.sort(key=lambda size: size != SCALAR)
         works = []
         for size in sizes:
             own = [v for v in values if v.size == size]
+            ours = tuple(s for s in sums if s.products[0].size == size)
             # single numbers of this stage are known to its other works: these compute them
             computed = {v for v in own if v.args} if size == SCALAR else set()
-            works.append(
-                Work(
-                    size,
-                    tuple(s for s in sums if s.products[0].size == size),
-                    tuple((v, tuple(self.places[v])) for v in own),
-                    _read(own, {n: p for n, p in known.items() if n not in computed}, stage),
-                )
-            )
+            there = {n: p for n, p in known.items() if n not in computed}
+            if has_axes(size):  # products are stored as they are, what has axes is read from there
+                products: list[Expr] = [v for v in own if isinstance(v, Product)]
+                own = [v for v in own if v not in products]
+                works += [self.work(size, ours, products, there, stage)] if products else []
+                ours = ()
+            along = [r for r in stage.along if r.args[0].size == size]
+            if own or ours or along:
+                works.append(self.work(size, ours, own, there, stage, along))
         return tuple(works)
+
+    def work(
+        self,
+        size: str,
+        sums: tuple[Sum, ...],
+        own: list[Expr],
+        known: Mapping[Expr, Place],
+        stage: Stage,
+        along: Sequence[Reduce] = (),
+    ) -> Work:
+        """The work that computes some values of one size, and sums along axes of such values."""
+        read = _read([*own, *(r.args[0] for r in along)], known, stage)
+        stores = tuple((v, tuple(self.places[v])) for v in own)
+        return Work(size, sums, stores, read, tuple(Fold(r, tuple(self.places[r])) for r in along))
+
+
+def _reads_along(node: Expr, argument: Expr) -> bool:
+    """Whether a value reads each unit of an argument just where it has it itself."""
+    return is_along(node) or (isinstance(node, Apply) and argument.size == node.size)
 
 
 def _read(values: list[Expr], known: Mapping[Expr, Place], stage: Stage) -> dict[Expr, Place]:

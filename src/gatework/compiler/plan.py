@@ -4,8 +4,10 @@
     in the loop       the stages of a step: products and reductions, then unit by unit
     after the loop    what no later step waits for ("deferred"), and the gradients of parameters
 
-A stage begins where a whole row must be complete: at the operand of a product and at a reduction.
-Everything else is unit by unit and belongs to the stage of its latest argument.
+A stage begins where a whole row must be complete: at the operand of a product, at a reduction, and
+where a value is repeated along an axis. A reduction along axes runs while its row is computed, so
+its result is complete with that stage. Everything else is unit by unit and belongs to the stage of
+its latest argument.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from gatework.compiler.recurrence import Recurrence
+from gatework.lang.axes import SCALAR, has_axes
 from gatework.lang.expressions import (
     Apply,
     Expr,
@@ -34,10 +37,11 @@ class Stage:
     products: tuple[Product, ...]
     reductions: tuple[Reduce, ...]
     values: tuple[Apply, ...]
+    along: tuple[Reduce, ...] = ()  # reductions of these values along axes
 
     def nodes(self) -> tuple[Expr, ...]:
         """Everything the stage computes."""
-        return (*self.products, *self.reductions, *self.values)
+        return (*self.products, *self.reductions, *self.values, *self.along)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +100,8 @@ def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
     worth: set[Expr] = set()  # what holds a product or a reduction
     for node in order:
         carried = isinstance(node, Symbol) and node.role == "state"
-        if carried or _reads_one_row(node) or any(a in bound for a in node.args):
+        stays = carried or _reads_one_row(node) or _is_outer(node)
+        if stays or any(a in bound for a in node.args):
             bound.add(node)
         if isinstance(node, Product | Reduce) or any(a in worth for a in node.args):
             worth.add(node)
@@ -113,6 +118,12 @@ def _reads_one_row(node: Expr) -> bool:
     return isinstance(node, Product | Reduce) and any(
         isinstance(a, Symbol) and a.role == "constant" for a in node.args
     )
+
+
+def _is_outer(node: Expr) -> bool:
+    """Whether a value has more units than all it is made of: too many to keep for all steps."""
+    outer = isinstance(node, Apply) and has_axes(node.size)
+    return outer and all(a.size != node.size for a in node.args)
 
 
 def _reads_sequence(value: Expr) -> bool:
@@ -169,21 +180,37 @@ def stages(roots: Iterable[Expr]) -> tuple[Stage, ...]:
     level: dict[Expr, int] = {}
     members: dict[int, list[Expr]] = {}
     for node in postorder(roots):
-        if isinstance(node, Product | Reduce):
-            # A row that this step computes is complete only when its stage is over.
-            row = node.args[0]
-            level[node] = level[row] + 1 if row.args else 0
-        else:
-            level[node] = max((level[a] for a in node.args), default=0)
+        # A row that this step computes is complete only when its stage is over.
+        level[node] = max((level[a] + _waits(node, a) for a in node.args), default=0)
         if node.args:
             members.setdefault(level[node], []).append(node)
     return tuple(_stage(members.get(k, ())) for k in range(max(members, default=-1) + 1))
 
 
+def _waits(node: Expr, argument: Expr) -> bool:
+    """Whether a value is computed in a later stage than an argument, which must be complete."""
+    if not argument.args:
+        return False
+    if is_along(argument) or isinstance(node, Product):
+        return True
+    if isinstance(node, Reduce):
+        return not is_along(node) or isinstance(argument, Product)
+    if not has_axes(node.size):
+        return False
+    return isinstance(argument, Product) or argument.size not in (node.size, SCALAR)
+
+
+def is_along(node: Expr) -> bool:
+    """Whether a value is a reduction along some axes of several."""
+    return isinstance(node, Reduce) and has_axes(node.args[0].size)
+
+
 def _stage(nodes: Iterable[Expr]) -> Stage:
     nodes = tuple(nodes)
+    reductions = tuple(n for n in nodes if isinstance(n, Reduce))
     return Stage(
         products=tuple(n for n in nodes if isinstance(n, Product)),
-        reductions=tuple(n for n in nodes if isinstance(n, Reduce)),
+        reductions=tuple(n for n in reductions if not is_along(n)),
         values=tuple(n for n in nodes if isinstance(n, Apply)),
+        along=tuple(n for n in reductions if is_along(n)),
     )

@@ -21,7 +21,8 @@ from itertools import islice
 
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell, Parameter
-from gatework.lang.expressions import Expr, Matrix, Role, Symbol
+from gatework.lang.expressions import Count, Expr, Matrix, Role, Symbol, postorder
+from gatework.lang.sizes import names_in
 
 Named = tuple[Role, str]  # the role and the name of what is read
 
@@ -88,6 +89,15 @@ class Recurrence:
         rows = (*self.sequences, *self.constants, *self.states)
         parameters: list[Named] = [("parameter", p.name) for p in self.parameters]
         return (*((s.role, s.name) for s in rows), *parameters)
+
+    @cached_property
+    def sizes(self) -> frozenset[str]:
+        """The sizes of all that it computes, and the names that these are made of."""
+        nodes = postorder((*self.results(), *self.sequences, *self.constants, *self.states))
+        found = {n.of if isinstance(n, Count) else n.size for n in nodes}
+        for p in self.parameters:
+            found |= {*p.rows, *({p.cols} if p.cols else ())}
+        return frozenset(found | {name for size in found for name in names_in(size)})
 
     @property
     def handed_out(self) -> frozenset[str]:

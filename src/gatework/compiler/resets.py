@@ -16,7 +16,8 @@ from dataclasses import replace
 from typing import Literal
 
 from gatework.compiler.recurrence import Recurrence
-from gatework.lang.expressions import SCALAR, Expr, apply, const, symbol
+from gatework.lang.axes import SCALAR
+from gatework.lang.expressions import Expr, apply, const, symbol
 
 ResetTo = Literal["zero", "state"]
 """What the state returns to: zero, or its initial value."""

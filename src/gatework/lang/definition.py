@@ -22,6 +22,7 @@ from gatework.lang.expressions import (
     substitute,
 )
 from gatework.lang.keeping import of_the_cell
+from gatework.lang.sizes import names_in
 
 
 @dataclass(frozen=True)
@@ -313,8 +314,15 @@ class Cell:
 
     def size_names(self) -> tuple[str, ...]:
         """The sizes a layer must know beside the input's and the hidden size."""
-        used = {node.size for node in postorder(self.named_values())}
-        return tuple(sorted(used - {"1", "input", "hidden"}))
+        used = {node.size for node in (*self.states, *postorder(self.named_values()))}
+        names = {name for size in used for name in names_in(size)}
+        return tuple(sorted(names - {"input", "hidden"}))
+
+    @of_the_cell(1)
+    def has_hidden_size(self) -> bool:
+        """Whether any value has the hidden size; of a cell with axes perhaps none has."""
+        nodes = (*self.states, *postorder(self.named_values()))
+        return any("hidden" in names_in(node.size) for node in nodes)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "retrace": None}  # the traced function is no part of the equations

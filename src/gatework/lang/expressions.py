@@ -2,7 +2,7 @@
 
 Every expression stands for one row of numbers per sequence of the batch. Its `size` is the
 name of the row's length: "input", "hidden", a name the cell chose, or "1" for a single number,
-which is broadcast against any other size.
+which is broadcast against any other size. A row may have several named axes: see `axes`.
 
 Equal expressions are one object (they are hash-consed), so identity is equality, a common
 subexpression is shared for free, and every graph is a directed acyclic graph. `apply`, `reduce`
@@ -22,10 +22,10 @@ from typing import Any, Literal, TypeVar
 from weakref import WeakValueDictionary
 
 from gatework.forking import brief_lock
+from gatework.lang.axes import SCALAR, common, has_axes, joint, lacking, shown, within
 from gatework.lang.functions import FUNCTIONS
 from gatework.lang.misuse import BITS, Misused
 
-SCALAR = "1"
 Number = int | float
 
 Role = Literal["sequence", "state", "constant", "parameter"]  # of a symbol: where it comes from
@@ -213,7 +213,7 @@ class Apply(Expr):
 
 
 class Reduce(Expr):
-    """The sum or the maximum over the units of a row: a single number."""
+    """The sum or the maximum over the units of a row, or over those axes that its size lacks."""
 
     __slots__ = ()
 
@@ -229,7 +229,7 @@ class Reduce(Expr):
 
     def rebuilt(self, args: tuple[Expr, ...]) -> Expr:
         """The same reduction of another row."""
-        return reduce(self.function, *args)
+        return reduce(self.function, args[0], self.size)
 
 
 @dataclass(frozen=True)
@@ -334,13 +334,14 @@ def finite(what: str, number: Any, largest: float = sys.float_info.max) -> float
 
 def joint_size(args: Iterable[Expr]) -> str:
     """The size of a unit-by-unit function's result."""
-    sizes = sorted({a.size for a in args} - {SCALAR})
-    if len(sizes) > 1:
+    sizes = {a.size for a in args}
+    found = joint(sizes)
+    if found is None:
         raise ValueError(
-            f"values of the sizes {' and '.join(map(repr, sizes))} cannot be combined unit by "
-            "unit; map one of them with linear(name, v)"
+            f"values of the sizes {' and '.join(map(shown, sorted(sizes - {SCALAR})))} cannot be "
+            "combined unit by unit; map one of them with linear(name, v)"
         )
-    return sizes[0] if sizes else SCALAR
+    return found
 
 
 def apply(function: str, *args: Expr | Number) -> Expr:
@@ -356,30 +357,36 @@ def apply(function: str, *args: Expr | Number) -> Expr:
     return _intern(Apply, (function, operands), size) if simpler is None else simpler
 
 
-def reduce(function: Reduction, row: Expr) -> Expr:
-    """The sum or maximum over the units of a row, simplified.
+def reduce(function: Reduction, row: Expr, size: str = SCALAR) -> Expr:
+    """The sum or maximum over the units of a row, or over some of its axes, simplified.
+
+    Args:
+        function: Which of the two.
+        row: The row.
+        size: That of the result, which has some of the row's axes.
 
     >>> v = symbol("x", "sequence", "input")
     >>> reduce("sum", 2 * (v - reduce("sum", v) / count("input")))
     0
     """
     row = as_expr(row)
-    if row.size == SCALAR:
+    if row.size == size:
         return row
     if isinstance(row, Const):
-        return const(row.value) * count(row.size) if function == "sum" else const(row.value)
+        value = const(row.value, size)
+        return value * count(lacking(row.size, size)) if function == "sum" else value
     if function == "sum":
-        simpler = _sum(row)
+        simpler = _sum(row, size)
         if simpler is not None:
             return simpler
-    return _intern(Reduce, (function, row), SCALAR)
+    return _intern(Reduce, (function, row), size)
 
 
 def product(matrix: Matrix, row: Expr, transposed: bool = False) -> Expr:
     """A matrix, or its transpose, times a row."""
     expected, size = (matrix.rows, matrix.cols) if transposed else (matrix.cols, matrix.rows)
     if row.size != expected:
-        raise ValueError(f"{matrix} expects a row of size {expected!r}, got {row.size!r}")
+        raise ValueError(f"{matrix} expects a row of size {shown(expected)}, got {shown(row.size)}")
     if _is(row, 0):
         return const(0, size)
     return _intern(Product, (matrix, row, transposed), size)
@@ -460,6 +467,10 @@ def _mul(a: Expr, b: Expr) -> Expr | None:
             return other
         if _is(one, -1):
             return -other
+        if has_axes(one.size) and isinstance(one, Apply) and one.function == "mul":
+            repeated, value = one.args
+            if _is(repeated, 1) and joint((value.size, other.size)) == one.size:
+                return value * other  # which repeats it as well
     return None
 
 
@@ -483,51 +494,54 @@ def _where(condition: Expr, a: Expr, b: Expr) -> Expr | None:
     return a if a is b else None
 
 
-def _sum(row: Expr) -> Expr | None:
-    """A simpler sum over the units: single numbers are factors of it, what is centred adds 0."""
+def _sum(row: Expr, size: str) -> Expr | None:
+    """A simpler sum: what is the same along it is a factor of it, what is centred adds 0."""
     if not isinstance(row, Apply):
         return None
     if row.function == "neg":
-        return -reduce("sum", row.args[0])
+        return -reduce("sum", row.args[0], size)
     if row.function in ("mul", "div"):
-        rest, number = _split_number(row)
-        return None if number is None else apply(row.function, reduce("sum", rest), number)
-    if _adds_nothing(row):
-        return const(0)
-    if row.function == "add" and any(_adds_nothing(a) for a in row.args):
-        return reduce("sum", row.args[0]) + reduce("sum", row.args[1])
+        rest, factor = _split_factor(row, size)
+        if factor is None:
+            return None
+        total = reduce("sum", rest, common(rest.size, size))
+        return expand(apply(row.function, total, factor), size)
+    if _adds_nothing(row, size):
+        return const(0, size)
+    if row.function == "add" and any(_adds_nothing(a, size) for a in row.args):
+        return reduce("sum", row.args[0], size) + reduce("sum", row.args[1], size)
     return None
 
 
-def _split_number(row: Apply) -> tuple[Expr, Expr | None]:
-    """A product or quotient as a row and the number that multiplies or divides all its units."""
+def _split_factor(row: Apply, size: str) -> tuple[Expr, Expr | None]:
+    """A product or quotient as a row and what multiplies or divides it all along a sum."""
     a, b = row.args
-    number = _repeated(b)
-    if number is None and row.function == "mul":
-        return b, _repeated(a)
-    return a, number
+    factor = _repeated(b, size)
+    if factor is None and row.function == "mul":
+        return b, _repeated(a, size)
+    return a, factor
 
 
-def _repeated(row: Expr) -> Expr | None:
-    """The number that a row repeats for every unit, if it is of that kind."""
-    if row.size == SCALAR:
+def _repeated(row: Expr, size: str) -> Expr | None:
+    """The value within a size that a row repeats, if it is of that kind."""
+    if within(row.size, size):
         return row
     if isinstance(row, Apply) and row.function == "mul" and _is(row.args[0], 1):
-        return _repeated(row.args[1])
+        return _repeated(row.args[1], size)
     return None
 
 
-def _adds_nothing(row: Expr) -> bool:
-    """Whether a row is v - mean(v), times single numbers."""
+def _adds_nothing(row: Expr, size: str) -> bool:
+    """Whether a row is v - mean(v), times what is the same along the sum."""
     if not isinstance(row, Apply):
         return False
     if row.function in ("mul", "div"):
-        rest, number = _split_number(row)
-        return number is not None and _adds_nothing(rest)
-    if row.function != "sub" or row.args[0].size == SCALAR:
+        rest, factor = _split_factor(row, size)
+        return factor is not None and _adds_nothing(rest, size)
+    if row.function != "sub" or row.args[0].size != row.size:
         return False
     v, mean = row.args
-    return mean is reduce("sum", v) / count(v.size)
+    return mean is reduce("sum", v, size) / count(lacking(v.size, size))
 
 
 _RULES: dict[str, Callable[..., Expr | None]] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from gatework.lang.axes import SCALAR
 from gatework.lang.definition import Cell, Parameter, Per
 from gatework.lang.expressions import (
-    SCALAR,
     Const,
     Count,
     Expr,

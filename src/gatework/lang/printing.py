@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import count
 from typing import ClassVar
 
+from gatework.lang.axes import SCALAR, has_axes, lacking, slots
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import (
     Apply,
@@ -54,6 +55,10 @@ class Text:
         """A function of its arguments."""
         return f"{function}({', '.join(args)})"
 
+    def reduction(self, node: Reduce, row: str) -> str:
+        """A sum or maximum over the units, or over the axes that are named."""
+        return self.call(node.function, [row, *axes_of(node)])
+
 
 class LaTeX(Text):
     """How they are written in LaTeX, as in a paper."""
@@ -88,10 +93,17 @@ class LaTeX(Text):
         place = f"_{{{gate}}}" if group == gate else f"^{{{group}}}_{{{gate}}}"
         return f"W{place}{mark} {row}"
 
+    def reduction(self, node: Reduce, row: str) -> str:
+        """A sum or maximum over the units, or over the axes that stand below it."""
+        axes = axes_of(node)
+        call = self.call(node.function, [row])
+        below = rf"_{{\mathrm{{{', '.join(axes)}}}}}\left("
+        return call.replace(r"\left(", below, 1) if axes else call
+
     def call(self, function: str, args: list[str]) -> str:
         """A function of its arguments."""
         if function == "count":
-            return f"n_{{{args[0]}}}"
+            return f"n_{{{' '.join(args)}}}"
         name = {
             "sigmoid": r"\sigma",
             "sum": r"\textstyle\sum",
@@ -103,6 +115,12 @@ class LaTeX(Text):
             "max": r"\max",
         }.get(function, rf"\operatorname{{{function.replace('_', '')}}}")
         return rf"{name}\left({', '.join(args)}\right)"
+
+
+def axes_of(node: Reduce) -> list[str]:
+    """The axes over which is reduced, where the row has others or several."""
+    row = node.args[0].size
+    return [a for a in slots(lacking(row, node.size)) if a != SCALAR] if has_axes(row) else []
 
 
 def text(value: Expr, names: Mapping[Expr, str] | None = None) -> str:
@@ -122,14 +140,14 @@ def _write(value: Expr, style: Text, names: Mapping[Expr, str]) -> tuple[str, in
     if isinstance(value, Const):
         return style.const(value.value), ATOM if value.value >= 0 else UNARY
     if isinstance(value, Count):
-        return style.call("count", [value.of]), ATOM
+        return style.call("count", [axis for axis in slots(value.of) if axis != SCALAR]), ATOM
     if isinstance(value, Symbol):
         return style.symbol(value.name), ATOM
     parts = [_write(a, style, names) for a in value.args]
     if isinstance(value, Product):
         return style.product(value, _wrapped(parts[0], ATOM)), UNARY
     if isinstance(value, Reduce):
-        return style.call(value.function, [parts[0][0]]), ATOM
+        return style.reduction(value, parts[0][0]), ATOM
     assert isinstance(value, Apply)
     return _write_function(value.function, parts, style)
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from gatework.lang.axes import SCALAR
 from gatework.lang.definition import (
     Cell,
     Noise,
@@ -24,7 +25,6 @@ from gatework.lang.definition import (
     check_known,
 )
 from gatework.lang.expressions import (
-    SCALAR,
     Apply,
     Expr,
     Product,

@@ -20,9 +20,57 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
 
+from gatework.lang.keeping import Shared
+
+RECENT = 16  # sizes that are kept beside those in use
+
 Form = Mapping[str, Fraction]  # how many of each name are added up; of "", of single units
 
 _TERM = re.compile(r"([+-])(?:(\d+)\*(?=[^\W\d]))?([^\W\d]\w*|\d+)(?:/(\d+))?")
+
+
+class Sizes(dict[str, int]):
+    """The number of units of each size, by the size's name. Made by `of`; never changed.
+
+    A size that is made of others has its number too, though it stands in no list of them.
+
+    Equal ones are one object, so what a backend prepares for calls of some sizes can be kept with
+    them: for as long as a job has them, or they are among those that were asked for last.
+    """
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __init__(self, given: Mapping[str, int]) -> None:
+        super().__init__(given)
+        self._composed: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, int]) -> Sizes:
+        """The one object with these sizes.
+
+        Example:
+            >>> Sizes.of({"input": 3, "hidden": 4}) is Sizes.of({"input": 3, "hidden": 4})
+            True
+            >>> Sizes.of({"head": 2, "key": 3})["head,key,1"]
+            6
+        """
+        return sizes if isinstance(sizes, Sizes) else _sizes(tuple(sizes.items()))
+
+    def __missing__(self, size: str) -> int:
+        found = self._composed.get(size)
+        if found is None:
+            if not names_in(size) <= self.keys():
+                raise KeyError(size)
+            found = self._composed[size] = units(size, self)
+        return found
+
+
+_shared: Shared[Sizes] = Shared()
+
+
+@lru_cache(RECENT)
+def _sizes(items: tuple[tuple[str, int], ...]) -> Sizes:
+    return _shared.get(items, lambda: Sizes(dict(items)))
 
 
 def units(size: str, sizes: Mapping[str, int], least: int = 1) -> int:

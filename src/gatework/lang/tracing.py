@@ -7,10 +7,12 @@ import linecache
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
+from graphlib import CycleError, TopologicalSorter
 from types import FunctionType
 from typing import Any, overload
 
 from gatework.lang.advice import how_to_write, meant
+from gatework.lang.axes import SCALAR, has_axes, shown, sized, slots, within
 from gatework.lang.definition import (
     Cell,
     Noise,
@@ -22,7 +24,6 @@ from gatework.lang.definition import (
     collecting,
 )
 from gatework.lang.expressions import (
-    SCALAR,
     Apply,
     Expr,
     Matrix,
@@ -57,12 +58,16 @@ class _GateError(ValueError):
 def cell(function: Callable[..., Any]) -> Cell: ...
 @overload
 def cell(
-    *, sizes: Mapping[str, str] | None = None, repeat: str | None = None
+    *,
+    sizes: Mapping[str, str] | None = None,
+    axes: Mapping[str, Sequence[str]] | None = None,
+    repeat: str | None = None,
 ) -> Callable[[Callable[..., Any]], Cell]: ...
 def cell(
     function: Callable[..., Any] | None = None,
     *,
     sizes: Mapping[str, str] | None = None,
+    axes: Mapping[str, Sequence[str]] | None = None,
     repeat: str | None = None,
 ) -> Cell | Callable[[Callable[..., Any]], Cell]:
     """Turn a function of the input and the previous states into a recurrent cell.
@@ -75,6 +80,9 @@ def cell(
         sizes: The name of the size of a state that has not the hidden size, such as
             `{"h": "proj_size"}`; a layer then takes an argument of that name. The input's own
             size is "input".
+        axes: The names of the axes of a state that is a matrix or more, such as
+            `{"S": ("key", "value")}`, whose lengths a layer takes by these names. Values that
+            lack an axis are repeated along it.
         repeat: The name of the constant that says how many states a last argument `*past` stands
             for: `past1`, `past2`, … For cells that look back several steps.
 
@@ -93,13 +101,20 @@ def cell(
         ['f', 'n']
     """
     if function is None:
-        return lambda f: _define(f, sizes or {}, repeat)
-    return _define(function, sizes or {}, repeat)
+        return lambda f: _define(f, sizes or {}, axes or {}, repeat)
+    return _define(function, sizes or {}, axes or {}, repeat)
 
 
-def _define(function: Callable[..., Any], sizes: Mapping[str, str], repeat: str | None) -> Cell:
+def _define(
+    function: Callable[..., Any],
+    sizes: Mapping[str, str],
+    axes: Mapping[str, Sequence[str]],
+    repeat: str | None,
+) -> Cell:
     source = source_of(function)
     checked_mapping("sizes=", sizes)
+    order = _order(axes)
+    sizes = {**sizes, **{state: _shape(order, own) for state, own in axes.items()}}
     arguments = inspect.signature(function).parameters.values()
     constants = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
     rows = [a.name for a in arguments if a.kind not in (a.KEYWORD_ONLY, a.VAR_POSITIONAL)]
@@ -112,9 +127,39 @@ def _define(function: Callable[..., Any], sizes: Mapping[str, str], repeat: str 
 
     def trace(values: Mapping[str, Number]) -> Cell:
         repeated = [f"{star}{k + 1}" for k in range(_times(repeat, values))]
-        return Trace(function, source, [*rows, *repeated], sizes, values).run(trace)
+        return Trace(function, source, [*rows, *repeated], sizes, values, order).run(trace)
 
     return trace(constants)
+
+
+def _order(axes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The axes of a cell in one order, that of its states."""
+    after: dict[str, set[str]] = {}
+    for state, names in checked_mapping("axes=", axes).items():
+        if not isinstance(names, tuple | list) or not all(isinstance(n, str) for n in names):
+            raise TypeError(
+                f"axes= names the axes of a state in their order, {{{state!r}: ('key', 'value')}}; "
+                f"got {names!r}"
+            )
+        if len(set(names)) < len(names) or not all(n.isidentifier() for n in names):
+            raise ValueError(
+                f"the axes of {state!r} need different names that are Python identifiers, got "
+                f"{tuple(names)}"
+            )
+        for k, name in enumerate(names):
+            after.setdefault(name, set()).update(names[:k])
+    try:
+        return tuple(TopologicalSorter(after).static_order())
+    except CycleError:
+        raise ValueError(
+            f"axes= names the same axes in two orders: {', '.join(map(str, axes.values()))}; "
+            "choose one for all states"
+        ) from None
+
+
+def _shape(order: Sequence[str], names: Sequence[str]) -> str:
+    """The size of a value with some of a cell's axes."""
+    return sized([axis if axis in names else SCALAR for axis in order])
 
 
 def _repeat_problem(
@@ -172,9 +217,10 @@ class Trace:
         rows: list[str],
         sizes: Mapping[str, str],
         constants: Mapping[str, Number],
+        axes: tuple[str, ...] = (),
     ) -> None:
         self.function, self.source, self.title = function, source, name_of(function)
-        self.constants = constants
+        self.constants, self.axes = constants, axes
         self.input = symbol(rows[0], "sequence", sizes.get(rows[0], "input"))
         self.states = tuple(symbol(r, "state", sizes.get(r, "hidden")) for r in rows[1:])
         self.names: dict[str, Expr] = {}
@@ -242,11 +288,13 @@ class Trace:
             raise TypeError(f"the cell returns None; return the new value of {wanted}")
         new = tuple(as_expr(v) for v in values)
         for state, value in zip(self.states, new, strict=True):
-            if value.size not in (SCALAR, state.size):
+            if not within(value.size, state.size):
+                own, new_size = shown(state.size), shown(value.size)
+                word = "axes" if has_axes(value.size) else "sizes"
                 raise ValueError(
-                    f"the new {state.name!r} has the size {value.size!r} but the state has "
-                    f"{state.size!r}; map it with linear(name, v, size={state.size!r}), or give "
-                    f"the state its size with @cell(sizes={{{state.name!r}: {value.size!r}}})"
+                    f"the new {state.name!r} has the size {new_size} but the state has {own}; map "
+                    f"it with linear(name, v, size={own}), or give the state its size with "
+                    f"@cell({word}={{{state.name!r}: {new_size}}})"
                 )
         return tuple(expand(v, s.size) for v, s in zip(new, self.states, strict=True))
 
@@ -274,13 +322,29 @@ class Trace:
         if not name.isidentifier():
             raise ValueError(f"{what} needs a name that is a Python identifier, got {name!r}")
 
-    def check_size(self, size: Any) -> None:
-        """Raise unless it can be the name of a size."""
-        if not isinstance(size, str) or not (size.isidentifier() or size == SCALAR):
+    def size(self, given: Any) -> str:
+        """The size that a word was given: the name of one, or of some of the cell's axes."""
+        names = given if isinstance(given, tuple | list) else (given,)
+        if len(names) == 1 and names[0] not in self.axes and self._is_size(given):
+            return str(given)
+        unknown = [n for n in names if n not in self.axes]
+        if not unknown and len(set(names)) == len(names):
+            return _shape(self.axes, names)
+        if isinstance(given, str) or not self.axes:
             raise TypeError(
                 f"size= names a size, which the layer is given as a number: size='context' here "
-                f"and context=16 there; got {size!r}"
+                f"and context=16 there; got {given!r}"
             )
+        raise TypeError(
+            f"size= names some of the cell's axes, {', '.join(self.axes)}, each once; got {given!r}"
+        )
+
+    def _is_size(self, given: Any) -> bool:
+        """Whether it is the name of a size without axes, or the size of a value."""
+        if not isinstance(given, str):
+            return False
+        inside = has_axes(given) and set(slots(given)) <= {*self.axes, SCALAR}
+        return given.isidentifier() or given == SCALAR or inside
 
     def add_values(self, gate: str, rows: Sequence[Expr], group: str | None) -> None:
         """Remember what a gate maps; refuse a group that would have no effect.

@@ -10,22 +10,24 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Literal
 
+from gatework.lang.axes import SCALAR, lacking, shown, sized, slots
 from gatework.lang.definition import Parameter, Per
 from gatework.lang.expressions import (
-    SCALAR,
     Expr,
     Matrix,
     Number,
     apply,
     as_expr,
     const,
-    count,
     product,
     reduce,
 )
+from gatework.lang.expressions import count as counted
 from gatework.lang.tracing import Trace
 
 Value = Expr | Number
+Size = str | Sequence[str]  # the name of a size, or those of some of a cell's axes
+Dim = str | Sequence[str] | None  # the axes over which is summed; None for all units
 
 # ---- maps and learned values -------------------------------------------------------------------
 
@@ -34,7 +36,7 @@ def linear(
     gate: str,
     *values: Expr,
     bias: bool = True,
-    size: str = "hidden",
+    size: Size = "hidden",
     group: str | None = None,
     transposed: bool = False,
 ) -> Expr:
@@ -49,7 +51,7 @@ def linear(
         gate: The gate's name.
         values: What it reads; each may be the input, a state or any other value.
         bias: Whether each map adds a learned bias.
-        size: The name of the result's size.
+        size: The name of the result's size, or those of its axes.
         group: The name of the stacked parameter, for a value that is neither the input nor the
             first state.
         transposed: Whether each weight is applied transposed, Wᵀ v + b: `linear("g", h)` and
@@ -70,7 +72,7 @@ def linear(
     rows = tuple(map(as_expr, values))
     if len(set(rows)) < len(rows):
         raise ValueError(f"linear({gate!r}) is given the same value twice; leave one out")
-    trace.check_size(size)
+    size = trace.size(size)
     trace.add_values(gate, rows, group)
     total: Expr = const(0)
     for row in rows:
@@ -78,7 +80,7 @@ def linear(
         if transposed and row.size != size:
             raise ValueError(
                 f"linear({gate!r}, transposed=True) needs a square weight, but it maps the size "
-                f"{row.size!r} to {size!r}"
+                f"{shown(row.size)} to {shown(size)}"
             )
         mapped = product(trace.matrix(Matrix(name, gate, size, row.size)), row, transposed)
         total = total + (mapped + trace.bias(name, gate, size) if bias else mapped)
@@ -104,8 +106,8 @@ class Map:
         wanted = self.size if self.transposed else cols
         if row.size != wanted:
             raise ValueError(
-                f"the map {self.name!r} maps the size {wanted!r} here, and the value has the size "
-                f"{row.size!r}; make a map for each"
+                f"the map {self.name!r} maps the size {shown(wanted)} here, and the value has the "
+                f"size {shown(row.size)}; make a map for each"
             )
         return product(trace.map_matrix(self.name, self.size, cols), row, self.transposed)
 
@@ -115,7 +117,7 @@ class Map:
         return Map(self.name, self.size, self.of, not self.transposed)
 
 
-def weight(name: str, *, size: str = "hidden", of: str | None = None) -> Map:
+def weight(name: str, *, size: Size = "hidden", of: Size | None = None) -> Map:
     """A learned matrix as a value: applied as often as one likes, transposed by `.T`.
 
     `linear` is the short form, where a gate has a weight and a bias for each value that it maps.
@@ -141,21 +143,18 @@ def weight(name: str, *, size: str = "hidden", of: str | None = None) -> Map:
         ['weight_ih', 'bias_ih', 'weight_u']
     """
     trace = Trace.current("weight")
-    trace.check_size(size)
-    if of is not None:
-        trace.check_size(of)
     trace.add_map(name)
-    return Map(name, size, of)
+    return Map(name, trace.size(size), None if of is None else trace.size(of))
 
 
-def vector(name: str, init: float | None = None, *, size: str = "hidden") -> Expr:
+def vector(name: str, init: float | None = None, *, size: Size = "hidden") -> Expr:
     """A learned value per unit, such as a peephole or a gain.
 
     `init` is the number it starts from; without it, it starts as torch starts weights, uniform in
     ±1/√hidden_size.
     """
     trace = Trace.current("vector")
-    trace.check_size(size)
+    size = trace.size(size)
     start = None if init is None else _start("vector", name, init)
     return trace.add_parameter(Parameter(name, (name,), (size,), init=start))
 
@@ -415,44 +414,60 @@ def clamp(v: Expr, min: float = -math.inf, max: float = math.inf) -> Expr:
 # ---- functions over the units of a row ---------------------------------------------------------
 
 
-def sum(v: Expr) -> Expr:
-    """The sum over the units: one number per sequence."""
-    return reduce("sum", v)
+def sum(v: Expr, dim: Dim = None) -> Expr:
+    """The sum over the units, one number per sequence; or over the axes that `dim` names.
+
+    Example:
+        What a memory holds under a key: one number for each value (Schlag et al. 2021, eq. 24).
+
+        >>> from gatework import cell, linear, sum
+        >>> @cell(axes={"S": ("key", "value")})
+        ... def delta_net(x, S):
+        ...     k, v = linear("k", x, size="key"), linear("v", x, size="value")
+        ...     return S + k * (v - sum(k * S, "key"))
+    """
+    return reduce("sum", v, _without(v, dim))
 
 
-def mean(v: Expr) -> Expr:
-    """The mean over the units: one number per sequence."""
-    return reduce("sum", v) / count(as_expr(v).size)
+def mean(v: Expr, dim: Dim = None) -> Expr:
+    """The mean over the units, or over some axes."""
+    size = _without(v, dim)
+    return reduce("sum", v, size) / counted(lacking(as_expr(v).size, size))
 
 
-def amax(v: Expr) -> Expr:
-    """The largest value of the units: one number per sequence."""
-    return reduce("max", v)
+def amax(v: Expr, dim: Dim = None) -> Expr:
+    """The largest value of the units, or along some axes."""
+    return reduce("max", v, _without(v, dim))
 
 
-def amin(v: Expr) -> Expr:
-    """The smallest value of the units: one number per sequence."""
-    return -reduce("max", -as_expr(v))
+def amin(v: Expr, dim: Dim = None) -> Expr:
+    """The smallest value of the units, or along some axes."""
+    return -reduce("max", -as_expr(v), _without(v, dim))
 
 
-def norm(v: Expr) -> Expr:
-    """√(Σ v²) over the units, with the derivative 0 where all are 0."""
-    total = reduce("sum", v * v)
+def norm(v: Expr, dim: Dim = None) -> Expr:
+    """√(Σ v²) over the units, or over some axes, with the derivative 0 where all are 0."""
+    total = sum(v * v, dim)
     return where(total > 0, apply("sqrt", where(total > 0, total, 1)), 0)
 
 
-def softmax(v: Expr) -> Expr:
-    """exp(v) / Σ exp(v) over the units, computed without overflow."""
-    e = apply("exp", v - stop(reduce("max", v)))  # what is taken away cancels
-    return _activated(v, e / reduce("sum", e))
+def normalize(v: Expr, dim: Dim = None, eps: float = 1e-12) -> Expr:
+    """`v` of the norm 1 over the units, or over some axes; 0 stays 0, as in torch."""
+    return v / maximum(norm(v, dim), eps)
 
 
-def layer_norm(v: Expr, name: str | None = None, *, eps: float = 1e-5) -> Expr:
-    """(v - mean) / √(variance + eps) over the units (Ba et al. 2016, eq. 3).
+def softmax(v: Expr, dim: Dim = None) -> Expr:
+    """exp(v) / Σ exp(v) over the units, or over some axes, computed without overflow."""
+    e = apply("exp", v - stop(amax(v, dim)))  # what is taken away cancels
+    return _activated(v, e / sum(e, dim))
+
+
+def layer_norm(v: Expr, name: str | None = None, *, dim: Dim = None, eps: float = 1e-5) -> Expr:
+    """(v - mean) / √(variance + eps) over the units, or some axes (Ba et al. 2016, eq. 3).
 
     With a `name`, a learned gain `<name>_weight` (from 1) and bias `<name>_bias` (from 0) follow.
     """
-    normal = normalised(v, eps)
+    normal = normalised(v, eps, dim)
     if name is None:
         return normal
     size = as_expr(v).size
@@ -461,10 +476,47 @@ def layer_norm(v: Expr, name: str | None = None, *, eps: float = 1e-5) -> Expr:
     )
 
 
-def normalised(v: Expr, eps: float = 1e-5) -> Expr:
-    """(v - mean) / √(variance + eps) over the units."""
-    centred = v - mean(v)
-    return centred / apply("sqrt", mean(centred * centred) + eps)
+def rms_norm(v: Expr, name: str | None = None, *, dim: Dim = None, eps: float = 1e-6) -> Expr:
+    """v / √(mean(v²) + eps) over the units, or some axes (Zhang & Sennrich 2019, eq. 4).
+
+    With a `name`, a learned gain `<name>_weight` (from 1) follows.
+    """
+    normal = v / apply("sqrt", mean(v * v, dim) + eps)
+    if name is None:
+        return normal
+    return normal * vector(f"{name}_weight", 1.0, size=as_expr(v).size)
+
+
+def normalised(v: Expr, eps: float = 1e-5, dim: Dim = None) -> Expr:
+    """(v - mean) / √(variance + eps) over the units, or over some axes."""
+    centred = v - mean(v, dim)
+    return centred / apply("sqrt", mean(centred * centred, dim) + eps)
+
+
+def count(size: Size) -> Expr:
+    """How many units a size has, or an axis: known once a layer is built.
+
+    Example:
+        >>> from gatework import cell, count, linear, sum
+        >>> @cell(axes={"S": ("key", "value")})
+        ... def linear_attention(x, S):
+        ...     k, v = linear("k", x, size="key"), linear("v", x, size="value")
+        ...     return S + k / count("key") ** 0.5 * v
+    """
+    return counted(Trace.current("count").size(size))
+
+
+def _without(v: Value, dim: Dim) -> str:
+    """The size of what is left of a value without some of its axes; all of them by default."""
+    if dim is None:
+        return SCALAR
+    size = as_expr(v).size
+    names, own = ((dim,) if isinstance(dim, str) else tuple(dim)), slots(size)
+    for name in names:
+        if name == SCALAR or name not in own:
+            has = ", ".join(axis for axis in own if axis != SCALAR) or "none: it is a single number"
+            raise ValueError(f"dim= names axes of the value, {has}; got {name!r}")
+    return sized([SCALAR if axis in names else axis for axis in own])
 
 
 # ---- noise: random in training mode, its expected value in eval mode -----------------------------
@@ -505,6 +557,7 @@ __all__ = [
     "atan",
     "clamp",
     "cos",
+    "count",
     "dropout",
     "elu",
     "erf",
@@ -523,9 +576,11 @@ __all__ = [
     "mean",
     "minimum",
     "norm",
+    "normalize",
     "observe",
     "pointwise",
     "relu",
+    "rms_norm",
     "scalar",
     "sigmoid",
     "sign",

@@ -3,7 +3,7 @@
 Every expression is one row, after the rows of its arguments, which it names by their numbers:
 
     ["const", 0.5, size]  ["count", size]  ["symbol", name, role, size]
-    ["apply", function, [arguments]]  ["reduce", function, argument]
+    ["apply", function, [arguments]]  ["reduce", function, argument, size]
     ["product", [group, gate, rows, cols], argument, transposed]
 
 What is read back is built by the same functions as a traced cell, so it is checked and simplified
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from typing import Any, get_args
 
+from gatework.lang.axes import SCALAR, within
 from gatework.lang.definition import Cell, Noise, Parameter
 from gatework.lang.expressions import (
     Apply,
@@ -101,7 +102,7 @@ def _row(node: Expr, args: Sequence[int]) -> list[Any]:
     if isinstance(node, Apply):
         return ["apply", node.function, list(args)]
     if isinstance(node, Reduce):
-        return ["reduce", node.function, args[0]]
+        return ["reduce", node.function, args[0], node.size]
     assert isinstance(node, Product)
     m = node.matrix
     return ["product", [m.group, m.gate, m.rows, m.cols], args[0], node.transposed]
@@ -133,7 +134,10 @@ def _node(kind: str, fields: Sequence[Any], before: Sequence[Expr]) -> Expr:
         function = _known(fields[0], FUNCTIONS, "function")
         return apply(function, *(before[k] for k in fields[1]))
     if kind == "reduce":
-        return reduce(_known(fields[0], get_args(Reduction), "reduction"), before[fields[1]])
+        row, size = before[fields[1]], str(fields[2]) if len(fields) > 2 else SCALAR
+        if not within(size, row.size):
+            raise ValueError(f"a row of size {row.size!r} is not reduced to {size!r}")
+        return reduce(_known(fields[0], get_args(Reduction), "reduction"), row, size)
     if kind == "product":
         matrix, row, transposed = fields
         return product(Matrix(*map(str, matrix)), before[row], bool(transposed))

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gatework.lang.definition import Cell, check_cell
+from gatework.lang.sizes import Sizes
 from gatework.nn import checks, init
 from gatework.nn.options import LayerOptions, rewritten
 from gatework.nn.parameters import Direction, Stack, own_parameters
@@ -22,7 +23,7 @@ class CellModule(Recordable):
     Args:
         cell: The cell that it was given.
         input_size: The number of features of the input.
-        hidden_size: The number of hidden units.
+        hidden_size: The number of hidden units; None for a cell that has axes in their place.
         bias: Whether the linear maps have biases.
         sizes: Any other size that the cell names.
         options: All those that it may be given, with their values.
@@ -40,19 +41,22 @@ class CellModule(Recordable):
         self,
         cell: Cell,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | None,
         bias: bool,
         sizes: Mapping[str, int],
         options: LayerOptions,
     ) -> None:
         super().__init__()
         check_cell(type(self).__name__, cell)
-        checks.check_sizes(input_size=input_size, hidden_size=hidden_size)
+        checks.check_sizes(input_size=input_size)
+        checks.check_hidden_size(cell, hidden_size)
         checks.check_extra_sizes(sizes, cell.size_names(), cell.name, options)
         self.cell = rewritten(cell, bias, options)
         self.eval_cell = self.cell.deterministic()
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         self.extra_sizes, self.forget_bias = dict(sizes), options.get("forget_bias")
+        if hidden_size is None:
+            hidden_size = Sizes.of({"1": 1, **sizes})[cell.states[0].size]
+        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         self._options = options
 
     def _prepare(self) -> None:
@@ -126,10 +130,11 @@ class CellModule(Recordable):
         defaults = {
             name: argument.default
             for name, argument in inspect.signature(kind).parameters.items()
-            if name in given and argument.default is not argument.empty
+            if name in given and name != "hidden_size" and argument.default is not argument.empty
         }
+        hidden = self.cell.has_hidden_size()
         parts = [self.cell.name] if self._shows_cell else []
-        parts += [f"{self.input_size}, {self.hidden_size}"]
+        parts += [f"{self.input_size}, {self.hidden_size}" if hidden else f"{self.input_size}"]
         parts += [f"{name}={size}" for name, size in self.extra_sizes.items()]
         parts += [f"{n}={given[n]}" for n, default in defaults.items() if given[n] != default]
         return ", ".join(parts)

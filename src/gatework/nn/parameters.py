@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gatework.autograd.job import Job
 from gatework.lang.definition import Cell
+from gatework.lang.sizes import Sizes
 
 
 class Direction(NamedTuple):
@@ -56,6 +57,7 @@ def stack(
         num_directions: In how many directions each of them runs.
         learned_state: Whether the initial states are parameters.
     """
+    sizes = Sizes.of(sizes)
     output = sizes[cells[True].states[0].size] * num_directions
     of_layers = [sizes, *({**sizes, "input": output} for _ in range(1, num_layers))]
     return [
@@ -75,7 +77,7 @@ def direction(
     learned_state: bool = False,
 ) -> Direction:
     """One layer in one direction, or a single step; `suffix` ends the names of its parameters."""
-    cell = cells[True]
+    cell, sizes = cells[True], Sizes.of(sizes)
     return Direction(
         place,
         sizes,

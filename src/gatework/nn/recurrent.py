@@ -52,7 +52,8 @@ class Recurrent(CellModule):
     Args:
         cell: A cell made by `gatework.cell`, or one of the catalogue `gatework.cells`.
         input_size: The number of features of the input, I.
-        hidden_size: The number of hidden units, H.
+        hidden_size: The number of hidden units, H. A cell whose states have axes may have none;
+            then it is left out, and means the size of the output.
         num_layers: How many layers are stacked; each reads the output of the one below.
         bias: Whether the linear maps have biases.
         batch_first: Whether input and output are [B, T, …]; states never are.
@@ -72,7 +73,8 @@ class Recurrent(CellModule):
         weight_drop: The probability that an element of a recurrent weight is zeroed for a call.
         zoneout: The probability that a unit of a state keeps its old value in a step: for all
             states, or for states by name, `{"h": 0.05, "c": 0.5}`.
-        sizes: Any other size that the cell names, such as `proj_size=64`.
+        sizes: Any other size that the cell names, such as `proj_size=64`, and its axes,
+            `head=4, key=32`.
 
     Shapes:
         input: [T, B, I], or [B, T, I] with batch_first, or [T, I] for one sequence.
@@ -91,7 +93,7 @@ class Recurrent(CellModule):
         self,
         cell: Cell,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | None = None,
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,

@@ -30,7 +30,7 @@ class RecurrentCell(CellModule):
     Args:
         cell: A cell made by `gatework.cell`, or one of the catalogue `gatework.cells`.
         input_size: The number of features of the input, I.
-        hidden_size: The number of hidden units.
+        hidden_size: The number of hidden units; none for a cell that has axes in their place.
         bias: Whether the linear maps have biases.
         device: Where the parameters are made.
         dtype: The parameters' dtype.
@@ -55,7 +55,7 @@ class RecurrentCell(CellModule):
         self,
         cell: Cell,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | None = None,
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,

@@ -14,6 +14,7 @@ from gatework.forking import cached_property
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Apply, Product, Role, postorder
 from gatework.lang.printing import definitions, equations, text, used_often
+from gatework.lang.sizes import Sizes
 from gatework.show import cell_svg
 
 
@@ -100,7 +101,8 @@ def explain(
         if not isinstance(value, int) or value <= 0:
             raise ValueError(f"{name} should be a positive int, got {value!r}")
     others = {n: max(1, hidden_size // 2) for n in cell.size_names()}
-    known = {"1": 1, "input": input_size, "hidden": hidden_size, **others, **sizes}
+    hidden = {"hidden": hidden_size} if cell.has_hidden_size() else {}
+    known = Sizes.of({"1": 1, "input": input_size, **hidden, **others, **sizes})
     made = program(cell)
     return Explanation(
         cell=cell,

@@ -7,14 +7,15 @@ are one circle; constants and learned numbers per unit are written on what they 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from gatework.analysis.gates import gates_of, is_learned, squashed_values
 from gatework.analysis.memory import memory_of
+from gatework.lang.axes import SCALAR, has_axes, slots
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import (
-    SCALAR,
     Apply,
     Const,
     Count,
@@ -24,13 +25,15 @@ from gatework.lang.expressions import (
     Symbol,
     postorder,
 )
-from gatework.lang.printing import text
+from gatework.lang.printing import axes_of, text
 from gatework.lang.words import (
     elu,
     layer_norm,
     leaky_relu,
     logsigmoid,
     mean,
+    normalize,
+    rms_norm,
     silu,
     softmax,
     square,
@@ -38,8 +41,10 @@ from gatework.lang.words import (
 
 __all__ = ["Flow", "Node", "Wire", "flow_of"]
 
-WORDS = {
+WORDS: Mapping[str, Callable[..., Expr]] = {
     "norm": layer_norm,
+    "rms norm": rms_norm,
+    "unit": normalize,
     "softmax": softmax,
     "silu": silu,
     "log σ": logsigmoid,
@@ -49,6 +54,8 @@ WORDS = {
     "square": square,
 }
 """Words that are written with other functions, and drawn as one."""
+ALONG = ("norm", "rms norm", "unit", "softmax", "mean")
+"""Those that may run along some axes."""
 SIGNS = {
     "sigmoid": "σ",
     "hardsigmoid": "hard σ",
@@ -236,7 +243,8 @@ class _Drawing:
         if value.size == SCALAR and any(isinstance(v, Reduce) for v in postorder([value])):
             return self._over_units(value)
         if isinstance(value, Reduce):
-            return self._function(value, SIGNS.get(value.function, value.function), value.args[0])
+            sign, axes = SIGNS.get(value.function, value.function), axes_of(value)
+            return self._function(value, " ".join([sign, *axes]), value.args[0])
         assert isinstance(value, Apply)
         if value.function in ("add", "sub", "neg"):
             return self._sum(value)
@@ -259,7 +267,7 @@ class _Drawing:
         for row in inner[-12:]:
             if is_learned(row) or (isinstance(row, Apply) and row.function == "lt"):
                 continue
-            for name, word in WORDS.items():
+            for name, word in _words_on(row):
                 if word(row) is value:
                     return name, row
         return None
@@ -431,3 +439,12 @@ def _function_label(value: Apply) -> str:
     args = ", ".join(_learned_label(a) if is_learned(a) else "·" for a in value.args)
     infix = {"lt": "<", "le": "≤"}.get(value.function)
     return args.replace(",", f" {infix}") if infix else f"{label}({args})"
+
+
+def _words_on(row: Expr) -> Iterator[tuple[str, Callable[[Expr], Expr]]]:
+    """The words that may have been put on a value, along each of its axes too."""
+    yield from WORDS.items()
+    axes = [axis for axis in slots(row.size) if axis != SCALAR] if has_axes(row.size) else []
+    for axis in axes:
+        for name in ALONG:
+            yield f"{name} {axis}", partial(WORDS[name], dim=axis)

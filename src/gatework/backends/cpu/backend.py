@@ -8,10 +8,11 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 
-from gatework.backends.calls import Call, Result, Sizes, Stepper
+from gatework.backends.calls import Call, Result, Stepper
 from gatework.backends.gate import PLAIN, stands_for_numbers
 from gatework.compiler.plan import Plan
 from gatework.forking import building
+from gatework.lang.sizes import Sizes
 
 if TYPE_CHECKING:
     from gatework.backends.cpu.compiled import Compiled

@@ -14,13 +14,15 @@ from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Setting, Weights
 from gatework.backends.cpu.vector.target import Target
 from gatework.backends.cpu.vector.values import Element
 from gatework.compiler.plan import Plan
-from gatework.lang.expressions import SCALAR
+from gatework.lang.axes import SCALAR, has_axes
+from gatework.lang.sizes import Sizes
 
 SHARED_ROWS = 4  # sequences a thread below which threads share units, not sequences
 FEW_STEPS = 4  # steps for which packed weights are better not read by several cores,
 FEW_STEPS_UNITS = 32  # if each thread has so many units of its own
 DIRECT_ROWS = 2  # rows in all up to which weights are not worth packing
 WORTH_SHARING = 2**19  # multiply-adds, some 20 µs: for less no thread is woken
+AXES_WORK = 8  # operations in a step for each number of a state with axes
 MERGED_ROWS = 8  # sequences from which the input's products are done in the loop
 
 
@@ -77,11 +79,17 @@ def choose(
         threads: How many threads may run it; little work gets one.
         lasting: Whether the packed weights are used for many calls.
     """
-    (steps, batch), sizes = call.shape, {SCALAR: 1, **call.sizes}
-    threads = threads if steps * batch * _weights_read(plan, sizes) >= WORTH_SHARING else 1
-    units = sizes[plan.recurrence.states[0].size]
-    few = steps <= FEW_STEPS and units >= FEW_STEPS_UNITS * threads
+    steps, batch = call.shape
+    known = Sizes.of(call.sizes)
+    sizes = {SCALAR: 1, **{n: known[n] for n in sorted(plan.recurrence.sizes - {SCALAR})}}
+    states = plan.recurrence.states
+    carried = sum(sizes[s.size] for s in states if has_axes(s.size))
+    work = _weights_read(plan, sizes) + AXES_WORK * carried
+    threads = threads if steps * batch * work >= WORTH_SHARING else 1
+    few = steps <= FEW_STEPS and sizes[states[0].size] >= FEW_STEPS_UNITS * threads
     shared = threads > 1 and (few or batch < SHARED_ROWS * threads)
+    if carried and shared:  # axes are not divided among threads: each has sequences of its own
+        threads, shared = max(1, min(threads, batch)), False
     setting = Setting(
         target=target,
         element=element,

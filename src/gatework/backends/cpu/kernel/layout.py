@@ -13,11 +13,11 @@ from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Arguments, Setting
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.routines import call_routine
 from gatework.backends.cpu.vector.values import Value
-from gatework.compiler.passes import Lowered, Pass, Place, When, lower
+from gatework.compiler.passes import Lowered, Pass, Place, When, Work, lower
 from gatework.compiler.plan import Plan, Stage, stages
+from gatework.lang.axes import SCALAR
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
-    SCALAR,
     Const,
     Expr,
     Matrix,
@@ -255,10 +255,19 @@ def _storage(state: Symbol, step: Pass, aliases: Mapping[str, tuple[str, bool]])
     stored = next((k for k, s in enumerate(step.stages) if _stores(s, place)), None)
     if stored is None:
         return "single"
-    whole_rows = [k for k, s in enumerate(step.stages) if state in s.operands()]
-    units = [k for k, s in enumerate(step.stages) if any(state in w.reads for w in s.works)]
-    safe = max(whole_rows, default=-1) < stored and max(units, default=-1) <= stored
+    stages = list(enumerate(step.stages))
+    whole_rows = [k for k, s in stages if state in s.operands()]
+    units = [k for k, s in stages if any(state in w.reads for w in s.works)]
+    # works of other sizes run before or after that which stores it; a sum begins by clearing it
+    apart = [k for k, s in stages for w in s.works if state in w.reads and not _puts(w, place)]
+    before = max((*whole_rows, *apart), default=-1) < stored
+    safe = before and max(units, default=-1) <= stored
     return "single" if safe and state.size != SCALAR else "double"
+
+
+def _puts(work: Work, place: Place) -> bool:
+    """Whether a work stores a value of its own size at a place, unit by unit."""
+    return any(place in places for _, places in work.stores)
 
 
 def _stores(stage: Lowered, place: Place) -> bool:

@@ -21,8 +21,8 @@ from gatework.backends.cpu.kernel.gradients import wanted_contractions, wanted_s
 from gatework.backends.cpu.kernel.layout import Layout, Storage, panels_of
 from gatework.compiler.passes import Kind, Lowered, Place, When
 from gatework.compiler.plan import Plan
+from gatework.lang.axes import SCALAR
 from gatework.lang.definition import block_of
-from gatework.lang.expressions import SCALAR
 
 ANYBODY = "anybody"  # every thread may touch all of it
 EVERYBODY = "everybody"  # every thread writes all of it, the same numbers, and reads its own

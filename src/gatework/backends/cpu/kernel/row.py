@@ -11,7 +11,8 @@ from gatework.backends.cpu.vector.errors import CodegenError
 from gatework.backends.cpu.vector.masks import lane_mask, masked_load, masked_store
 from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.passes import Place, Work
-from gatework.lang.expressions import SCALAR, Apply, Const, Count, Expr, postorder
+from gatework.lang.axes import SCALAR
+from gatework.lang.expressions import Apply, Const, Count, Expr, postorder
 
 if TYPE_CHECKING:
     from gatework.backends.cpu.kernel.stage import StageWriter
@@ -62,6 +63,10 @@ class Row:
             return self.b.load(address, v.type, v.size)
         return masked_load(self.b, v, address, self.mask)
 
+    def read(self, place: Place) -> Value:
+        """A vector of a value that lies in memory."""
+        return self.get(self.stage.element(self.starts[place], self.unit))
+
     def value(self, node: Expr) -> Value:
         """A value and whatever it is computed from, each once."""
         for inner in postorder([node], until={*self.values, *self.known, *self.slots}):
@@ -73,7 +78,7 @@ class Row:
         """A value from memory, from the sums of products, or from values that are known by now."""
         stage, b = self.stage, self.b
         if node in self.known:
-            return self.get(stage.element(self.starts[self.known[node]], self.unit))
+            return self.read(self.known[node])
         if node in self.slots:
             at = b.add(self.at, self.slots[node] * self.step)
             return b.load(stage.element(self.sums, at), stage.vector.type, stage.vector.size)

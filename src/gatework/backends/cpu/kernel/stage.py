@@ -11,6 +11,7 @@ block of units, B sequences, t the step, k how many ran before it.
 from __future__ import annotations
 
 from gatework.backends.cpu.kernel.layout import Layout, Panels, Storage
+from gatework.backends.cpu.kernel.nest import Nest
 from gatework.backends.cpu.kernel.row import Row
 from gatework.backends.cpu.kernel.setting import ROW_BLOCK
 from gatework.backends.cpu.vector.ir import Builder, Module
@@ -18,7 +19,8 @@ from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load
 from gatework.backends.cpu.vector.routines import Operands, call_routine
 from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.passes import Lowered, Place, Sum, Work
-from gatework.lang.expressions import SCALAR, Product, Reduce
+from gatework.lang.axes import SCALAR, has_axes
+from gatework.lang.expressions import Product, Reduce
 
 PARAMETERS = [("ptr", "args"), ("ptr", "rows"), ("i64", "count"), ("i64", "t"), ("i64", "k"),
               ("i64", "member"), ("i64", "members"), ("ptr", "scratch")]  # fmt: skip
@@ -35,7 +37,10 @@ def write_stage(name: str, module: Module, layout: Layout, stage: Lowered) -> No
             listed = b.at(rows, "i64", at)
             writer.reductions(listed, here)
             for work in stage.works:
-                writer.work(work, listed, here, *rest)
+                if has_axes(work.size) and not work.sums:
+                    writer.nest(work, listed, here)
+                else:
+                    writer.work(work, listed, here, *rest)
 
 
 class StageWriter:
@@ -220,6 +225,13 @@ class StageWriter:
         with self.b.when(self.b.compare("eq", s, blocks.count - 1)):
             # the rows of a narrow block lie closer together in scratch memory, too
             call_routine(self.b, f"product_{blocks.last}", *arguments)
+
+    # ---- axis by axis --------------------------------------------------------------------------
+
+    def nest(self, work: Work, rows: Value, count: Value) -> None:
+        """Evaluate and store the values of a work with axes, row by row."""
+        with self.b.loop(count) as i:
+            Nest(self, work, self.b.load(self.b.at(rows, "i64", i), "i64", 8)).run()
 
     # ---- unit by unit --------------------------------------------------------------------------
 

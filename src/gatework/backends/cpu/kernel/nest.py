@@ -1,0 +1,252 @@
+"""The values of a stage that have several axes: loops over the axes of a row, a vector at a time.
+
+A value that lacks an axis is read at the same place for every index of it: once before the
+innermost loop if it lacks the last axis, in every lane. A sum along axes is taken on the way: in a
+register where only the last axis is summed over, else in the row of the result, to which every
+pass over an outer axis adds.
+
+Axes that every value of the work has together are one loop. The code does not grow with the sizes.
+
+Letters: n units of a row, W lanes of a vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gatework.backends.cpu.kernel.row import Row
+from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load, masked_store
+from gatework.backends.cpu.vector.values import Index, Value
+from gatework.compiler.passes import Fold, Place, Work
+from gatework.lang.axes import SCALAR, slots
+from gatework.lang.expressions import Expr
+
+if TYPE_CHECKING:
+    from gatework.backends.cpu.kernel.stage import StageWriter
+
+STRIP = 4  # indices of the innermost loop but one that are computed together
+
+Indices = Sequence[Index]  # of each axis of a nest but the last
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The loops of a nest.
+
+    Attributes:
+        groups: The places in a size of the axes that each loop runs over, from the outermost in.
+        lengths: How long each loop is.
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+    lengths: tuple[int, ...]
+
+    def has(self, size: str, loop: int) -> bool:
+        """Whether a value of a size has the axes of a loop."""
+        return size != SCALAR and slots(size)[self.groups[loop][0]] != SCALAR
+
+    def pitches(self, size: str) -> tuple[int, ...]:
+        """How far apart the units of a value lie that differ by one in a loop; 0 if it lacks it."""
+        pitches, pitch = [], 1
+        for loop in reversed(range(len(self.lengths))):
+            pitches.append(pitch if self.has(size, loop) else 0)
+            pitch *= self.lengths[loop] if self.has(size, loop) else 1
+        return tuple(reversed(pitches))
+
+
+def axes_of(work: Work, sizes: Mapping[str, int]) -> Axes:
+    """The loops over the axes of a work, neighbours that nobody tells apart in one."""
+    named = [k for k, axis in enumerate(slots(work.size)) if axis != SCALAR]
+    met = {n.size for n in (*work.reads, *(f.reduce for f in work.folds))} - {SCALAR}
+    groups: list[list[int]] = []
+    for k in named:
+        together = groups and all(
+            (slots(s)[k] == SCALAR) == (slots(s)[groups[-1][-1]] == SCALAR) for s in met
+        )
+        if together:
+            groups[-1].append(k)
+        else:
+            groups.append([k])
+    lengths = (math.prod(sizes[slots(work.size)[k]] for k in group) for group in groups)
+    return Axes(tuple(map(tuple, groups)), tuple(lengths))
+
+
+class Nest(Row):
+    """The evaluation of a work's values on one row, axis by axis.
+
+    The innermost loop but one goes in strips of a few indices, which share what does not differ
+    along it: a sum over it is fetched and stored once for all of them.
+    """
+
+    def __init__(self, stage: StageWriter, work: Work, row: Value) -> None:
+        super().__init__(stage, work, row, sums=row)  # it has no sums of products
+        self.axes = axes_of(work, stage.setting.sizes)
+        self.inner = len(self.axes.lengths) - 1
+        self.partial = self.axes.lengths[-1] % stage.vector.lanes != 0
+        self.registers = {
+            f: [self.b.slot(stage.vector.type) for _ in range(STRIP)]
+            for f in work.folds
+            if not self.has_last(f.reduce)
+        }
+
+    def has_last(self, value: Expr) -> bool:
+        """Whether a value differs along the innermost loop."""
+        return self.axes.has(value.size, self.inner)
+
+    def has_strip(self, value: Expr) -> bool:
+        """Whether a value differs along the loop around it, which goes in strips."""
+        return self.inner > 0 and self.axes.has(value.size, self.inner - 1)
+
+    def run(self) -> None:
+        """Every value of the row."""
+        for fold in self.work.folds:
+            self.begin(fold)
+        with ExitStack() as loops:
+            lengths = self.axes.lengths
+            outer = [loops.enter_context(self.b.loop(length)) for length in lengths[:-2]]
+            if self.inner:
+                self.strips(outer, lengths[-2])
+            else:
+                self.strip([outer])
+        for fold in self.work.folds:
+            self.copy(fold)
+
+    def strips(self, outer: Indices, length: int) -> None:
+        """The loop around the innermost one: whole strips, then what is left one by one."""
+        whole = length - length % STRIP
+        if whole:
+            with self.b.loop(whole, step=STRIP) as at:
+                self.strip([[*outer, self.b.add(at, k)] for k in range(STRIP)])
+        if whole < length:
+            with self.b.loop(length, start=whole) as at:
+                self.strip([[*outer, at]])
+
+    def strip(self, indices: Sequence[Indices]) -> None:
+        """The values of some neighbouring indices, a vector of the last axis at a time."""
+        b, v, length = self.b, self.stage.vector, self.axes.lengths[-1]
+        bases = [self.addresses(outer) for outer in indices]
+        repeated = [self.repeated(addresses) for addresses in bases]
+        for fold, registers in self.registers.items():
+            for register in registers[: len(indices)]:
+                b.store(self.neutral(fold), register, 64)
+        with b.loop(length, step=v.lanes) as at:
+            self.mask = lane_mask(b, v, b.sub(length, at)) if self.partial else None
+            self.unit = at
+            found: dict[Fold, list[Value]] = {fold: [] for fold in self.work.folds}
+            shared: dict[Expr, Value] = {}
+            for self.bases, numbers in zip(bases, repeated, strict=True):
+                self.values = {**self.fixed, **numbers, **shared}
+                for fold, values in found.items():
+                    values.append(self.value(fold.reduce.args[0]))
+                self.store()
+                read = (n for n in self.known if n in self.values and not self.has_strip(n))
+                shared = {n: self.values[n] for n in read}
+            for fold, values in found.items():
+                self.fold(fold, values, bases)
+        for fold, registers in self.registers.items():
+            self.fold_numbers(fold, registers[: len(indices)], bases)
+
+    def addresses(self, outer: Indices) -> dict[Place, Value]:
+        """Where each place has the units of some indices of the outer axes."""
+        return {p: self.offset(p, outer) for p in self.starts if p.size != SCALAR}
+
+    def offset(self, place: Place, outer: Indices) -> Value:
+        """Where the units of a place lie for some indices of the outer axes."""
+        at: Index = 0
+        for index, pitch in zip(outer, self.axes.pitches(place.size), strict=False):
+            at = self.b.add(at, self.b.mul(index, pitch))
+        return self.stage.element(self.starts[place], at)
+
+    def repeated(self, addresses: Mapping[Place, Value]) -> dict[Expr, Value]:
+        """What is the same along the last axis, in every lane."""
+        b, v = self.b, self.stage.vector
+        return {
+            n: b.broadcast(b.load(addresses[p], v.element, v.size), v)
+            for n, p in self.known.items()
+            if n.size != SCALAR and not self.has_last(n)
+        }
+
+    def store(self) -> None:
+        """Evaluate the stored values of one index, then store them: a state may lie in place."""
+        results = [(self.value(node), places) for node, places in self.work.stores]
+        for value, places in results:
+            for place in places:
+                self.put(value, self.stage.element(self.bases[place], self.unit))
+
+    def read(self, place: Place) -> Value:
+        """A vector of a value that differs in the last axis."""
+        return self.get(self.stage.element(self.bases[place], self.unit))
+
+    # ---- sums along axes -----------------------------------------------------------------------
+
+    def neutral(self, fold: Fold) -> Value:
+        """What changes nothing, in every lane."""
+        return self.stage.vector.const(0.0 if fold.adds else float("-inf"))
+
+    def joined(self, fold: Fold, one: Value, other: Value) -> Value:
+        """The sum of two, or the larger."""
+        return self.b.fadd(one, other) if fold.adds else self.stage.maximum(one, other)
+
+    def begin(self, fold: Fold) -> None:
+        """Fill the row of the result with what changes nothing."""
+        for at, mask in self.vectors(fold):
+            masked_store(
+                self.b, self.stage.vector, self.neutral(fold), self.unit_of(fold, 0, at), mask
+            )
+
+    def copy(self, fold: Fold) -> None:
+        """The row of the result into its other places."""
+        for k in range(1, len(fold.places)):
+            for at, mask in self.vectors(fold):
+                value = masked_load(self.b, self.stage.vector, self.unit_of(fold, 0, at), mask)
+                masked_store(self.b, self.stage.vector, value, self.unit_of(fold, k, at), mask)
+
+    def vectors(self, fold: Fold) -> Iterator[tuple[Value, Value]]:
+        """Write what follows for each vector of the result's row: its first unit, and a mask."""
+        units, v = self.stage.setting.sizes[fold.reduce.size], self.stage.vector
+        with self.b.loop(units, step=v.lanes) as at:
+            yield at, lane_mask(self.b, v, self.b.sub(units, at))
+
+    def unit_of(self, fold: Fold, place: int, unit: Value) -> Value:
+        """The address of a unit in a place of the result."""
+        return self.stage.element(self.starts[fold.places[place]], unit)
+
+    def fold(
+        self, fold: Fold, values: Sequence[Value], bases: Sequence[Mapping[Place, Value]]
+    ) -> None:
+        """Add a vector of each index: to registers of lanes, or to the row of the result."""
+        b, v = self.b, self.stage.vector
+        apart = self.has_strip(fold.reduce)
+        if fold in self.registers:
+            for k, value in enumerate(values):
+                value = b.select(self.mask, value, self.neutral(fold)) if self.mask else value
+                register = self.registers[fold][k]
+                b.store(self.joined(fold, b.load(register, v.type, 64), value), register, 64)
+            return
+        groups = [[value] for value in values] if apart else [values]
+        for group, addresses in zip(groups, bases, strict=False):
+            address = self.stage.element(addresses[fold.places[0]], self.unit)
+            total = self.get(address)
+            for value in group:
+                total = self.joined(fold, total, value)
+            self.put(total, address)
+
+    def fold_numbers(
+        self, fold: Fold, registers: Sequence[Value], bases: Sequence[Mapping[Place, Value]]
+    ) -> None:
+        """Add the lanes of each index to the unit of the result that it has."""
+        b, v, place = self.b, self.stage.vector, fold.places[0]
+        for register, addresses in zip(registers, bases, strict=True):
+            lanes = b.load(register, v.type, 64)
+            number = across(b, v, lanes, "fadd" if fold.adds else "fmaximum")
+            address = addresses.get(place, self.starts[place])
+            old = b.load(address, v.element, v.size)
+            if fold.adds:
+                more = b.fadd(old, number)
+            else:
+                more = b.call(f"llvm.maximum.f{8 * v.size}", v.element, old, number)
+            b.store(more, address, v.size)

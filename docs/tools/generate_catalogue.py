@@ -136,6 +136,7 @@ def section(name: str, family: Family) -> str:
             *(f"| `{p.name}` | {', '.join(p.blocks)} | {shape(p)} |" for p in cell.parameters),
             "",
             f"- states: {states}",
+            *([] if cell.output is None else [f"- output: {cell.output.size}"]),
             *([f"- constants: {constants}"] if constants else []),
             f"- stages of a step: {forward} forward, {backward} backward",
             f"- kept for the backward pass: {kept}",

@@ -82,6 +82,7 @@ def test_retention_is_the_jacobian_of_a_step_whose_matrices_do_not_mix(name):
 
     def new(*states):
         found = step(x, states if len(states) > 1 else states[0])
+        found = found if cell.output is None else found[1]
         return found if isinstance(found, tuple) else (found,)
 
     with gw.use_backend("reference"):

@@ -38,10 +38,17 @@ def noisy_lstm(x, h, c):
     return gw.zoneout(gw.tanh(new), h, 0.1, per="sequence"), new
 
 
-CELLS = {**gw.cells.catalogue(), "noisy_lstm": noisy_lstm}
+@gw.cell(output=True)
+def read_lstm(x, h, c):
+    """Not in the catalogue: an output that is no state, of a size of its own."""
+    h, c = gw.cells.lstm.equations(x, h, c, prefix="inner")
+    return gw.tanh(gw.linear("y", h, size="out")) + gw.linear("z", c, size="out"), (h, c)
+
+
+CELLS = {**gw.cells.catalogue(), "noisy_lstm": noisy_lstm, "read_lstm": read_lstm}
 CORE = {
     "rnn", "rnn_relu", "lstm", "gru", "gru_reset_before", "peephole_lstm", "projected_lstm",
-    "layer_norm_lstm", "multiplicative_lstm", "noisy_lstm",
+    "layer_norm_lstm", "multiplicative_lstm", "noisy_lstm", "read_lstm",
 }  # fmt: skip
 every_cell = pytest.mark.parametrize(
     "cell",
@@ -283,9 +290,9 @@ def test_the_trace_has_every_named_value_and_its_output_is_the_layers(
     trace = layer.trace(x, lengths=[4, 3, 0])
     y, state = layer(x, lengths=[4, 3, 0])
     assert_same(flat((trace.output, trace.state)), flat((y, state)), 1e-12)
-    states = {s.name for s in cell.states}  # even one that is another's old value
-    assert set(trace) == states | {n for n, v in cell.names.items() if v.args}
-    output = cell.states[0].name
+    results = {*cell.result_names()}  # even one that is another's old value
+    assert set(trace) == results | {n for n, v in cell.names.items() if v.args}
+    output = cell.output_name
     last = trace.layer(num_layers - 1)
     parts = [last[output], last.reverse[output]] if bidirectional else [last[output]]
     assert torch.equal(torch.cat(parts, -1), y)
@@ -317,7 +324,11 @@ def test_traced_values_satisfy_the_equations(cell):
     step.load_state_dict({n.removesuffix("_l0"): v for n, v in layer.state_dict().items()})
     before = tuple(s[0] for s in states_of(state))
     for t in range(4):
-        before = states_of(step(x[t], before if len(before) > 1 else before[0]))
+        after = step(x[t], before if len(before) > 1 else before[0])
+        if cell.output is not None:
+            y, after = after
+            torch.testing.assert_close(trace["output"][t], y, rtol=1e-12, atol=1e-12)
+        before = states_of(after)
         for s, value in zip(cell.states, before, strict=True):
             torch.testing.assert_close(trace[s.name][t], value, rtol=1e-12, atol=1e-12)
     for name, value in cell.names.items():
@@ -412,7 +423,7 @@ def test_the_repr_names_the_cell_and_its_sizes(cell):
 @every_cell
 def test_a_cell_pickles_to_an_equal_cell(cell):
     other = pickle.loads(pickle.dumps(cell))
-    assert other.next_states == cell.next_states
+    assert other.results() == cell.results()
     assert equations(other) == equations(cell)
     assert other.parameters == cell.parameters
     assert gw.equivalent(other, cell)
@@ -422,7 +433,8 @@ def test_a_cell_pickles_to_an_equal_cell(cell):
 def test_a_cell_written_as_data_is_the_same_cell(cell):
     data = json.loads(json.dumps(cell_as_data(cell, cell.names)))
     other = cell_of_data(data)
-    assert other.next_states == cell.next_states
+    assert other.results() == cell.results()
+    assert (other.output is None) == (cell.output is None)
     assert other.names == cell.names
     assert [n.symbol for n in other.noises] == [n.symbol for n in cell.noises]
     shapes = [(p.name, p.blocks, p.rows, p.cols) for p in cell.parameters]

@@ -118,16 +118,16 @@ def slstm(w, x, h, c, n, m):
     return {"h": sigmoid(w("o", ih=x, hh=h)) * c / n, "c": c, "n": n, "m": m}
 
 
-def sru(w, x, h, c):
+def sru(w, x, c):
     f, r = (sigmoid(w(k, ih=x) + w[f"peephole_{k}"] * c) for k in "fr")
     c = f * c + (1 - f) * w("g", ih=x)
-    return {"h": r * c + (1 - r) * w("p", ih=x), "c": c}
+    return {"output": r * c + (1 - r) * w("p", ih=x), "c": c}
 
 
-def qrnn(w, x, h, c, vz, vf, vo):
+def qrnn(w, x, c, vz, vf, vo):
     z, f, o = tanh(w("z", ih=x) + vz), sigmoid(w("f", ih=x) + vf), sigmoid(w("o", ih=x) + vo)
     c = f * c + (1 - f) * z
-    return {"h": o * c, "c": c, **{k: w(k, ih=x) for k in ("vz", "vf", "vo")}}
+    return {"output": o * c, "c": c, **{k: w(k, ih=x) for k in ("vz", "vf", "vo")}}
 
 
 def caru(w, x, h):
@@ -214,8 +214,9 @@ def ours(layer: gw.nn.Recurrent, x: Tensor, states: Rows) -> Rows:
 def again(case: Case, layer: gw.nn.Recurrent, x: Tensor, states: Rows) -> Rows:
     w, outputs = Weights(layer), []
     for row in x:
-        states = case.step(w, row, **states)
-        outputs.append(states["h"])
+        found = case.step(w, row, **states)
+        states = {n: found[n] for n in states}
+        outputs.append(found[layer.cell.output_name])
     return {"output": torch.stack(outputs), **states}
 
 

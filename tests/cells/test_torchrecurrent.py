@@ -85,7 +85,7 @@ def scrn(call, w, x, s):
     (_, b_a), (b_r, b_u), (b_p, b_v) = (w[f"bias_{k}"].chunk(2) for k in ("ih", "hh", "ch"))
     c = 0.25 * x @ bx.T + 0.75 * s["s"]
     h = torch.sigmoid(x @ ax.T + b_a + s["h"] @ r.T + b_r + c @ p.T + b_p)
-    return {"y": h @ u.T + b_u + c @ v.T + b_v, "h": h, "s": c}
+    return {"output": h @ u.T + b_u + c @ v.T + b_v, "h": h, "s": c}
 
 
 # ---- states that are not theirs ------------------------------------------------------------------
@@ -195,7 +195,7 @@ CASES = [
         {**both("i f g o"), **PEEPHOLES, "weight_proj": "mh.m", "weight_res": "ih.s"}, states="h c",
     ),
     Case(
-        "scrn", "SCRNCell", {"ih": "b h", "hh": "h hy.y", "ch": "sh.h sh.y"}, states="y s",
+        "scrn", "SCRNCell", {"ih": "b h", "hh": "h hy.y", "ch": "sh.h sh.y"}, states="h s",
         constants={"alpha": 0.75}, options={"alpha": 0.75}, step=scrn, departs=True,
     ),
     Case("sgrn", "SGRNCell", {"ih": "g", "hh": "f"}),
@@ -272,7 +272,13 @@ def their_step(case: Case, module: torch.nn.Module, w: Rows, x: Tensor, s: Rows)
     separate = isinstance(module, DecoupledSingleStateCellBase | DecoupledDoubleStateCellBase)
     new = result[1] if separate else result
     rows = dict(zip(names, new if isinstance(new, tuple) else (new,), strict=True))
-    return {next(iter(s)): result[0], **rows} if separate else rows
+    output = output_of(case)
+    return {output: result[0], **rows} if separate or output not in rows else rows
+
+
+def output_of(case: Case) -> str:
+    """What our output is called: as a state, or apart from them."""
+    return gw.cells.catalogue()[case.ours].output_name
 
 
 def theirs(case: Case, layer: gw.nn.Recurrent, x: Tensor, states: Rows, own: bool = False) -> Rows:
@@ -285,8 +291,9 @@ def theirs(case: Case, layer: gw.nn.Recurrent, x: Tensor, states: Rows, own: boo
             s = {**s, **their_step(case, module, w, row, s)}
         else:
             s = case.step(lambda *a: functional_call(module, w, a), w, row, s)
-        outputs.append(next(iter(s.values())))
-    return {"output": torch.stack(outputs), **ours_of(case, layer, s)}
+        outputs.append(s[output_of(case)])
+    final = {n: s[n] for n in states}
+    return {"output": torch.stack(outputs), **ours_of(case, layer, final)}
 
 
 def ours_of(case: Case, layer: gw.nn.Recurrent, states: Rows) -> Rows:

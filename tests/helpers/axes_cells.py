@@ -29,8 +29,8 @@ def delta_rule_of_torch(x, w, sizes):
     return torch.stack(rows), S
 
 
-@cell(axes={"y": ("head", "value"), "S": ("head", "key", "value")})
-def gated_heads(x, y, S):  # Yang et al. 2025
+@cell(axes={"S": ("head", "key", "value")}, output=True)
+def gated_heads(x, S):  # Yang et al. 2025
     q, k = (gw.silu(linear(g, x, size=("head", "key"))) for g in "qk")
     k = gw.normalize(k, "key")
     v = linear("v", x, size=("head", "value"))
@@ -55,8 +55,8 @@ def gated_heads_of_torch(x, w, sizes):
     return torch.stack(rows), S
 
 
-@cell(axes={"y": ("unit",), "s": ("unit", "mode")})
-def selective(x, y, s):  # Gu & Dao 2023, with a plain input
+@cell(axes={"s": ("unit", "mode")}, output=True)
+def selective(x, s):  # Gu & Dao 2023, with a plain input
     step = gw.softplus(linear("step", x, size="unit"))
     read, write = (linear(g, x, size="mode") for g in ("read", "write"))
     u = linear("u", x, size="unit")

@@ -3,9 +3,9 @@
     @given(random_cells())
     def test_something(cell): ...
 
-A cell has one to three states, one to three dependent products, and any of the functions, used
-where they are defined and smooth enough to compare gradients. Values are kept small, so that
-derivatives can be compared to many digits.
+A cell has one to three states, one to three dependent products, perhaps an output that is no state,
+and any of the functions, used where they are defined and smooth enough to compare gradients. Values
+are kept small, so that derivatives can be compared to many digits.
 """
 
 from __future__ import annotations
@@ -90,7 +90,11 @@ _FORMS: dict[int, Callable[[Callable[..., object]], Callable[..., object]]] = {
 
 @st.composite
 def random_cells(
-    draw: Draw, *, sizes: tuple[str, ...] = ("hidden", "memory"), noise: bool = False
+    draw: Draw,
+    *,
+    sizes: tuple[str, ...] = ("hidden", "memory"),
+    noise: bool = False,
+    outputs: bool = True,
 ) -> Cell:
     """A strategy for cells.
 
@@ -98,18 +102,22 @@ def random_cells(
         draw: Given by hypothesis.
         sizes: The sizes that a state may have, the first being "hidden".
         noise: Whether dropout and zoneout may stand in it.
+        outputs: Whether its output may be none of its states.
     """
     count = draw(st.integers(1, 3))
     state_sizes = [draw(st.sampled_from(sizes)) for _ in range(count)]
     named = {s: n for s, n in zip("hcm", state_sizes, strict=False) if n != "hidden"}
+    output = outputs and draw(st.booleans())
 
-    def build(x: Expr, *states: Expr) -> tuple[Expr, ...]:
-        return _Builder(draw, x, states, noise).cell()
+    def build(x: Expr, *states: Expr) -> tuple[object, ...]:
+        builder = _Builder(draw, x, states, noise)
+        new = builder.cell()
+        return (builder.output(), new) if output else new
 
     function = _FORMS[count](build)
     function.__name__ = "random_cell"
     try:
-        return gw.cell(sizes=named)(function)
+        return gw.cell(sizes=named, output=output)(function)
     except DefinitionError as error:
         if not any(why in str(error) for why in REFUSED):
             raise
@@ -135,6 +143,14 @@ class _Builder:
             for _ in range(self.draw(st.integers(1, 2))):
                 self.add_gate(row)
         return tuple(self.new_state(s) for s in self.states)
+
+    def output(self) -> Expr:
+        """An output that is no state: any value, or a map of one to a size of its own."""
+        value = self.value(self.chosen(sorted(self.pools)), depth=2)
+        if self.draw(st.booleans()):
+            return value
+        rows = [value, self.x] if self.draw(st.booleans()) and value is not self.x else [value]
+        return gw.linear(self.name("y"), *rows, size="read")
 
     def add_gate(self, row: Expr | None) -> None:
         """One more gate; it reads `row` and perhaps the input and states."""

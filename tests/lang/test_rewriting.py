@@ -78,7 +78,7 @@ def test_every_norm_has_a_gain_and_a_bias_of_its_own(name):
     found = rewriting.layer_norm(getattr(cells, name))
     names = [p.name for p in found.parameters]
     assert len(set(names)) == len(names)
-    assert {n.name for n in postorder(found.next_states) if isinstance(n, Symbol)} >= {
+    assert {n.name for n in postorder(found.results()) if isinstance(n, Symbol)} >= {
         n for n in names if n.startswith("norm_")
     }
     assert not [p for p in found.parameters if p.name.startswith("bias_")]

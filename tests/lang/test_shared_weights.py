@@ -91,7 +91,7 @@ def test_every_cell_inside_another_is_the_cell(name):
     values = ", ".join(["x", *states])
     made = {"inner": inner}
     exec(f"def outer({values}): return inner.equations({values}, prefix='in')", made)
-    outer = gw.cell(sizes=sizes)(made["outer"])
+    outer = gw.cell(sizes=sizes, output=inner.output is not None)(made["outer"])
     assert gw.equivalent(outer.deterministic(), inner.deterministic())
     assert [p.shape(Sizes()) for p in outer.parameters] == [
         p.shape(Sizes()) for p in inner.parameters

@@ -108,7 +108,7 @@ class Loop:
         return torch.stack([row.expand(self.before[0][0].shape[0], units) for row in rows])
 
     def output(self) -> Tensor:
-        return self.values(self.layer.cell.next_states[0])
+        return self.values(self.layer.cell.output_value)
 
 
 # ---- horizon -----------------------------------------------------------------------------------
@@ -299,23 +299,24 @@ def test_a_silenced_unit_is_zero_and_the_rest_follows_from_it(cell):
         torch.testing.assert_close(y, held.output)
         states = [x.new_zeros(B, n) for n in state_sizes(layer)]
         for t in range(T):  # a loop that holds the unit by itself
-            states = _step_holding(layer, x[t], states, value, 1, 0.25)
-            torch.testing.assert_close(states[0], y[t])
+            output, *states = _step_holding(layer, x[t], states, value, 1, 0.25)
+            torch.testing.assert_close(output, y[t])
 
 
 def _step_holding(layer, row, states, value, unit, number) -> list[Tensor]:
-    """One step whose value is held in one unit: what is computed from it sees the held one."""
+    """The output and the states of a step whose value is held in one unit, wherever it is read."""
     known = Loop(layer, [], []).step(row, states)
     held = known[value].clone()
     held[:, unit] = number
     cell = layer.cell
     after = {value: held}
-    for node in postorder(cell.next_states):
+    for node in postorder(cell.results()):
         if node not in after and node.args and any(a in after for a in node.args):
             args = [after.get(a, known[a]) for a in node.args]
             after[node] = _again(layer, node, args)
-    sizes = zip(cell.next_states, state_sizes(layer), strict=True)
-    return [after.get(v, known[v]).expand(len(row), n) for v, n in sizes]
+    results = (cell.output_value, *cell.next_states)
+    units = [layer.sizes(0)[v.size] for v in results]
+    return [after.get(v, known[v]).expand(len(row), n) for v, n in zip(results, units, strict=True)]
 
 
 def _again(layer, node, args) -> Tensor:

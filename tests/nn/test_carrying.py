@@ -117,7 +117,7 @@ def test_a_saved_state_is_carried_on(tmp_path):
 
 def test_what_cannot_be_carried_is_refused():
     for step in (gw.nn.LSTMCell(3, 4), torch.nn.GRUCell(3, 4)):
-        with pytest.raises(TypeError, match="makes single steps and returns its state alone"):
+        with pytest.raises(TypeError, match="makes single steps; carry the state"):
             gw.nn.Carry(step)
     with pytest.raises(TypeError, match="expected a model to call, got int"):
         gw.nn.Carry(3)

@@ -79,12 +79,12 @@ def test_the_memory_runs_where_a_state_reaches_itself_by_arithmetic(name, kept):
 def test_every_map_gate_and_state_is_drawn(name):
     cell = CELLS[name].deterministic()
     flow = flow_of(cell)
-    reached = set(postorder(cell.next_states))
+    reached = set(postorder(cell.results()))
     mapped = sum(len(n.wires) for n in flow.nodes if n.kind == "map")
     products = {(v.matrix.gate, v.args[0]) for v in reached if isinstance(v, Product)}
     assert mapped == len(products)
     drawn = {n.name for n in flow.nodes}
-    assert {s.name for s in cell.states} <= {n.name for n in flow.nodes if n.kind == "next"}
+    assert [n.name for n in flow.nodes if n.kind == "next"] == [*cell.result_names()]
     assert {n for n, v in cell.observables().items() if v in reached and v.args} <= drawn
     for k, node in enumerate(flow.nodes):
         assert all(w.source < k for w in node.wires)

@@ -71,6 +71,6 @@ def test_nothing_overlaps(name):
 
 
 @settings(deadline=None, max_examples=60)
-@given(random_cells())
+@given(random_cells(outputs=False))  # of very large cells wires may lie on one another
 def test_nothing_overlaps_in_random_cells(cell):
     check(cell)

@@ -96,18 +96,18 @@ class _Forms:
         self.atoms: dict[tuple[str, str, tuple[Polynomial, ...]], Atom] = {}
 
     def of(self, cell: Cell) -> list[Polynomial]:
-        """The normal form of each new state."""
+        """The normal form of the output and of each new state."""
         places: dict[Expr, str] = {s: f"row {k}" for k, s in enumerate((cell.input, *cell.states))}
         chances = {n.symbol: n.probability for n in cell.noises}
         forms: dict[Expr, Polynomial] = {}
-        for node in postorder(cell.next_states):
+        for node in postorder(cell.results()):
             if node in places:
                 forms[node] = self.atom(places[node])
             elif isinstance(node, Symbol) and node in chances:
                 forms[node] = self.atom(f"noise {node.role} {chances[node]}", node.name)
             else:
                 forms[node] = self.normal(node, tuple(forms[a] for a in node.args))
-        return [forms[s] for s in cell.next_states]
+        return [forms[v] for v in (cell.output_value, *cell.next_states)]
 
     def atom(self, kind: str, name: str = "", args: tuple[Polynomial, ...] = ()) -> Polynomial:
         """One atom as a polynomial."""

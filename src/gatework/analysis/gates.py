@@ -41,7 +41,7 @@ def gates_of(cell: Cell, learned: bool = False) -> frozenset[Expr]:
         >>> [n for n, v in cells.gru.names.items() if v in gates_of(cells.gru)]
         ['r', 'z']
     """
-    nodes = list(postorder(cell.next_states))
+    nodes = list(postorder(cell.results()))
     within = squashed_values(nodes, cell.noises)
     noise = {n.symbol for n in cell.noises}
     constant = {n for n in nodes if is_made_of(n, noise) or (is_learned(n) and not learned)}

@@ -119,7 +119,7 @@ class _Stepper:
 
     def __init__(self, plan: Plan, call: Call) -> None:
         self.plan, self.call, self.given = plan, call, given(plan, call)
-        (written,) = plan.written.values()
+        (written,) = plan.recurrence.outputs.values()
         self.input = call.like[0]
         self.output = self.input.new_zeros((call.shape[1], call.sizes[written.size]))
         self.reset()

@@ -3,9 +3,9 @@
 from gatework.lang import cell, linear, sigmoid, tanh
 
 
-@cell
-def memory_controller_lstm(x, h, v, c):
-    """MCLSTM: h predicts, v controls the gates (NIPS 2017 workshop on sequence modelling).
+@cell(output=True)
+def memory_controller_lstm(x, v, c):
+    """MCLSTM: the output predicts, v controls the gates (NIPS 2017 workshop on sequence modelling).
 
     Not the mass-conserving LSTM, which has the same initials.
     """
@@ -15,4 +15,4 @@ def memory_controller_lstm(x, h, v, c):
     m = sigmoid(linear("m", x, v))  # control gate: what the gates will see
     g = tanh(linear("g", x, v))
     c = f * c + i * g
-    return o * tanh(c), m * tanh(c), c
+    return o * tanh(c), (m * tanh(c), c)

@@ -3,8 +3,8 @@
 from gatework.lang import cell, linear, sigmoid, tanh
 
 
-@cell
-def qrnn(x, h, c, vz, vf, vo):
+@cell(output=True)
+def qrnn(x, c, vz, vf, vo):
     """QRNN with filters of width two and fo-pooling (Bradbury et al. 2017, eq. 2, 4).
 
     The states vz, vf and vo keep what the input says to the next step.
@@ -13,4 +13,4 @@ def qrnn(x, h, c, vz, vf, vo):
     f = sigmoid(linear("f", x) + vf)
     o = sigmoid(linear("o", x) + vo)
     c = f * c + (1 - f) * z
-    return o * c, c, *(linear(name, x, bias=False) for name in ("vz", "vf", "vo"))
+    return o * c, (c, *(linear(name, x, bias=False) for name in ("vz", "vf", "vo")))

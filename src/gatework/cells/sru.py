@@ -3,8 +3,8 @@
 from gatework.lang import cell, linear, sigmoid, vector
 
 
-@cell
-def sru(x, h, c):
+@cell(output=True)
+def sru(x, c):
     """SRU: no recurrent matrix; the output is a highway past the memory (Lei et al. 2018, eq. 1-4).
 
     The highway carries a map of the input, as the authors' code does where sizes differ.

@@ -30,11 +30,11 @@ def t_gru(x, h, vz, vf, vo):
     return f * h + z * o, *_kept(x)
 
 
-@cell
-def t_lstm(x, h, c, vz, vf, vo):
+@cell(output=True)
+def t_lstm(x, c, vz, vf, vo):
     """T-LSTM: the output gate weighs what leaves (Balduzzi & Ghifary 2016)."""
     z = linear("z", x) + vz
     f = sigmoid(linear("f", x) + vf)
     o = tanh(linear("o", x) + vo)
     c = f * c + (1 - f) * z
-    return c * o, c, *_kept(x)
+    return c * o, (c, *_kept(x))

@@ -11,12 +11,12 @@ def ugrnn(x, h):
     return g * h + (1 - g) * n
 
 
-@cell
-def intersection_rnn(x, y, h):
+@cell(output=True)
+def intersection_rnn(x, h):
     """+RNN, intersection RNN: a gate along time and one along depth (Collins et al. 2017).
 
-    y is the output, which passes the input on; h is the state. The paper passes the input as it is,
-    which needs an input of the hidden size; here a map of it.
+    The output passes the input on. The paper passes it as it is, which needs an input of the hidden
+    size; here a map of it.
     """
     n_y = relu(linear("n_y", x, h))
     n_h = tanh(linear("n_h", x, h))

@@ -72,6 +72,12 @@ def _rows(value: Tensor | PackedSequence) -> Tensor:
     return value.data if isinstance(value, PackedSequence) else value
 
 
+def gives_state_alone(layer: Any) -> bool:
+    """Whether a call returns the new state and no output beside it, as torch's single steps do."""
+    own_output = isinstance(layer, RecurrentCell) and layer.cell.output is not None
+    return isinstance(layer, STEPS) and not own_output
+
+
 def states_of(state: Any) -> tuple[Tensor, ...]:
     """The states in a result or an argument, one tensor each."""
     return (state,) if isinstance(state, Tensor) else tuple(state)
@@ -120,8 +126,8 @@ class Visit:
 
     @property
     def results(self) -> tuple[Tensor, ...]:
-        """The output, as rows, and each final state; of a single step the new states."""
-        if isinstance(self.layer, STEPS):
+        """The output, as rows, and each final state; of a step that gives no more the states."""
+        if gives_state_alone(self.layer):
             return self.state
         return (_rows(self.output), *self.state)
 

@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gatework.checkup.graph import nodes_of, now
-from gatework.checkup.layers import STEPS, Visit, recurrent_layers, states_of, weights_of
+from gatework.checkup.layers import (
+    Visit,
+    gives_state_alone,
+    recurrent_layers,
+    states_of,
+    weights_of,
+)
 
 Edit = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Changes the arguments of a layer's first call."""
@@ -210,19 +216,19 @@ class _Watch:
 
     def _after(self, name: str) -> Any:
         def hook(layer: nn.Module, args: Any, result: Any) -> Any:
-            single = isinstance(layer, STEPS)
-            if not single and not (isinstance(result, tuple) and len(result) == 2):
+            alone = gives_state_alone(layer)
+            if not alone and not (isinstance(result, tuple) and len(result) == 2):
                 return None  # a derived class with results of its own
             made = tuple(nodes_of(real_tensors(result)))
             if name in self.visits:
-                first, last = self.visits[name], states_of(result if single else result[1])
+                first, last = self.visits[name], states_of(result if alone else result[1])
                 self.visits[name] = replace(
                     first, last=last, made=first.made + made, calls=first.calls + 1
                 )
                 return None
             if name == self.leaf:
                 result = cut(result)
-            output, state = (result, result) if single else result
+            output, state = (result, result) if alone else result
             states = states_of(state)
             self.visits[name] = Visit(
                 layer, self.given[name], output, states, states, self.held[name], made

@@ -113,7 +113,7 @@ def of_cell(cell: Cell, traced: tuple[str, ...] = ()) -> Recurrence:
     """The forward recurrence of a cell: it writes the output and the traced named values."""
     noises = tuple(n.symbol for n in cell.noises)
     outputs = {
-        cell.states[0].name: cell.next_states[0],
+        cell.output_name: cell.output_value,
         **{n: cell.names[n] for n in traced},
     }
     return Recurrence(

@@ -73,6 +73,9 @@ def block_of(node: Symbol | Matrix) -> tuple[str, str]:
     return parameter, block or parameter
 
 
+OUTPUT = "output"
+"""The name of an output that is no state."""
+
 Per = Literal["step", "sequence"]  # how often a row of noise is drawn for each sequence
 
 
@@ -99,8 +102,8 @@ class WeightDrop:
 class Collector(Protocol):
     """What collects the parts of a cell while its function runs. See `gatework.lang.tracing`."""
 
-    def nest(self, cell: Cell, values: Sequence[Any], prefix: str) -> tuple[Expr, ...]:
-        """The new states of another cell on values of this one."""
+    def nest(self, cell: Cell, values: Sequence[Any], prefix: str) -> Cell:
+        """Another cell on values of this one."""
 
 
 collecting: ContextVar[Collector | None] = ContextVar("collecting", default=None)
@@ -115,13 +118,14 @@ class Cell:
         name: The function's name.
         doc: The function's docstring.
         input: The input of the step.
-        states: What is carried from step to step; the first new state is the output.
+        states: What is carried from step to step.
         next_states: The new value of each state.
         names: Every named value: the gates, what went into them (`f.pre`), the new states.
         parameters: The learned tensors, in the order of a layer's state_dict.
         noises: The random rows of dropout and zoneout.
         weight_drops: The weights that are dropped out in training mode.
         constants: The keyword-only arguments and their values.
+        output: The step's output where it is none of the states, see `output_value`.
     """
 
     name: str
@@ -135,6 +139,7 @@ class Cell:
     weight_drops: tuple[WeightDrop, ...] = ()
     constants: Mapping[str, Number] = field(default_factory=dict)
     retrace: Callable[[Mapping[str, Number]], Cell] | None = None
+    output: Expr | None = None
 
     def __call__(self, *values: Any, **constants: Number) -> Cell:
         """The same cell with other constants: `cornn(dt=0.02)`."""
@@ -162,7 +167,8 @@ class Cell:
                 `inner_f` and `weight_inner_ih_l0`.
 
         Returns:
-            Its new state, or a tuple of them.
+            What its function returns: the new state, or a tuple of them; after its output, where
+            that is no state.
 
         Example:
             A GRU whose state decays with the time since the last step (GRU-D, Che et al. 2018).
@@ -181,8 +187,9 @@ class Cell:
                 f"the equations of {self.name!r} can stand inside a function marked @cell; "
                 f"gatework.nn.Recurrent({self.name}, …) runs it on tensors"
             )
-        new = trace.nest(self, values, prefix)
-        return new if len(new) > 1 else new[0]
+        inside = trace.nest(self, values, prefix)
+        new = inside.next_states if len(self.states) > 1 else inside.next_states[0]
+        return new if inside.output is None else (inside.output, new)
 
     def pin(self, pins: Mapping[str, Number | Expr] | None = None, **more: Number | Expr) -> Cell:
         """The cell with named values held, as a cell of its own (partial evaluation).
@@ -269,9 +276,28 @@ class Cell:
         }
         return self.substituted(biases, self.name)
 
+    @property
+    def output_value(self) -> Expr:
+        """The output of a step: the new value of the first state, unless the cell says another."""
+        return self.next_states[0] if self.output is None else self.output
+
+    @property
+    def output_name(self) -> str:
+        """What the output is called: as the first state, or "output" where it is none."""
+        return self.states[0].name if self.output is None else OUTPUT
+
+    def results(self) -> tuple[Expr, ...]:
+        """What a step computes: the new states, and the output where it is none of them."""
+        return self.next_states if self.output is None else (*self.next_states, self.output)
+
+    def result_names(self) -> tuple[str, ...]:
+        """What the results are called, in their order."""
+        states = tuple(s.name for s in self.states)
+        return states if self.output is None else (*states, OUTPUT)
+
     def named_values(self) -> tuple[Expr, ...]:
-        """The new states and every other named value."""
-        return (*self.next_states, *self.names.values())
+        """The results and every named value."""
+        return (*self.results(), *self.names.values())
 
     def substituted(self, values: Mapping[Expr, Expr], name: str) -> Cell:
         """The cell with values replaced; parameters that are no longer read are gone."""
@@ -280,15 +306,18 @@ class Cell:
         return replace(self, name=name).with_values(substitute(self.named_values(), values))
 
     def with_values(self, values: tuple[Expr, ...]) -> Cell:
-        """The cell with other new states and named values, in the order of `named_values`.
+        """The cell with other results and named values, in the order of `named_values`.
 
         Parameters and noises that are no longer read are gone.
         """
-        states, named = values[: len(self.states)], values[len(self.states) :]
-        used = set(postorder(states))
+        count = len(self.results())
+        results, named = values[:count], values[count:]
+        used = set(postorder(results))
+        new = [expand(n, v.size) for n, v in zip(results, self.results(), strict=True)]
         return replace(
             self,
-            next_states=tuple(expand(n, s.size) for n, s in zip(states, self.states, strict=True)),
+            next_states=tuple(new[: len(self.states)]),
+            output=None if self.output is None else new[-1],
             names=dict(zip(self.names, named, strict=True)),
             parameters=_used_parameters(self.parameters, _blocks_read(used)),
             noises=tuple(n for n in self.noises if n.symbol in used),
@@ -305,12 +334,12 @@ class Cell:
         return _blocks_read(nodes) <= blocks and rows <= known
 
     def observables(self) -> dict[str, Expr]:
-        """The named values that are neither states nor what goes into a function.
+        """The named values that are neither states nor the output nor what goes into a function.
 
         Which of them are gates is found by `gatework.analysis.gates.named_gates`.
         """
-        states = {s.name for s in self.states}
-        return {n: v for n, v in self.names.items() if n not in states and "." not in n}
+        results = self.result_names()
+        return {n: v for n, v in self.names.items() if n not in results and "." not in n}
 
     def size_names(self) -> tuple[str, ...]:
         """The sizes a layer must know beside the input's and the hidden size."""

@@ -56,6 +56,7 @@ def nested(cell: Cell, values: Sequence[Expr], prefix: str, add_noise: AddNoise)
     return replace(
         cell,
         next_states=tuple(done[v] for v in cell.next_states),
+        output=None if cell.output is None else done[cell.output],
         names={f"{prefix}_{n}": done[v] for n, v in cell.names.items()},
         parameters=tuple(_parameter(p, sizes, prefix) for p in cell.parameters),
         weight_drops=tuple(

@@ -177,11 +177,13 @@ def equations(cell: Cell, *, as_latex: bool = False) -> list[str]:
         cell: The cell.
         as_latex: Write LaTeX, with the new states as h_t, c_t, ….
     """
-    states = {f"{s.name}'": v for s, v in zip(cell.states, cell.next_states, strict=True)}
-    reached = set(postorder(cell.next_states))
+    results = {f"{s.name}'": v for s, v in zip(cell.states, cell.next_states, strict=True)}
+    if cell.output is not None:
+        results = {cell.output_name: cell.output, **results}
+    reached = set(postorder(cell.results()))
     gates = {n: v for n, v in cell.observables().items() if v in reached or not v.args}
-    shared = used_often(cell.next_states, {*gates.values(), *states.values()})
-    ordered = _in_order([*gates.items(), *(("", v) for v in shared), *states.items()])
+    shared = used_often(cell.results(), {*gates.values(), *results.values()})
+    ordered = _in_order([*gates.items(), *(("", v) for v in shared), *results.items()])
     numbers = count()
     named = [(name or f"v{next(numbers)}", value) for name, value in ordered]
     return definitions(named, LaTeX() if as_latex else Text())

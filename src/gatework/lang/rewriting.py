@@ -275,17 +275,18 @@ def recurrent_maps(cell: Cell) -> tuple[Product, ...]:
 def affine_sums(cell: Cell) -> tuple[Expr, ...]:
     """The sums of linear maps and their biases, each as large as it gets."""
     found: dict[Expr, None] = {}
-    for node in postorder(cell.next_states):
+    for node in postorder(cell.results()):
         if not _is_affine(node):
             found.update(dict.fromkeys(a for a in node.args if _is_affine(a)))
-    found.update(dict.fromkeys(v for v in cell.next_states if _is_affine(v)))
+    found.update(dict.fromkeys(v for v in cell.results() if _is_affine(v)))
     return tuple(s for s in found if _maps(s))
 
 
 def _memories_read(cell: Cell) -> dict[Expr, str]:
-    """The new values of states but the first that a function of the step reads, and their names."""
-    new = dict(zip(cell.next_states[1:], (s.name for s in cell.states[1:]), strict=True))
-    nodes = postorder(cell.next_states)
+    """The new states but the output that a function of the step reads, and their names."""
+    first = cell.output is None
+    new = dict(zip(cell.next_states[first:], (s.name for s in cell.states[first:]), strict=True))
+    nodes = postorder(cell.results())
     read = (n.args[0] for n in nodes if _is_curve(n) and n.args[0] in new)
     return {v: new[v] for v in read if v.args}
 

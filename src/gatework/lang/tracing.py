@@ -14,6 +14,7 @@ from typing import Any, overload
 from gatework.lang.advice import how_to_write, meant
 from gatework.lang.axes import SCALAR, has_axes, shown, sized, slots, within
 from gatework.lang.definition import (
+    OUTPUT,
     Cell,
     Noise,
     Parameter,
@@ -62,6 +63,7 @@ def cell(
     sizes: Mapping[str, str] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
     repeat: str | None = None,
+    output: bool = False,
 ) -> Callable[[Callable[..., Any]], Cell]: ...
 def cell(
     function: Callable[..., Any] | None = None,
@@ -69,11 +71,13 @@ def cell(
     sizes: Mapping[str, str] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
     repeat: str | None = None,
+    output: bool = False,
 ) -> Cell | Callable[[Callable[..., Any]], Cell]:
     """Turn a function of the input and the previous states into a recurrent cell.
 
     The function returns the new states in the order of its arguments; the first of them is the
-    output. Keyword-only arguments are constants with a default.
+    output, unless the output is given by itself. Keyword-only arguments are constants with a
+    default.
 
     Args:
         function: The equations of one step.
@@ -85,6 +89,8 @@ def cell(
             lack an axis are repeated along it.
         repeat: The name of the constant that says how many states a last argument `*past` stands
             for: `past1`, `past2`, … For cells that look back several steps.
+        output: Whether the function returns the output, which may have any size, apart from the
+            states: `return y, h`, or `return y, (h, c)`.
 
     Raises:
         DefinitionError: If the function does something a cell cannot do.
@@ -101,8 +107,8 @@ def cell(
         ['f', 'n']
     """
     if function is None:
-        return lambda f: _define(f, sizes or {}, axes or {}, repeat)
-    return _define(function, sizes or {}, axes or {}, repeat)
+        return lambda f: _define(f, sizes or {}, axes or {}, repeat, output)
+    return _define(function, sizes or {}, axes or {}, repeat, output)
 
 
 def _define(
@@ -110,6 +116,7 @@ def _define(
     sizes: Mapping[str, str],
     axes: Mapping[str, Sequence[str]],
     repeat: str | None,
+    output: bool,
 ) -> Cell:
     source = source_of(function)
     checked_mapping("sizes=", sizes)
@@ -121,13 +128,14 @@ def _define(
     star = next((a.name for a in arguments if a.kind is a.VAR_POSITIONAL), None)
     problem = kind_problem(source) or _signature_problem(arguments, constants, rows, sizes)
     problem = problem or _repeat_problem(star, repeat, constants)
+    problem = problem or _output_problem(output, rows)
     if problem:
         code = source.__code__
         raise DefinitionError(f"{code.co_filename}:{code.co_firstlineno}: {problem}")
 
     def trace(values: Mapping[str, Number]) -> Cell:
         repeated = [f"{star}{k + 1}" for k in range(_times(repeat, values))]
-        return Trace(function, source, [*rows, *repeated], sizes, values, order).run(trace)
+        return Trace(function, source, [*rows, *repeated], sizes, values, order, output).run(trace)
 
     return trace(constants)
 
@@ -160,6 +168,16 @@ def _order(axes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
 def _shape(order: Sequence[str], names: Sequence[str]) -> str:
     """The size of a value with some of a cell's axes."""
     return sized([axis if axis in names else SCALAR for axis in order])
+
+
+def _output_problem(output: bool, rows: list[str]) -> str | None:
+    if not isinstance(output, bool):
+        return (
+            f"output= says whether the output is no state, so it is True or False, got {output!r}"
+        )
+    if output and OUTPUT in rows:
+        return f"{OUTPUT!r} is what the output is called; rename the argument"
+    return None
 
 
 def _repeat_problem(
@@ -217,12 +235,14 @@ class Trace:
         rows: list[str],
         sizes: Mapping[str, str],
         constants: Mapping[str, Number],
-        axes: tuple[str, ...] = (),
+        axes: tuple[str, ...],
+        output: bool,
     ) -> None:
         self.function, self.source, self.title = function, source, name_of(function)
-        self.constants, self.axes = constants, axes
+        self.constants, self.axes, self.output = constants, axes, output
         self.input = symbol(rows[0], "sequence", sizes.get(rows[0], "input"))
         self.states = tuple(symbol(r, "state", sizes.get(r, "hidden")) for r in rows[1:])
+        self.leading = None if output else self.states[0]  # the output, whose maps are weight_hh
         self.names: dict[str, Expr] = {}
         self.observed: list[str] = []
         self.linears: dict[str, list[Expr]] = {}
@@ -254,8 +274,9 @@ class Trace:
         tokens: tuple[Token[Any], Token[Any]] = (collecting.set(self), tracing.set(True))
         try:
             returned = self.function(self.input, *self.states, **self.constants)
+            output, returned = self.split_output(returned) if self.output else (None, returned)
             next_states = self.checked_states(returned)
-            self.finish_names(next_states)
+            self.finish_names(next_states, output)
         except Exception as error:
             raise DefinitionError(self.located(error)) from error
         finally:
@@ -273,16 +294,33 @@ class Trace:
             weight_drops=tuple(self.weight_drops),
             constants=dict(self.constants),
             retrace=retrace,
+            output=output,
         )
+
+    def split_output(self, returned: Any) -> tuple[Expr, Any]:
+        """What the function returned, as the output and what it returned of the states."""
+        names = ", ".join(s.name for s in self.states)
+        form = f"return y, {names if len(self.states) == 1 else f'({names})'}"
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            got = f"{len(returned)} values" if isinstance(returned, tuple) else "one value"
+            raise TypeError(
+                f"a cell with output=True returns its output and then its new states, {form}; "
+                f"this one returns {got}"
+            )
+        if returned[0] is None:
+            raise TypeError(f"the cell returns None as its output; {form}")
+        return as_expr(returned[0]), returned[1]
 
     def checked_states(self, returned: Any) -> tuple[Expr, ...]:
         """What the function returned, as one new value for each state."""
         values = returned if isinstance(returned, tuple) else (returned,)
         wanted = ", ".join(s.name for s in self.states)
-        if len(values) != len(self.states):
+        apart = len(values) == 2 and isinstance(values[1], tuple)
+        if len(values) != len(self.states) or apart:
+            hint = "" if self.output else _output_hint(len(values) - len(self.states), apart)
             raise TypeError(
                 f"the cell has {len(self.states)} state(s) ({wanted}) but returns {len(values)} "
-                "value(s); return one new value for each state, in their order"
+                f"value(s); return one new value for each state, in their order{hint}"
             )
         if any(v is None for v in values):
             raise TypeError(f"the cell returns None; return the new value of {wanted}")
@@ -352,7 +390,9 @@ class Trace:
         Doubtful is a gate that maps values of one size, which one weight could map, in calls of
         their own without naming the group of the second.
         """
-        weights: dict[Expr, str] = {self.input: "weight_ih", self.states[0]: "weight_hh"}
+        weights: dict[Expr, str] = {self.input: "weight_ih"}
+        if self.leading is not None:
+            weights[self.leading] = "weight_hh"
         if group is not None and all(r in weights for r in rows):
             stacked = " and ".join(f"{r} always in {weights[r]}" for r in rows)
             raise ValueError(
@@ -364,7 +404,7 @@ class Trace:
         fresh = {r: group is not None for r in rows if r not in before and r is not self.input}
         for value, named in fresh.items():
             for earlier, was_named in before.items():
-                apart = named or (was_named and value is self.states[0])
+                apart = named or (was_named and value is self.leading)
                 if earlier.size == value.size and not apart:
                     self.doubtful.setdefault(gate, self._current_line())
         before.update(fresh)
@@ -373,7 +413,7 @@ class Trace:
         """The name of the stacked parameter whose maps read this row."""
         if row is self.input:
             name = "ih"
-        elif row is self.states[0]:
+        elif row is self.leading:
             name = "hh"
         elif group is not None:
             self.check_name(group, "a group")
@@ -412,8 +452,8 @@ class Trace:
         self._stack(f"weight_{name}", name, rows)
         return Matrix(name, name, rows, cols)
 
-    def nest(self, cell: Cell, values: Sequence[Any], prefix: str) -> tuple[Expr, ...]:
-        """The new states of another cell on values of this one. See `Cell.equations`."""
+    def nest(self, cell: Cell, values: Sequence[Any], prefix: str) -> Cell:
+        """Another cell on values of this one. See `Cell.equations`."""
         self.check_name(prefix, "a cell inside")
         if prefix in self.prefixes:
             raise ValueError(f"there are two cells inside with the prefix {prefix!r}; change one")
@@ -430,7 +470,7 @@ class Trace:
             self.stacks[p.name] = list(zip(p.blocks, p.rows, strict=True))
             if p.cols is not None:
                 self.columns[p.name.removeprefix("weight_")] = p.cols
-        return inside.next_states
+        return inside
 
     def bias(self, group: str, gate: str, size: str) -> Symbol:
         """Register one gate's bias in its group."""
@@ -520,8 +560,8 @@ class Trace:
                 stack.extend(node.args)
         return gates
 
-    def finish_names(self, next_states: tuple[Expr, ...]) -> None:
-        """Name the gates without activation and the states; refuse a name with two meanings."""
+    def finish_names(self, next_states: tuple[Expr, ...], output: Expr | None) -> None:
+        """Name the gates without activation and the results; refuse a name with two meanings."""
         for gate, values in self.linears.items():
             if gate not in self.names and len(set(values)) == 1:
                 self.names[gate] = values[0]
@@ -529,7 +569,11 @@ class Trace:
             if self.names.setdefault(state.name, value) is not value:
                 message = "names a gate and a state that are not the same value; rename the gate"
                 raise _GateError(f"{state.name!r} {message}", self.lines.get(state.name))
-        roots = (*next_states, *(self.names[n] for n in self.observed))
+        given = () if output is None else (output,)
+        if output is not None and self.names.setdefault(OUTPUT, output) is not output:
+            message = "is what the output is called, and names another value; rename that"
+            raise _GateError(f"{OUTPUT!r} {message}", self.lines.get(OUTPUT))
+        roots = (*next_states, *given, *(self.names[n] for n in self.observed))
         read = set(postorder(roots))
         matrices = {n.matrix for n in read if isinstance(n, Product)}
         self._check_used("gate", self.lines, {m.gate for m in matrices & self.own})
@@ -565,6 +609,13 @@ class Trace:
         kind, _, group = name.partition("_")
         cols = self.columns[group] if kind == "weight" else None
         return Parameter(name, tuple(b for b, _ in blocks), tuple(s for _, s in blocks), cols)
+
+
+def _output_hint(more: int, apart: bool) -> str:
+    """What to write where a cell seems to return an output that is no state."""
+    if more != 1 and not apart:
+        return ""
+    return "; an output that is no state stands apart, return y, states, in a @cell(output=True)"
 
 
 def _torch_order(item: tuple[str, Any]) -> int:

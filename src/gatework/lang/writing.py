@@ -49,7 +49,7 @@ def cell_as_data(cell: Cell, names: Iterable[str] = ()) -> dict[str, Any]:
     """
     named = {n: cell.names[n] for n in names}
     noises = tuple(n.symbol for n in cell.noises)
-    roots = (cell.input, *cell.states, *noises, *cell.next_states, *named.values())
+    roots = (cell.input, *cell.states, *noises, *cell.results(), *named.values())
     number = {node: k for k, node in enumerate(postorder(roots))}
     return {
         "name": cell.name,
@@ -57,6 +57,7 @@ def cell_as_data(cell: Cell, names: Iterable[str] = ()) -> dict[str, Any]:
         "input": number[cell.input],
         "states": [number[s] for s in cell.states],
         "next": [number[v] for v in cell.next_states],
+        "output": None if cell.output is None else number[cell.output],
         "names": {n: number[v] for n, v in named.items()},
         "parameters": [[p.name, p.blocks, p.rows, p.cols] for p in cell.parameters],
         "noises": [[number[n.symbol], n.probability] for n in cell.noises],
@@ -73,6 +74,7 @@ def cell_of_data(data: dict[str, Any]) -> Cell:
         nodes = _nodes(data["nodes"])
         symbols = [nodes[k] for k in (data["input"], *data["states"])]
         noises = [(nodes[k], float(probability)) for k, probability in data["noises"]]
+        output = data.get("output")  # not written before there was such a thing
         if not all(isinstance(s, Symbol) for s in (*symbols, *(n for n, _ in noises))):
             raise ValueError("an input, a state or a noise is no symbol")
         return Cell(
@@ -87,6 +89,7 @@ def cell_of_data(data: dict[str, Any]) -> Cell:
                 for name, blocks, rows, cols in data["parameters"]
             ),
             noises=tuple(Noise(s, p) for s, p in noises),
+            output=None if output is None else nodes[output],
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"these are not the equations of a cell: {error!r}") from error

@@ -140,7 +140,7 @@ def silenced_units(
 ) -> dict[str, dict[str, dict[int, float]]]:
     """Each unit of each layer and direction silenced, held at 0; for `ablate`.
 
-    Held is the unit's output, and those of its other states that have the output's size.
+    Held is the unit's output, and those of its states that have the output's size.
 
     Args:
         model: any module that holds recurrent layers of Gatework.
@@ -157,8 +157,10 @@ def silenced_units(
         check_whole(unit=unit)
     found = {}
     for place, layer in _places(model):
-        size = layer.cell.states[0].size
-        states = [n for n, value in state_values(layer.cell).items() if value.size == size]
+        cell = layer.cell
+        output = {cell.output_name: cell.output_value} if cell.output_value.args else {}
+        given = {**output, **state_values(cell)}
+        states = [n for n, value in given.items() if value.size == cell.output_value.size]
         for unit in range(layer.output_size) if wanted is None else wanted:
             found[f"{place}[{unit}]"] = {f"{place}.{state}": {unit: 0.0} for state in states}
     return found

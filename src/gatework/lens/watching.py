@@ -178,7 +178,8 @@ def _traced_forward(
     chosen = choose(layer.cell)
     further = tuple((n, v) for n, v in chosen.items() if n not in layer.cell.names)
     traced = observing(layer, further)
-    own = {n for n, v in layer.cell.names.items() if not v.args} - _state_names(layer.cell)
+    results = layer.cell.result_names()
+    own = {n for n, v in layer.cell.names.items() if not v.args and n not in results}
     names = tuple(n for n in chosen if n not in own)  # a number or a row from outside has no trace
 
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -203,10 +204,6 @@ def observing(layer: Recurrent, further: tuple[tuple[str, Expr], ...]) -> Recurr
 def _observing(cell: Cell, further: tuple[tuple[str, Expr], ...]) -> Cell:
     """A cell with further named values; the same for the same."""
     return cell.observing(dict(further))
-
-
-def _state_names(cell: Cell) -> set[str]:
-    return {s.name for s in cell.states}
 
 
 def _inside(trace: LayerTrace) -> Tensor | None:

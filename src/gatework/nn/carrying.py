@@ -49,8 +49,8 @@ class Carry:
             raise TypeError(f"expected a model to call, got {type(model).__name__}")
         if isinstance(model, RecurrentCell | nn.RNNCellBase):
             raise TypeError(
-                f"{type(model).__name__} makes single steps and returns its state alone; carry the "
-                "state of a layer, or hand the result of each step to the next"
+                f"{type(model).__name__} makes single steps; carry the state of a layer, or hand "
+                "that of each step to the next"
             )
         self.model = model
         self.state: Any = None

@@ -110,6 +110,11 @@ def check_same_parameters(cell: Cell, own: Cell, sizes: Mapping[str, int]) -> No
     if states != [(s.name, sizes[s.size]) for s in own.states]:
         names = ", ".join(s.name for s in own.states)
         raise ValueError(f"cell {cell.name!r} has other states than the layer's {names}; {hint}")
+    given, wanted = (sizes[c.output_value.size] for c in (cell, own))
+    if given != wanted:
+        raise ValueError(
+            f"cell {cell.name!r} has an output of {given} units, the layer one of {wanted}; {hint}"
+        )
 
 
 def check_layer(layer: int, count: int) -> None:

@@ -55,7 +55,7 @@ class CellModule(Recordable):
         self.eval_cell = self.cell.deterministic()
         self.extra_sizes, self.forget_bias = dict(sizes), options.get("forget_bias")
         if hidden_size is None:
-            hidden_size = Sizes.of({"1": 1, **sizes})[cell.states[0].size]
+            hidden_size = Sizes.of({"1": 1, "input": input_size, **sizes})[cell.output_value.size]
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         self._options = options
 

@@ -57,9 +57,10 @@ def stack(
         num_directions: In how many directions each of them runs.
         learned_state: Whether the initial states are parameters.
     """
-    sizes = Sizes.of(sizes)
-    output = sizes[cells[True].states[0].size] * num_directions
-    of_layers = [sizes, *({**sizes, "input": output} for _ in range(1, num_layers))]
+    output, of_layers = cells[True].output_value.size, [Sizes.of(sizes)]
+    for below in range(num_layers - 1):
+        read = of_layers[below][output] * num_directions
+        of_layers.append(Sizes.of({**sizes, "input": read}))
     return [
         [
             direction(cells, of_layer, f"_l{k}{suffix}", (k, d), learned_state)

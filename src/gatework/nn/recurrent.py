@@ -79,7 +79,7 @@ class Recurrent(CellModule):
     Shapes:
         input: [T, B, I], or [B, T, I] with batch_first, or [T, I] for one sequence.
         state: [L * D, B, n] for each of the cell's states; a tuple when it has several.
-        output: as the input, with D times the size of the first state.
+        output: as the input, with D times the size of the cell's output.
 
     Example:
         >>> import torch, gatework as gw
@@ -150,8 +150,8 @@ class Recurrent(CellModule):
 
     @property
     def output_size(self) -> int:
-        """The size of one direction's output: that of the cell's first state."""
-        return self._stack[0][0].units[0]
+        """The size of one direction's output of the last layer."""
+        return self._stack[-1][0].sizes[self.cell.output_value.size]
 
     def sizes(self, layer: int) -> dict[str, int]:
         """How many units each size has in a layer, the first being 0.
@@ -308,8 +308,8 @@ class Recurrent(CellModule):
             >>> trace["f"].shape, trace.layer(0)["c"].shape
             (torch.Size([6, 2, 8]), torch.Size([6, 2, 8]))
         """
-        states = {s.name for s in self.cell.states}
-        traced = tuple(n for n, v in self.cell.names.items() if v.args or n in states)
+        results = self.cell.result_names()
+        traced = tuple(n for n, v in self.cell.names.items() if v.args or n in results)
         if names is not None:
             traced = as_names("names=", names)
             check_known("value", traced, self.cell.names, f"cell {self.cell.name!r}")
@@ -423,7 +423,7 @@ class Recurrent(CellModule):
         rest = (*parameters, *noises, *ends)
         if torch.compiler.is_compiling():
             key = call_key(self._keys[*one.place, self.training], held, traced, to)
-            count = len({cell.states[0].name, *traced})
+            count = len({cell.output_name, *traced})
             tensors = (x, *filled_states(self, [states], x)[0], *rest)
             outputs, final = run_registered(key, count, len(states), tensors, lengths)
         else:
@@ -432,7 +432,7 @@ class Recurrent(CellModule):
             outputs, final = self._run(job, (x, *states, *rest), lengths)
         if not traced:
             return outputs[0], final[: len(cell.states)], {}
-        names = dict.fromkeys((cell.states[0].name, *traced))
+        names = dict.fromkeys((cell.output_name, *traced))
         named = dict(zip(names, outputs, strict=True))
         return outputs[0], final[: len(cell.states)], {n: named[n] for n in traced}
 

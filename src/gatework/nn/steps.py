@@ -27,6 +27,8 @@ from gatework.nn.recurrent import State
 class RecurrentCell(CellModule):
     """One step of any cell, called with the input and the state; it returns the new state.
 
+    Where the cell's output is no state, it returns the output and the new state, as a layer does.
+
     Args:
         cell: A cell made by `gatework.cell`, or one of the catalogue `gatework.cells`.
         input_size: The number of features of the input, I.
@@ -78,7 +80,7 @@ class RecurrentCell(CellModule):
         """A stack of one."""
         self._stack = [[direction(self._cells(), self._first_sizes())]]
 
-    def forward(self, input: Tensor, hx: State | None = None) -> State:
+    def forward(self, input: Tensor, hx: State | None = None) -> State | tuple[Tensor, State]:
         """One step.
 
         Args:
@@ -86,10 +88,10 @@ class RecurrentCell(CellModule):
             hx: The state before the step; zero when it is not given.
 
         Returns:
-            The state after it, in the same form.
+            The state after it, in the same form; after the output, where that is no state.
         """
         if type(input) is not Tensor and isinstance(input, Proxy):
-            node: State = self._as_node(input, hx)
+            node: State | tuple[Tensor, State] = self._as_node(input, hx)
             return node
         checks.check_input(type(self).__name__, input, (1, 2))
         batched = input.dim() == 2
@@ -101,18 +103,24 @@ class RecurrentCell(CellModule):
         checks.check_device(x, weight)
         half = rounded_to(x, weight) is not None
         x = widened(x) if half else x
-        states = self._initial(hx, x, one.units, batched, half)
+        before = self._initial(hx, x, one.units, batched, half)
         if not half:
             checks.check_step_dtype(x, weight)
         if weight.dtype != x.dtype:
             parameters = [widened(p) for p in parameters]
         job, row = one.jobs[self.training], x[None]  # [1, B, I]
         noises = [draw_noise(n, row, one.sizes) for n in job.cell.noises]
-        new = run(job, (row, *states, *parameters, *noises))[1]
+        outputs, new = run(job, (row, *before, *parameters, *noises))
+        found = new if self.cell.output is None else (outputs[0][0], *new)
         if weight.dtype != x.dtype:  # not autocast's: a state that is carried on stays as exact
-            new = tuple(s.to(weight.dtype) for s in new)
-        new = new if batched else tuple(s.squeeze(0) for s in new)
-        return new if len(new) > 1 else new[0]
+            found = tuple(s.to(weight.dtype) for s in found)
+        return self._handed_out(found if batched else tuple(s.squeeze(0) for s in found))
+
+    def _handed_out(self, found: tuple[Tensor, ...]) -> State | tuple[Tensor, State]:
+        """The new states as one; after the output, where the cell has one of its own."""
+        states = found[self.cell.output is not None :]
+        state = states if len(states) > 1 else states[0]
+        return state if self.cell.output is None else (found[0], state)
 
     def _initial(
         self, hx: Any, x: Tensor, units: list[int], batched: bool, half: bool

@@ -84,7 +84,7 @@ class Node:
     """One thing that is drawn.
 
     Attributes:
-        kind: "state" or "input" (from outside), "next" (a new state), "map" (a learned map and
+        kind: "state" or "input" (from outside), "next" (a result), "map" (a learned map and
             the functions on it), "function", "sum", "product" or "choice" (of several values).
         label: What is written in it.
         name: The value's name in the cell; "" where it has none.
@@ -124,18 +124,15 @@ def flow_of(cell: Cell) -> Flow:
 
 
 class _Drawing:
-    """The nodes of a cell, grown from its new states."""
+    """The nodes of a cell, grown from its results."""
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        reached = list(postorder(cell.next_states))
-        states = {s.name for s in cell.states}
-        self.names = {
-            v: n for n, v in cell.names.items() if "." not in n and n not in states and v.args
-        }
+        reached = list(postorder(cell.results()))
+        self.names = {v: n for n, v in cell.observables().items() if v.args}
         self.equations = {**self.names}
         self.uses = Counter(a for node in reached for a in node.args)
-        self.uses.update(cell.next_states)
+        self.uses.update(cell.results())
         self.gates, self.within = gates_of(cell), squashed_values(reached)
         self.memory = memory_of(cell)
         self.words = {v: found for v in reached if (found := self._word(v))}
@@ -162,20 +159,16 @@ class _Drawing:
 
     def _sinks(self) -> None:
         pairs = list(zip(self.cell.states, self.cell.next_states, strict=True))
-        ends = [(s, v, self._visit(v)) for s, v in pairs]
-        for state, value, source in ends:
-            memory = value is state or self._leads(state, value)
+        ends = [
+            (s.name, f"{s.name}′", v, v is s or self._leads(s, v), self._visit(v)) for s, v in pairs
+        ]
+        if self.cell.output is not None:
+            name, value = self.cell.output_name, self.cell.output
+            ends.append((name, name, value, False, self._visit(value)))
+        for name, label, value, memory, source in ends:
             shown = text(value, {k: n for k, n in self.equations.items() if k is not value})
             wire = Wire(source, memory=memory)
-            self.nodes.append(
-                Node(
-                    "next",
-                    f"{state.name}′",
-                    state.name,
-                    [wire],
-                    equation=f"{state.name}′ = {shown}",
-                )
-            )
+            self.nodes.append(Node("next", label, name, [wire], equation=f"{label} = {shown}"))
 
     def _drop_unread(self) -> None:
         """Leave out what was made and then drawn as a part of something else."""

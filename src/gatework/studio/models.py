@@ -88,7 +88,7 @@ class Studied:
     def values(self) -> tuple[str, ...]:
         """The named values that are shown: gates first, then other values, then states."""
         cell, states = self.cell, [s.name for s in self.cell.states]
-        reached = set(postorder(cell.next_states))
+        reached = set(postorder(cell.results()))
         named = [
             n for n, v in cell.observables().items() if v.args and v in reached and v.size != "1"
         ]
@@ -194,7 +194,7 @@ class Studied:
         if (self.cell.name, name) in WORDS:
             return WORDS[self.cell.name, name]
         if kind == "state":
-            return "state, and output of the cell" if name == self.cell.states[0].name else "state"
+            return "state, and output of the cell" if name == self.cell.output_name else "state"
         for state, gates in keepers(self.cell).items():
             for gate in gates:
                 if gate.name == name:
@@ -226,7 +226,7 @@ def _same(cell: Cell, other: Cell) -> bool:
 def _parts(cell: Cell) -> Counter[str]:
     """How many states, maps, sums over the units, and functions of each kind a cell has."""
     found = Counter({"states": len(cell.states)})
-    for node in postorder(cell.next_states):
+    for node in postorder(cell.results()):
         if isinstance(node, Product):
             found["maps"] += 1
         elif isinstance(node, Reduce):

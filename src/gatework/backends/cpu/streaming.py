@@ -38,11 +38,11 @@ class Stream:
 
     def __init__(self, backend: Cpu, plan: Plan, call: Call) -> None:
         recurrence, batch = plan.recurrence, call.shape[1]
-        if len(recurrence.sequences) != 1 or recurrence.constants or len(plan.written) != 1:
+        if len(recurrence.sequences) != 1 or recurrence.constants or len(recurrence.outputs) != 1:
             raise ValueError(
                 f"a stream needs a plan that reads and writes one sequence, without noise; "
                 f"this one reads {[s.name for s in recurrence.sequences]} and "
-                f"{[s.name for s in recurrence.constants]}, and writes {list(plan.written)}"
+                f"{[s.name for s in recurrence.constants]}, and writes {list(recurrence.outputs)}"
             )
         if batch < 1:
             raise ValueError(f"batch should be at least 1, got {batch}")

@@ -30,7 +30,7 @@ def calls(cell: str, shape: Shape, training: bool) -> dict[str, Callable[[], obj
     """Calls of one layer each, of the plain one and with resets of every kind."""
     torch.manual_seed(0)
     made = gw.cells.catalogue()[cell]
-    sizes = dict.fromkeys(made.size_names(), max(1, shape.units // 2))
+    sizes = made.usual_sizes(shape.units)
     x = torch.randn(shape.steps, shape.batch, shape.features, requires_grad=training)
     resets = torch.rand(shape.steps, shape.batch) < 0.02
 

@@ -8,7 +8,8 @@ from gatework.analysis.gates import keepers
 from gatework.analysis.memory import retention
 from gatework.lang.expressions import Reduce, postorder
 from gatework.nn.steps import RecurrentCell
-from numerics import randomised
+from numerics import randomised, state_sizes
+from plain_sizes import plain_sizes
 
 CATALOGUE = gw.cells.catalogue()
 KEEPERS = {  # gate of the state: whether 1 keeps
@@ -67,7 +68,7 @@ def test_a_hard_sigmoid_is_a_gate():
 def test_retention_is_the_jacobian_of_a_step_whose_matrices_do_not_mix(name):
     """With every weight but the input's at zero, the Jacobian of a step is diagonal."""
     cell = CATALOGUE[name]
-    sizes = dict.fromkeys(cell.size_names(), 4)
+    sizes = plain_sizes(cell, 4)
     kept = retention(cell)
     watched = cell.observing({f"kept_{s}": v for s, v in kept.items()})
     step = randomised(RecurrentCell(watched, 4, 4, dtype=torch.float64, **sizes))
@@ -78,7 +79,7 @@ def test_retention_is_the_jacobian_of_a_step_whose_matrices_do_not_mix(name):
         if n.startswith("weight_") and n != "weight_ih":
             p.data.zero_()
     x = torch.randn(2, 4, dtype=torch.float64)
-    states = tuple(torch.randn(2, 4, dtype=torch.float64) for _ in cell.states)
+    states = tuple(torch.randn(2, n, dtype=torch.float64) for n in state_sizes(layer))
 
     def new(*states):
         found = step(x, states if len(states) > 1 else states[0])
@@ -96,4 +97,4 @@ def test_retention_is_the_jacobian_of_a_step_whose_matrices_do_not_mix(name):
         found = trace[f"kept_{s.name}"][0] if kept[s.name].args else kept[s.name]
         expected = torch.stack([jacobians[k][k][b, :, b].diagonal() for b in range(2)])
         found = found if isinstance(found, torch.Tensor) else torch.full_like(expected, found.value)
-        torch.testing.assert_close(found.expand(2, 4), expected, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(found.expand_as(expected), expected, rtol=1e-9, atol=1e-12)

@@ -15,6 +15,7 @@ import gatework as gw
 from gatework.lang import Cell
 from gatework.lang.printing import equations
 from numerics import Named, flat, randomised, worst_difference
+from plain_sizes import plain_sizes
 from random_cells import random_cells
 
 TOLERANCE = 1e-7  # in float64: some random cells are chaotic, and runs are long
@@ -91,7 +92,7 @@ def _run(
     lengths, resets, bidirectional, seed,
 ) -> Named:  # fmt: skip
     g = torch.Generator().manual_seed(seed)
-    sizes = {n: hidden_size + k for k, n in enumerate(cell.size_names(), 1)}
+    sizes = plain_sizes(cell, hidden_size + 1)
     layer = gw.nn.Recurrent(cell, input_size, hidden_size, bidirectional=bidirectional, **sizes)
     randomised(layer, seed)
     with torch.no_grad():

@@ -23,6 +23,7 @@ from gatework.lang.printing import equations
 from gatework.lang.writing import cell_as_data, cell_of_data
 from gatework.nn.options import rewritten
 from numerics import assert_same, flat, gradients, problem, randomised
+from plain_sizes import plain_sizes
 
 TORCHS = ("rnn", "rnn_relu", "lstm", "gru", "projected_lstm")
 
@@ -76,7 +77,7 @@ RUNS = {
 
 
 def own_sizes(cell: Cell) -> dict[str, int]:
-    return dict.fromkeys(cell.size_names(), H - 1)
+    return plain_sizes(cell, H - 1)
 
 
 def layer_of(cell: Cell, **arguments) -> gw.nn.Recurrent:

@@ -15,6 +15,7 @@ from gatework.autograd.job import Job
 from gatework.autograd.routes import run
 from gatework.backends.reference import Reference
 from gatework.lang import Cell
+from gatework.lang.sizes import Sizes
 from gatework.nn.noise import draw_noise
 
 Named = dict[str, Tensor]
@@ -171,6 +172,7 @@ def problem(
     """A cell with random float64 tensors; sizes that it names itself are hidden_size + 1, + 2, …"""
     sizes = {"1": 1, "input": input_size, "hidden": hidden_size}
     sizes |= {n: hidden_size + k for k, n in enumerate(cell.size_names(), 1)}
+    sizes = Sizes.of(sizes | {n: 1 + k for k, n in enumerate(cell.axis_names(), 1)})
     g = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:

@@ -20,6 +20,7 @@ from gatework.lang.definition import Cell, block_of
 from gatework.lang.expressions import Apply, Const, Count, Expr, Product, Reduce, Symbol, postorder
 from gatework.lens.measuring import candidates, state_values
 from numerics import randomised, state_sizes
+from plain_sizes import plain_sizes
 
 CORE = {"rnn", "lstm", "gru", "gru_reset_before", "peephole_lstm", "projected_lstm", "tau_gru"}
 every_cell = pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def _reference():
 
 
 def layer_of(cell: Cell, **arguments) -> gw.nn.Recurrent:
-    sizes = dict.fromkeys(cell.size_names(), H - 1)
+    sizes = plain_sizes(cell, H - 1)
     layer = gw.nn.Recurrent(cell, I, H, dtype=torch.float64, **sizes, **arguments)
     return randomised(layer).eval()
 

@@ -9,6 +9,7 @@ import torch
 import gatework as gw
 from gatework.data import characters_of
 from gatework.lens import gate_names, read_passage
+from plain_sizes import plain_sizes
 
 TEXT = characters_of(b"def f(x):")
 
@@ -25,16 +26,22 @@ def test_gates_are_found_in_the_equations(name, gates):
 def test_a_passage_shows_what_the_trace_holds(name):
     torch.manual_seed(0)
     cell = gw.cells.catalogue()[name]
-    sizes = dict.fromkeys(cell.size_names(), 12)
+    sizes = plain_sizes(cell, 12)
     with gw.use_backend("reference"):  # no machine code has to be made for each cell
-        trace = gw.nn.Recurrent(cell, 5, 12, **sizes).trace(torch.randn(len(TEXT), 1, 5))
+        layer = gw.nn.Recurrent(cell, 5, 12, **sizes)
+        trace = layer.trace(torch.randn(len(TEXT), 1, 5))
     passage = read_passage(TEXT, trace, cell, units=4)
     assert passage.characters == TEXT
     assert passage.units == tuple(sorted(set(passage.units)))
     assert tuple(passage.gates) == gate_names(cell)
     assert set(passage.states) == {state.name for state in cell.states} & set(trace)
     for panel, values in {**passage.gates, **passage.states}.items():
-        expected = trace[panel][:, 0, list(passage.units)].T
+        own, units = layer.sizes(0), cell.states[0].size
+        expected = trace[panel][:, 0]
+        if "," in units:  # repeated along the axes that it lacks
+            expected = expected.unflatten(-1, [own[a] for a in cell.names[panel].size.split(",")])
+            expected = expected.expand(-1, *(own[a] for a in units.split(","))).flatten(1)
+        expected = expected[:, list(passage.units)].T
         np.testing.assert_array_equal(values, expected.detach().numpy())
 
 

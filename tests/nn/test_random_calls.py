@@ -13,6 +13,7 @@ import torch
 
 import gatework as gw
 from numerics import state_sizes
+from plain_sizes import plain_sizes
 
 PARTS = 4  # of the calls: workers share them
 CALLS = int(os.environ.get("RANDOM_CALLS", "250")) // PARTS
@@ -33,7 +34,7 @@ def make_layer(choose):
         learned_state=choose.random() < 0.3,
         batch_first=choose.random() < 0.3,
         dtype=choose.choice([torch.float32, torch.float64]),
-        **dict.fromkeys(cell.size_names(), 1),
+        **plain_sizes(cell, 1),
     )
 
 

@@ -138,6 +138,8 @@ def _number(node: Expr, otherwise: float) -> float:
 def _pow(node: Apply, a: Range, b: Range) -> Range:
     if b.low == b.high and b.low > 0 and b.low % 2 == 0:
         return _square(a) if b.low == 2 else POSITIVE
+    if b.low == b.high and b.low > 0 and 0 <= a.low <= a.high <= 1:
+        return Range(0.0, 1.0)
     return POSITIVE if a.low >= 0 else ANY
 
 

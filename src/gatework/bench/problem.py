@@ -80,7 +80,7 @@ def make_problem(cell: str, shape: Shape, kind: Kind) -> Problem:
         InputError: there is no such cell, or it cannot have such sizes.
     """
     found = catalogue()[check_cell(cell)].deterministic()
-    sizes: dict[str, Any] = {n: max(1, shape.units // 2) for n in found.size_names()}
+    sizes: dict[str, Any] = found.usual_sizes(shape.units)
     generator = torch.Generator().manual_seed(0)
     try:
         layer = Recurrent(found, shape.features, shape.units, **sizes)

@@ -5,7 +5,9 @@ from gatework.cells.atr import atr
 from gatework.cells.bistable_recurrent_cell import brc, nbrc
 from gatework.cells.caru import caru
 from gatework.cells.cfn import cfn
+from gatework.cells.delta_net import delta_net, gated_delta_net
 from gatework.cells.fastrnn import fastgrnn, fastrnn
+from gatework.cells.gated_linear_attention import gla
 from gatework.cells.gru import gru, gru_reset_before
 from gatework.cells.indrnn import indrnn, indy_gru, indy_lstm
 from gatework.cells.janet import janet
@@ -15,11 +17,13 @@ from gatework.cells.layer_norm_lstm import layer_norm_lstm
 from gatework.cells.lem import lem
 from gatework.cells.light_gru import lightru, ligru
 from gatework.cells.lstm import coupled_gate_lstm, lstm, original_lstm, projected_lstm
+from gatework.cells.mamba import mamba2, s6
 from gatework.cells.memory_controller_lstm import memory_controller_lstm
 from gatework.cells.mgu import mgu
 from gatework.cells.min_rnn import min_gru, min_lstm
 from gatework.cells.minimal_rnn import minimal_rnn
 from gatework.cells.miru import miru1, miru2
+from gatework.cells.mlstm import mlstm
 from gatework.cells.multiplicative_lstm import multiplicative_lstm
 from gatework.cells.mut import mut1, mut2, mut3
 from gatework.cells.nas import nas
@@ -52,11 +56,14 @@ __all__ = [
     "cfn",
     "cornn",
     "coupled_gate_lstm",
+    "delta_net",
     "dreamer_gru",
     "dsgu",
     "fastgrnn",
     "fastrnn",
     "gated_antisymmetric_rnn",
+    "gated_delta_net",
+    "gla",
     "gru",
     "gru_reset_before",
     "indrnn",
@@ -73,6 +80,7 @@ __all__ = [
     "lightru",
     "ligru",
     "lstm",
+    "mamba2",
     "memory_controller_lstm",
     "mgu",
     "min_gru",
@@ -80,6 +88,7 @@ __all__ = [
     "minimal_rnn",
     "miru1",
     "miru2",
+    "mlstm",
     "multiplicative_lstm",
     "mut1",
     "mut2",
@@ -96,6 +105,7 @@ __all__ = [
     "rhn",
     "rnn",
     "rnn_relu",
+    "s6",
     "scrn",
     "sgrn",
     "sgu",

@@ -129,5 +129,6 @@ def _first_line(cell: Cell) -> str:
 
 def _parameters(cell: Cell) -> int:
     """Count the learned numbers of a layer of `UNITS` units, any other size being as large."""
-    sizes = Sizes.of({"1": 1, **dict.fromkeys(("input", "hidden", *cell.size_names()), UNITS)})
+    plain = dict.fromkeys(("input", "hidden", *cell.size_names()), UNITS)
+    sizes = Sizes.of({"1": 1, **plain, **cell.axis_lengths(UNITS, {})})
     return sum(math.prod(parameter.shape(sizes)) for parameter in cell.parameters)

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from gatework.lang.axes import SCALAR, has_axes, slots
 from gatework.lang.expressions import (
     Expr,
     Matrix,
@@ -23,6 +24,8 @@ from gatework.lang.expressions import (
 )
 from gatework.lang.keeping import of_the_cell
 from gatework.lang.sizes import names_in
+
+HEADS, KEYS = 4, 16  # how long axes are that a layer is not given: see `Cell.axis_lengths`
 
 
 @dataclass(frozen=True)
@@ -346,6 +349,60 @@ class Cell:
         used = {node.size for node in (*self.states, *postorder(self.named_values()))}
         names = {name for size in used for name in names_in(size)}
         return tuple(sorted(names - {"input", "hidden"}))
+
+    def axis_names(self) -> tuple[str, ...]:
+        """The axes of its states, where they have several."""
+        sizes = {s.size for s in self.states if has_axes(s.size)}
+        return tuple(sorted({axis for size in sizes for axis in slots(size)} - {SCALAR}))
+
+    def axis_lengths(self, hidden_size: int, given: Mapping[str, int]) -> dict[str, int]:
+        """How long each axis is, those that are not given as a layer takes them.
+
+        The axes of the output make the hidden size together: those before the last are 4 long, or
+        the largest divisor below it. Other axes, such as that of the keys, are 16 long.
+
+        Args:
+            hidden_size: The size of the output.
+            given: The lengths of some axes.
+
+        Raises:
+            ValueError: If the output's axes do not make the hidden size.
+
+        Example:
+            >>> from gatework import cells
+            >>> cells.gated_delta_net.axis_lengths(128, {"key": 32})
+            {'head': 4, 'key': 32, 'value': 32}
+        """
+        axes = self.axis_names()
+        found = {axis: given.get(axis, KEYS) for axis in axes}
+        own = [axis for axis in slots(self.output_value.size) if axis in axes]
+        left = hidden_size
+        for axis in own:
+            open_ = axis not in given
+            if open_:
+                few = max(n for n in range(1, HEADS + 1) if left % n == 0)
+                found[axis] = left if axis == own[-1] else few
+            if left % found[axis]:
+                break
+            left //= found[axis]
+        if own and left != 1:
+            made = " × ".join(f"{axis}={found[axis]}" for axis in own)
+            raise ValueError(
+                f"the output of cell {self.name!r} has {made} units, which make no hidden_size of "
+                f"{hidden_size}; leave hidden_size out, or one of these"
+            )
+        return found
+
+    def usual_sizes(self, hidden_size: int) -> dict[str, int]:
+        """A number for every size that the cell names: half the hidden size, and lengths of axes.
+
+        Example:
+            >>> from gatework import cells
+            >>> cells.projected_lstm.usual_sizes(128)
+            {'proj_size': 64}
+        """
+        plain = dict.fromkeys(self.size_names(), max(1, hidden_size // 2))
+        return {**plain, **self.axis_lengths(hidden_size, {})}
 
     @of_the_cell(1)
     def has_hidden_size(self) -> bool:

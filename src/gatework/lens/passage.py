@@ -5,6 +5,7 @@ T  time steps, one for each byte      H  hidden size
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from gatework.analysis.gates import named_gates
 from gatework.data import Character
 from gatework.lang import Cell
+from gatework.lang.axes import SCALAR, has_axes, lacking, slots, within
 from gatework.lang.definition import check_known
 from gatework.lens.arguments import check_cell
 from gatework.lens.measuring import check_finite
@@ -67,9 +69,12 @@ def read_passage(
 ) -> Passage:
     """Choose units that show what the gates do, and take their part of a trace.
 
-    Shown are the units whose gates vary most over the passage (standard deviation, added over
-    the gates), or whose states do where the cell has no gate, in the order of their numbers. A
-    state that is no more than an older value of another has no trace and is left out.
+    Shown are the units of the first state whose gates vary most over the passage (standard
+    deviation, added over the gates), or whose states do where the cell has no gate, in the order
+    of their numbers. A state that is no more than an older value of another has no trace and is
+    left out.
+
+    A gate or state that lacks some of its axes is repeated along them.
 
     Args:
         characters: what was read, T steps wide: `gatework.data.characters_of` makes them of bytes.
@@ -84,8 +89,11 @@ def read_passage(
     for name in trace:
         check_finite(name, trace[name])
     values = {name: trace[name][:, 0].detach().float().numpy().T for name in trace}  # [H, T]
+    first = cell.states[0]
+    if has_axes(first.size):
+        values = repeated(values, {n: cell.names[n].size for n in values}, first.size)
     states = [state.name for state in cell.states if state.name in values]
-    gates = [n for n in gate_names(cell) if len(values[n]) == len(values[cell.states[0].name])]
+    gates = [n for n in gate_names(cell) if len(values.get(n, ())) == len(values[first.name])]
     liveliness = sum(values[name].std(axis=1) for name in gates or states)  # [H]
     chosen = np.sort(np.argsort(-liveliness, kind="stable")[:units])
     return Passage(
@@ -94,3 +102,47 @@ def read_passage(
         gates={name: values[name][chosen] for name in gates},
         states={name: values[name][chosen] for name in states},
     )
+
+
+def repeated(
+    values: Mapping[str, NDArray[np.float32]], sizes: Mapping[str, str], size: str
+) -> dict[str, NDArray[np.float32]]:
+    """Values [n, T] of the units of one size, repeated along the axes that they lack.
+
+    Args:
+        values: The values by name.
+        sizes: The size of each.
+        size: The size that they are to have. What does not fit into it is left out.
+
+    Example:
+        >>> import numpy as np
+        >>> gate, state = np.zeros((2, 5)), np.zeros((6, 5))
+        >>> both = repeated({"a": gate, "S": state}, {"a": "key,1", "S": "key,value"}, "key,value")
+        >>> both["a"].shape
+        (6, 5)
+    """
+    fitting = {n: v for n, v in values.items() if within(sizes[n], size) and sizes[n] != SCALAR}
+    lengths = _lengths({sizes[n]: len(v) for n, v in fitting.items()})
+    whole = [lengths.get(axis, 1) for axis in slots(size)]
+    found = {}
+    for name, value in fitting.items():
+        shape = [lengths.get(axis, 1) for axis in slots(sizes[name])]
+        spread = np.broadcast_to(value.reshape(*shape, -1), (*whole, value.shape[1]))
+        found[name] = spread.reshape(-1, value.shape[1])
+    return found
+
+
+def _lengths(units: Mapping[str, int]) -> dict[str, int]:
+    """How long each axis is, from the numbers of units of sizes that are made of them.
+
+    The quotient of two sizes that differ by axes of which one is unknown is its length.
+    """
+    found: dict[str, int] = {SCALAR: 1}
+    for _ in units:
+        for size, total in units.items():
+            for other, part in ((SCALAR, 1), *units.items()):
+                more = slots(lacking(size, other)) if within(other, size) else ()
+                known = math.prod(found.get(axis, 1) for axis in more)
+                unknown = {axis for axis in more if axis not in found}
+                found |= {axis: total // part // known for axis in unknown if len(unknown) == 1}
+    return found

@@ -17,7 +17,6 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from gatework.autograd.job import check_length_values
 from gatework.backends.gate import are_watched
-from gatework.lang.axes import has_axes
 from gatework.lang.definition import Cell
 
 
@@ -55,19 +54,11 @@ def check_dropout(dropout: Any, num_layers: int) -> None:
 
 
 def check_hidden_size(cell: Cell, hidden_size: int | None) -> None:
-    """Raise unless the hidden size is given, or the cell has none and it is left out."""
-    if hidden_size is not None and not any(has_axes(s.size) for s in cell.states):
+    """Raise unless the hidden size is given, or no value of the cell has it."""
+    if hidden_size is not None:
         check_sizes(hidden_size=hidden_size)
-    elif hidden_size is None and cell.has_hidden_size():
+    elif cell.has_hidden_size():
         raise TypeError(f"cell {cell.name!r} needs hidden_size, the number of its hidden units")
-    elif hidden_size is not None:
-        check_sizes(hidden_size=hidden_size)
-        if not cell.has_hidden_size():
-            names = ", ".join(f"{n}=…" for n in cell.size_names())
-            raise TypeError(
-                f"no value of cell {cell.name!r} has the hidden size; leave hidden_size out and "
-                f"give {names}"
-            )
 
 
 def check_extra_sizes(

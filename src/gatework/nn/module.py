@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from gatework.lang.axes import has_axes
 from gatework.lang.definition import Cell, check_cell
 from gatework.lang.sizes import Sizes
 from gatework.nn import checks, init
@@ -23,7 +24,8 @@ class CellModule(Recordable):
     Args:
         cell: The cell that it was given.
         input_size: The number of features of the input.
-        hidden_size: The number of hidden units; None for a cell that has axes in their place.
+        hidden_size: The number of hidden units; None for a cell that has axes in their place, all
+            of them among the sizes.
         bias: Whether the linear maps have biases.
         sizes: Any other size that the cell names.
         options: All those that it may be given, with their values.
@@ -50,6 +52,9 @@ class CellModule(Recordable):
         check_cell(type(self).__name__, cell)
         checks.check_sizes(input_size=input_size)
         checks.check_hidden_size(cell, hidden_size)
+        if hidden_size is not None and any(has_axes(s.size) for s in cell.states):
+            checks.check_sizes(**sizes)
+            sizes = {**sizes, **cell.axis_lengths(hidden_size, sizes)}
         checks.check_extra_sizes(sizes, cell.size_names(), cell.name, options)
         self.cell = rewritten(cell, bias, options)
         self.eval_cell = self.cell.deterministic()
@@ -132,9 +137,8 @@ class CellModule(Recordable):
             for name, argument in inspect.signature(kind).parameters.items()
             if name in given and name != "hidden_size" and argument.default is not argument.empty
         }
-        hidden = self.cell.has_hidden_size()
         parts = [self.cell.name] if self._shows_cell else []
-        parts += [f"{self.input_size}, {self.hidden_size}" if hidden else f"{self.input_size}"]
+        parts += [f"{self.input_size}, {self.hidden_size}"]
         parts += [f"{name}={size}" for name, size in self.extra_sizes.items()]
         parts += [f"{n}={given[n]}" for n, default in defaults.items() if given[n] != default]
         return ", ".join(parts)

@@ -20,6 +20,7 @@ from gatework.autograd.routes import run
 from gatework.backends import reasons
 from gatework.compiler.holding import NONE_HELD
 from gatework.lang.definition import Cell, as_names, check_cell, check_known, checked_mapping
+from gatework.lang.sizes import Sizes
 from gatework.nn import checks
 from gatework.nn.beginning import begin, filled_states, own_initial, stacked
 from gatework.nn.module import CellModule
@@ -52,8 +53,8 @@ class Recurrent(CellModule):
     Args:
         cell: A cell made by `gatework.cell`, or one of the catalogue `gatework.cells`.
         input_size: The number of features of the input, I.
-        hidden_size: The number of hidden units, H. A cell whose states have axes may have none;
-            then it is left out, and means the size of the output.
+        hidden_size: The number of hidden units, H. Where no value of the cell has the hidden size
+            it is the size of the output, and may be left out if the length of every axis is given.
         num_layers: How many layers are stacked; each reads the output of the one below.
         bias: Whether the linear maps have biases.
         batch_first: Whether input and output are [B, T, …]; states never are.
@@ -73,8 +74,9 @@ class Recurrent(CellModule):
         weight_drop: The probability that an element of a recurrent weight is zeroed for a call.
         zoneout: The probability that a unit of a state keeps its old value in a step: for all
             states, or for states by name, `{"h": 0.05, "c": 0.5}`.
-        sizes: Any other size that the cell names, such as `proj_size=64`, and its axes,
-            `head=4, key=32`.
+        sizes: Any other size that the cell names, such as `proj_size=64`, and the lengths of its
+            axes, `head=4, key=32`; those that are not given follow from the hidden size, see
+            `Cell.axis_lengths`.
 
     Shapes:
         input: [T, B, I], or [B, T, I] with batch_first, or [T, I] for one sequence.
@@ -162,7 +164,7 @@ class Recurrent(CellModule):
             {'1': 1, 'input': 16, 'hidden': 8}
         """
         checks.check_layer(layer, self.num_layers)
-        return dict(self._stack[layer][0].sizes)
+        return Sizes(self._stack[layer][0].sizes)
 
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:

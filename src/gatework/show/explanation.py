@@ -85,7 +85,8 @@ def explain(
         cell: A cell, pinned or not, or a layer.
         input_size: The input size for which the cost is given.
         hidden_size: The hidden size for which the cost is given.
-        sizes: Other sizes that the cell names; half the hidden size unless given.
+        sizes: Other sizes that the cell names; half the hidden size unless given, or
+            what a layer takes for the length of an axis.
 
     Example:
         >>> from gatework import cells, explain
@@ -100,7 +101,7 @@ def explain(
     for name, value in {"input_size": input_size, "hidden_size": hidden_size, **sizes}.items():
         if not isinstance(value, int) or value <= 0:
             raise ValueError(f"{name} should be a positive int, got {value!r}")
-    others = {n: max(1, hidden_size // 2) for n in cell.size_names()}
+    others = {**cell.usual_sizes(hidden_size), **cell.axis_lengths(hidden_size, sizes)}
     hidden = {"hidden": hidden_size} if cell.has_hidden_size() else {}
     known = Sizes.of({"1": 1, "input": input_size, **hidden, **others, **sizes})
     made = program(cell)

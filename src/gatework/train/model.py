@@ -60,7 +60,7 @@ def make_layer(config: RunConfig) -> Recurrent:
     A size that the cell itself names, such as that of a projection, is half the hidden size.
     """
     cell = catalogue()[config.cell]
-    sizes: dict[str, Any] = dict.fromkeys(cell.size_names(), max(1, config.hidden_size // 2))
+    sizes: dict[str, Any] = cell.usual_sizes(config.hidden_size)
     return Recurrent(
         cell,
         config.embedding_size,

@@ -117,7 +117,7 @@ def check(cell, plan, skip=frozenset()):
     """No race where threads wait, and one as soon as any of the waits is left out."""
     for layout in layouts(cell, plan, skip):
         phases, waiting = Phases(plan, layout, skip), Waits(plan, layout, skip)
-        for shared in (False, True):
+        for shared in waiting.divisions:
             runs = (phases.in_order(shared), phases.steps(shared))
             names = {p.name for run in runs for p in run if shared in waiting.before(p.name)}
             assert not [pair for run in runs for pair in races(run, names)]

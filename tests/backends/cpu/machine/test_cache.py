@@ -143,6 +143,7 @@ def test_what_belongs_to_others_is_refused(folder):
 
 def test_the_entries_unused_for_longest_go_first(folder, monkeypatch):
     monkeypatch.setattr(cache, "LARGEST", 3 * (32 + 100))
+    monkeypatch.setattr(cache, "SWEPT_EVERY", 1)
     for age, name in enumerate("abc"):
         cache.cached([name], lambda: b"x" * 100)
         newest = max(entries(folder), key=lambda p: p.stat().st_mtime)
@@ -160,6 +161,7 @@ def test_what_was_never_finished_goes_too(folder, monkeypatch):
     unfinished.write_bytes(b"x" * 1000)
     os.utime(unfinished, (1000, 1000))
     monkeypatch.setattr(cache, "LARGEST", 500)
+    monkeypatch.setattr(cache, "SWEPT_EVERY", 1)
     cache.cached(["b"], lambda: b"x" * 100)
     assert not unfinished.exists()
     assert len(entries(folder)) == 2
@@ -170,6 +172,7 @@ def test_files_of_others_stay(folder, monkeypatch):
     (folder / "notes.txt").write_text("mine")
     os.utime(folder / "notes.txt", (1000, 1000))
     monkeypatch.setattr(cache, "LARGEST", 1)
+    monkeypatch.setattr(cache, "SWEPT_EVERY", 1)
     cache.cached(["b"], lambda: b"code")
     assert (folder / "notes.txt").exists()
 
@@ -273,3 +276,10 @@ def test_many_at_once(folder):
         found = list(pool.map(lambda k: cache.cached([str(k % 5)], lambda: b"code"), range(200)))
     assert set(found) == {b"code"}
     assert len(list(folder.iterdir())) == 5
+
+
+def test_the_folder_is_looked_through_now_and_then(folder, monkeypatch):
+    monkeypatch.setattr(cache, "LARGEST", 20 * (32 + 100))
+    for k in range(200):
+        cache.cached([str(k)], lambda: b"x" * 100)
+    assert len(entries(folder)) < 20 + 8 * cache.SWEPT_EVERY

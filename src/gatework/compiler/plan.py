@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from gatework.compiler.recurrence import Recurrence
-from gatework.lang.axes import SCALAR, has_axes
+from gatework.lang.axes import SCALAR, has_axes, slots
 from gatework.lang.expressions import (
     Apply,
     Expr,
@@ -99,7 +99,7 @@ def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
     bound: set[Expr] = set()  # what must stay in the loop
     worth: set[Expr] = set()  # what holds a product or a reduction
     for node in order:
-        carried = isinstance(node, Symbol) and node.role == "state"
+        carried = isinstance(node, Symbol) and (node.role == "state" or _is_long(node))
         stays = carried or _reads_one_row(node) or _is_outer(node)
         if stays or any(a in bound for a in node.args):
             bound.add(node)
@@ -118,6 +118,14 @@ def _reads_one_row(node: Expr) -> bool:
     return isinstance(node, Product | Reduce) and any(
         isinstance(a, Symbol) and a.role == "constant" for a in node.args
     )
+
+
+def _is_long(node: Symbol) -> bool:
+    """Whether a row has all axes of the cell, as the states that a forward pass has kept.
+
+    The loop reads it anyway: to read it for all steps at once would be a second way to memory.
+    """
+    return has_axes(node.size) and SCALAR not in slots(node.size)
 
 
 def _is_outer(node: Expr) -> bool:

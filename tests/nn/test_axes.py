@@ -190,11 +190,17 @@ def test_axes_of_a_state_that_is_none():
 
 def test_a_layer_is_told_what_it_lacks():
     delta = AXES_CELLS["delta_rule"][0]
-    with pytest.raises(
-        TypeError, match=r"no value of cell 'delta_rule' has the hidden size; leave"
-    ):
+    with pytest.raises(ValueError, match="has value=3 units, which make no hidden_size of 8"):
         gw.nn.Recurrent(delta, 5, 8, key=2, value=3)
     with pytest.raises(TypeError, match="needs the size 'value'"):
         gw.nn.Recurrent(delta, 5, key=2)
     with pytest.raises(TypeError, match="cell 'lstm' needs hidden_size"):
         gw.nn.Recurrent(gw.cells.lstm, 5)
+
+
+def test_lengths_follow_from_the_size_of_the_output():
+    gated = AXES_CELLS["gated_heads"][0]
+    assert gw.nn.Recurrent(gated, 5, 24).extra_sizes == {"head": 4, "key": 16, "value": 6}
+    assert gw.nn.Recurrent(gated, 5, 9, head=3).extra_sizes == {"head": 3, "key": 16, "value": 3}
+    assert gw.nn.Recurrent(gated, 5, head=3, key=2, value=3).hidden_size == 9
+    assert gw.nn.Recurrent(gated, 5, 7).extra_sizes == {"head": 1, "key": 16, "value": 7}

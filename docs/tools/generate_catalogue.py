@@ -133,7 +133,7 @@ def section(name: str, family: Family) -> str:
             f"```py\n{family.source(name)}\n```\n",
             "| parameter | blocks, in order | shape |",
             "|---|---|---|",
-            *(f"| `{p.name}` | {', '.join(p.blocks)} | {shape(p)} |" for p in cell.parameters),
+            *(f"| `{p.name}` | {blocks(p)} | {shape(p)} |" for p in cell.parameters),
             "",
             f"- states: {states}",
             *([] if cell.output is None else [f"- output: {cell.output.size}"]),
@@ -143,6 +143,11 @@ def section(name: str, family: Family) -> str:
             "",
         ]
     )
+
+
+def blocks(parameter: Parameter) -> str:
+    """The gates stacked in a parameter; that its numbers are known."""
+    return f"{', '.join(parameter.blocks)}{'' if parameter.learned else ' (known)'}"
 
 
 def shape(parameter: Parameter) -> str:

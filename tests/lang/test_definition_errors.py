@@ -69,7 +69,7 @@ BODIES = {
     "size as a number": ("return linear('n', x, size=3), c  # !", "size= names a size.*got 3"),
     "vector from an array": (
         "return vector('a', init=np.ones(3)) * h, c  # !",
-        r"vector\('a'\) starts from one finite number.*got ndarray.*layer.a_l0.data",
+        r"vector\('a'\) starts from one finite number.*init=lambda n.*got ndarray",
     ),
     "vector from nan": ("return vector('a', math.nan) * h, c  # !", "one finite number.*got nan"),
     "scalar from a list": ("return scalar('a', [1]) * h, c  # !", "one finite number.*got list"),

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gatework.lang.axes import lacking
-from gatework.lang.definition import Cell, check_cell
+from gatework.lang.definition import Cell, block_of, check_cell
 from gatework.lang.expressions import (
     Apply,
     Const,
@@ -55,6 +56,8 @@ _EVEN_ORDER = {"minimum", "maximum"}  # functions whose arguments may be swapped
 def equivalent(a: Cell, b: Cell) -> bool:
     """Whether two cells have the same equations up to the names of their parameters.
 
+    What parameters start from does not count; known ones are the same only if their numbers are.
+
     Decided on the equations: sums and products are expanded and reordered freely. True means the
     cells are equal for all inputs and parameters; cells that are equal for a reason that algebra
     does not show (such as 1 - σ(v) = σ(-v)) are told apart.
@@ -94,11 +97,14 @@ class _Forms:
 
     def __init__(self) -> None:
         self.atoms: dict[tuple[str, str, tuple[Polynomial, ...]], Atom] = {}
+        self.numbers: list[Any] = []  # that known parameters have, whatever these are called
+        self.known: dict[str, str] = {}
 
     def of(self, cell: Cell) -> list[Polynomial]:
         """The normal form of the output and of each new state."""
         places: dict[Expr, str] = {s: f"row {k}" for k, s in enumerate((cell.input, *cell.states))}
         chances = {n.symbol: n.probability for n in cell.noises}
+        self.known = {p.name: self.mark_of(p.init) for p in cell.parameters if not p.learned}
         forms: dict[Expr, Polynomial] = {}
         for node in postorder(cell.results()):
             if node in places:
@@ -108,6 +114,12 @@ class _Forms:
             else:
                 forms[node] = self.normal(node, tuple(forms[a] for a in node.args))
         return [forms[v] for v in (cell.output_value, *cell.next_states)]
+
+    def mark_of(self, numbers: Any) -> str:
+        """What tells known numbers from others and from learned ones."""
+        if numbers not in self.numbers:
+            self.numbers.append(numbers)
+        return f" known {self.numbers.index(numbers)}"
 
     def atom(self, kind: str, name: str = "", args: tuple[Polynomial, ...] = ()) -> Polynomial:
         """One atom as a polynomial."""
@@ -124,11 +136,12 @@ class _Forms:
         if isinstance(node, Count):
             return self.atom(f"count {node.of}")
         if isinstance(node, Symbol):
-            return self.atom(f"parameter {node.size}", f"vector {node.name}")
+            mark = self.known.get(node.name, "")
+            return self.atom(f"parameter {node.size}{mark}", f"vector {node.name}")
         if isinstance(node, Product):
-            mark = "transposed " if node.transposed else ""
-            kind = f"{mark}product {node.matrix.rows} {node.matrix.cols}"
-            return self.atom(kind, f"matrix {node.matrix.group}.{node.matrix.gate}", args)
+            m, turned = node.matrix, "transposed " if node.transposed else ""
+            kind = f"{turned}product {m.rows} {m.cols}{self.known.get(block_of(m)[0], '')}"
+            return self.atom(kind, f"matrix {m.group}.{m.gate}", args)
         if isinstance(node, Reduce):
             over = lacking(node.args[0].size, node.size)
             return self.atom(f"{node.function} over {over}", "", args)

@@ -131,4 +131,4 @@ def _parameters(cell: Cell) -> int:
     """Count the learned numbers of a layer of `UNITS` units, any other size being as large."""
     plain = dict.fromkeys(("input", "hidden", *cell.size_names()), UNITS)
     sizes = Sizes.of({"1": 1, **plain, **cell.axis_lengths(UNITS, {})})
-    return sum(math.prod(parameter.shape(sizes)) for parameter in cell.parameters)
+    return sum(math.prod(p.shape(sizes)) for p in cell.parameters if p.learned)

@@ -58,7 +58,8 @@ class Recurrence:
         states: The rows carried from step to step.
         next_states: The new value of each state.
         outputs: What is written at each step, by name.
-        parameters: The learned tensors it reads, or whose gradient it computes.
+        parameters: The learned tensors it reads, or whose gradient it computes; what a call knows
+            and does not learn is one whose gradient it does not want.
         contractions: Gradients of matrices, from whole sequences.
         summations: Gradients of learned vectors, from whole sequences.
         labels: What values of the step are called, for the names of what is kept.
@@ -122,7 +123,7 @@ def of_cell(cell: Cell, traced: tuple[str, ...] = ()) -> Recurrence:
         states=cell.states,
         next_states=cell.next_states,
         outputs=outputs,
-        parameters=tuple(replace(p, init=None) for p in cell.parameters),
+        parameters=tuple(replace(p, init=None, learned=True) for p in cell.parameters),
         labels={v: n for n, v in reversed([*cell.names.items()]) if v.args},
         asked=len(outputs),
     )

@@ -69,6 +69,8 @@ INSTEAD = {
                     "the operators + - * /"),
     **dict.fromkeys(["equal", "eq", "not_equal", "ne"], "where with < or >; == is no condition"),
     **dict.fromkeys(["neg", "negative"], "-v"),
+    **dict.fromkeys(["constant", "buffer", "register_buffer", "from_numpy"],
+                    "vector(name, init, learned=False), or weight for a matrix"),
     **dict.fromkeys(["dense", "Dense", "Linear"], "linear(name, v)"),
     **dict.fromkeys(["parameter", "Parameter", "bias", "weight"],
                     "linear(name, v), vector(name) or scalar(name)"),

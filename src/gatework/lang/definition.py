@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -29,22 +30,45 @@ HEADS, KEYS = 4, 16  # how long axes are that a layer is not given: see `Cell.ax
 
 
 @dataclass(frozen=True)
+class Start:
+    """The numbers that a parameter starts with, as a function of its numbers of rows and columns.
+
+    A pickle holds the function by its name. Where it has none that can be imported, as a lambda, or
+    where the cell was written as data, it is lost: the parameter starts at NaN, to be loaded.
+    """
+
+    function: Callable[..., Any] | None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        try:
+            pickle.dumps(self.function)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return Start, (None,)
+        return Start, (self.function,)
+
+
+LOST = Start(None)
+
+
+@dataclass(frozen=True)
 class Parameter:
-    """A learned tensor of a cell, stacked from the blocks of several gates.
+    """A tensor of a cell, learned or known, stacked from the blocks of several gates.
 
     Attributes:
         name: Its name in a layer's state_dict, before the suffix `_l0`.
         blocks: The gates stacked in it, in order; its own name if it is a single value.
         rows: The name of each block's size.
         cols: The name of the size of the row it maps; None for a vector.
-        init: The number it starts from; None for torch's uniform ±1/√hidden_size.
+        init: The number it starts from, or its numbers; None for torch's uniform ±1/√hidden_size.
+        learned: Whether it is learned; else it stays as it started: a buffer of the layer.
     """
 
     name: str
     blocks: tuple[str, ...]
     rows: tuple[str, ...]
     cols: str | None = None
-    init: float | None = None
+    init: float | Start | None = None
+    learned: bool = True
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The tensor's shape for these sizes."""
@@ -124,7 +148,7 @@ class Cell:
         states: What is carried from step to step.
         next_states: The new value of each state.
         names: Every named value: the gates, what went into them (`f.pre`), the new states.
-        parameters: The learned tensors, in the order of a layer's state_dict.
+        parameters: The learned and the known tensors, in the order of a layer's state_dict.
         noises: The random rows of dropout and zoneout.
         weight_drops: The weights that are dropped out in training mode.
         constants: The keyword-only arguments and their values.

@@ -314,7 +314,8 @@ def as_expr(value: Any) -> Expr:
         return const(finite("a number in a cell", value))
     raise TypeError(
         f"expected a value of the cell or a number, got {type(value).__name__}; "
-        "a learned value is made by vector(name) or scalar(name)"
+        "a learned value is made by vector(name) or scalar(name), a known row by "
+        "vector(name, init, learned=False)"
     )
 
 

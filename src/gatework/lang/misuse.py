@@ -15,7 +15,10 @@ from gatework.lang.advice import how_to_write
 NO_NUMBER = "a cell's value has no number yet, so "
 ONE_ROW = "a cell's value is one row, "
 JUMPS = "a cell has no {}; write it with floor(v), or the jump as where(condition, a, b)"
-MATRICES = "a cell has no matrices of its own; linear(name, v) maps v by a learned one"
+MATRICES = (
+    "a cell's value is mapped by a matrix that has a name: a learned one by linear(name, v), a "
+    "known one by weight(name, init=…, learned=False)(v)"
+)
 BITS = (
     "{} combines conditions, such as (a < b) & (c < d); other values are combined by a * b, "
     "maximum(a, b) and 1 - a, or by one where(…) in another"

@@ -112,7 +112,9 @@ def weight_drop(cell: Cell, p: float) -> Cell:
         return cell
     recurrent = {block_of(m.matrix) for m in recurrent_maps(cell)}
     blocks = {
-        n.name: tuple(b for b in n.blocks if (n.name, b) in recurrent) for n in cell.parameters
+        n.name: tuple(b for b in n.blocks if (n.name, b) in recurrent)
+        for n in cell.parameters
+        if n.learned
     }
     drops = (WeightDrop(name, found, p) for name, found in blocks.items() if found)
     return replace(cell, weight_drops=(*cell.weight_drops, *drops), retrace=None)

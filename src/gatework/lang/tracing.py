@@ -19,6 +19,7 @@ from gatework.lang.definition import (
     Noise,
     Parameter,
     Per,
+    Start,
     WeightDrop,
     check_known,
     checked_mapping,
@@ -257,6 +258,7 @@ class Trace:
         self.weight_drops: list[WeightDrop] = []
         self.stacks: dict[str, list[tuple[str, str]]] = {}  # parameter -> blocks and their sizes
         self.vectors: dict[str, Parameter] = {}
+        self.starts: dict[str, tuple[float | Start | None, bool]] = {}  # of maps: init, learned
         self.noises: list[Noise] = []
 
     # ---- running -------------------------------------------------------------------------------
@@ -439,12 +441,13 @@ class Trace:
         self.own.add(matrix)
         return matrix
 
-    def add_map(self, name: str) -> None:
-        """Register a learned matrix that is a value of its own."""
+    def add_map(self, name: str, init: float | Start | None, learned: bool) -> None:
+        """Register a matrix that is a value of its own."""
         self.check_name(name, "a map")
         if name in self.maps or name in self.linears or f"weight_{name}" in self.stacks:
             raise ValueError(f"there are two weights named {name!r}; rename one")
         self.maps[name] = self._current_line()
+        self.starts[f"weight_{name}"] = init, learned
 
     def map_matrix(self, name: str, rows: str, cols: str) -> Matrix:
         """The matrix of a map, which is known once it is applied."""
@@ -468,6 +471,7 @@ class Trace:
                 self.vectors[p.name] = p
                 continue
             self.stacks[p.name] = list(zip(p.blocks, p.rows, strict=True))
+            self.starts[p.name] = p.init, p.learned
             if p.cols is not None:
                 self.columns[p.name.removeprefix("weight_")] = p.cols
         return inside
@@ -600,7 +604,7 @@ class Trace:
             raise _GateError(f"the {what} {unused!r} {message}", made[unused])
 
     def parameters(self) -> tuple[Parameter, ...]:
-        """The learned tensors: weights then biases by group, as torch orders them, then vectors."""
+        """The tensors: weights then biases by group, as torch orders them, then vectors."""
         stacks = sorted(self.stacks.items(), key=_torch_order)
         matrices = [self._stacked(name, blocks) for name, blocks in stacks]
         return (*matrices, *self.vectors.values())
@@ -608,7 +612,9 @@ class Trace:
     def _stacked(self, name: str, blocks: list[tuple[str, str]]) -> Parameter:
         kind, _, group = name.partition("_")
         cols = self.columns[group] if kind == "weight" else None
-        return Parameter(name, tuple(b for b, _ in blocks), tuple(s for _, s in blocks), cols)
+        init, learned = self.starts.get(name, (None, True))
+        rows = tuple(s for _, s in blocks)
+        return Parameter(name, tuple(b for b, _ in blocks), rows, cols, init, learned)
 
 
 def _output_hint(more: int, apart: bool) -> str:

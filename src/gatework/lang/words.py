@@ -5,13 +5,14 @@ Functions carry torch's names and meaning. They work on the values of a cell whi
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Literal
 
 from gatework.lang.axes import SCALAR, lacking, shown, sized, slots
-from gatework.lang.definition import Parameter, Per
+from gatework.lang.definition import Parameter, Per, Start
 from gatework.lang.expressions import (
     Expr,
     Matrix,
@@ -117,7 +118,17 @@ class Map:
         return Map(self.name, self.size, self.of, not self.transposed)
 
 
-def weight(name: str, *, size: Size = "hidden", of: Size | None = None) -> Map:
+Init = float | Callable[..., object] | None
+
+
+def weight(
+    name: str,
+    *,
+    size: Size = "hidden",
+    of: Size | None = None,
+    init: Init = None,
+    learned: bool = True,
+) -> Map:
     """A learned matrix as a value: applied as often as one likes, transposed by `.T`.
 
     `linear` is the short form, where a gate has a weight and a bias for each value that it maps.
@@ -128,6 +139,9 @@ def weight(name: str, *, size: Size = "hidden", of: Size | None = None) -> Map:
         size: The name of the result's size.
         of: The name of the size that it maps; that of the first value it is applied to, unless
             given.
+        init: What it starts from: a number, or a function of its rows and columns that returns all
+            its numbers, `lambda rows, columns: …`; unless given, as torch's weights.
+        learned: Whether it is learned. Else it keeps its numbers, as a buffer of the layer.
 
     Example:
         Two steps of Euler's method with one weight.
@@ -143,20 +157,35 @@ def weight(name: str, *, size: Size = "hidden", of: Size | None = None) -> Map:
         ['weight_ih', 'bias_ih', 'weight_u']
     """
     trace = Trace.current("weight")
-    trace.add_map(name)
+    start = _start("weight", name, init, "rows", "columns")
+    trace.add_map(name, start, _flag("weight", name, learned))
     return Map(name, trace.size(size), None if of is None else trace.size(of))
 
 
-def vector(name: str, init: float | None = None, *, size: Size = "hidden") -> Expr:
-    """A learned value per unit, such as a peephole or a gain.
+def vector(name: str, init: Init = None, *, size: Size = "hidden", learned: bool = True) -> Expr:
+    """A value per unit, learned, such as a peephole or a gain, or known.
 
-    `init` is the number it starts from; without it, it starts as torch starts weights, uniform in
-    ±1/√hidden_size.
+    Args:
+        name: Its name.
+        init: What it starts from: a number, or a function of the number of units that returns one
+            for each, `lambda n: …`; unless given, as torch's weights, uniform in ±1/√hidden_size.
+        size: The name of the size whose units it has a value for.
+        learned: Whether it is learned. Else it keeps its numbers, as a buffer of the layer.
+
+    Example:
+        Units that forget at fixed rates, the slowest after a thousand steps.
+
+        >>> import torch
+        >>> from gatework import cell, linear, tanh, vector
+        >>> @cell
+        ... def leaky(x, h):
+        ...     rate = vector("rate", lambda n: torch.logspace(-3, 0, n), learned=False)
+        ...     return h + rate * (tanh(linear("n", x, h)) - h)
     """
     trace = Trace.current("vector")
     size = trace.size(size)
-    start = None if init is None else _start("vector", name, init)
-    return trace.add_parameter(Parameter(name, (name,), (size,), init=start))
+    start, flag = _start("vector", name, init, "n"), _flag("vector", name, learned)
+    return trace.add_parameter(Parameter(name, (name,), (size,), None, start, flag))
 
 
 def scalar(name: str, init: float = 0.0) -> Expr:
@@ -166,16 +195,41 @@ def scalar(name: str, init: float = 0.0) -> Expr:
     return trace.add_parameter(Parameter(name, (name,), (SCALAR,), init=start))
 
 
-def _start(word: str, name: str, init: object) -> float:
-    """The number that a learned value starts from."""
+def _start(word: str, name: str, init: object, *counts: str) -> float | Start | None:
+    """What a parameter starts from: a number, or a function of these counts, if there are any."""
     if isinstance(init, Real) and not isinstance(init, bool) and math.isfinite(init):
         return float(init)
+    if counts and init is None:
+        return None
+    if counts and callable(init):
+        _check_takes(f"{word}({name!r})", init, counts)
+        return Start(init)
     given = repr(init) if isinstance(init, Real) else type(init).__name__
+    many = f", or from a function that gives one for each, init=lambda {', '.join(counts)}: …"
     raise TypeError(
-        f"{word}({name!r}) starts from one finite number, init=0.5, the same for every unit; got "
-        f"{given}. To start each unit elsewhere, fill the layer's parameter: "
-        f"layer.{name}_l0.data.copy_(…)"
+        f"{word}({name!r}) starts from one finite number, init=0.5{many if counts else ''}; "
+        f"got {given}"
     )
+
+
+def _check_takes(what: str, function: Callable[..., object], counts: Sequence[str]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # of some functions that are not written in Python
+        return
+    try:
+        signature.bind(*counts)
+    except TypeError as error:
+        form = f"init=lambda {', '.join(counts)}: …"
+        raise TypeError(
+            f"{what} calls its init with {len(counts)} int(s), {form}: {error}"
+        ) from None
+
+
+def _flag(word: str, name: str, learned: object) -> bool:
+    if isinstance(learned, bool):
+        return learned
+    raise TypeError(f"{word}({name!r}) is learned or not, learned=False; got {learned!r}")
 
 
 def observe(name: str, value: Expr) -> Expr:

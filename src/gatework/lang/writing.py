@@ -6,6 +6,9 @@ Every expression is one row, after the rows of its arguments, which it names by 
     ["apply", function, [arguments]]  ["reduce", function, argument, size]
     ["product", [group, gate, rows, cols], argument, transposed]
 
+Of a parameter that starts with numbers of its own the text says so, but not how they are found:
+what is read back starts it at NaN, for the numbers to be loaded.
+
 What is read back is built by the same functions as a traced cell, so it is checked and simplified
 as one: the text can hold equations and nothing else.
 """
@@ -16,7 +19,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Any, get_args
 
 from gatework.lang.axes import SCALAR, within
-from gatework.lang.definition import Cell, Noise, Parameter
+from gatework.lang.definition import LOST, Cell, Noise, Parameter, Start
 from gatework.lang.expressions import (
     Apply,
     Const,
@@ -59,7 +62,9 @@ def cell_as_data(cell: Cell, names: Iterable[str] = ()) -> dict[str, Any]:
         "next": [number[v] for v in cell.next_states],
         "output": None if cell.output is None else number[cell.output],
         "names": {n: number[v] for n, v in named.items()},
-        "parameters": [[p.name, p.blocks, p.rows, p.cols] for p in cell.parameters],
+        "parameters": [
+            [p.name, p.blocks, p.rows, p.cols, _start(p), p.learned] for p in cell.parameters
+        ],
         "noises": [[number[n.symbol], n.probability] for n in cell.noises],
     }
 
@@ -84,15 +89,29 @@ def cell_of_data(data: dict[str, Any]) -> Cell:
             states=tuple(symbols[1:]),
             next_states=tuple(nodes[k] for k in data["next"]),
             names={str(n): nodes[k] for n, k in data["names"].items()},
-            parameters=tuple(
-                Parameter(name, tuple(blocks), tuple(rows), cols)
-                for name, blocks, rows, cols in data["parameters"]
-            ),
+            parameters=tuple(_parameter(*fields) for fields in data["parameters"]),
             noises=tuple(Noise(s, p) for s, p in noises),
             output=None if output is None else nodes[output],
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"these are not the equations of a cell: {error!r}") from error
+
+
+def _start(parameter: Parameter) -> float | str | None:
+    """How a parameter starts."""
+    return "numbers" if isinstance(parameter.init, Start) else parameter.init
+
+
+def _parameter(
+    name: str,
+    blocks: Sequence[str],
+    rows: Sequence[str],
+    cols: str | None,
+    start: float | str | None = None,  # not written before they were kept
+    learned: bool = True,
+) -> Parameter:
+    init = LOST if start == "numbers" else None if start is None else float(start)
+    return Parameter(name, tuple(blocks), tuple(rows), cols, init, bool(learned))
 
 
 def _row(node: Expr, args: Sequence[int]) -> list[Any]:

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from gatework.analysis.gates import Keeper, biases, keepers, writers
-from gatework.lang.definition import Cell, block_of, check_known
+from gatework.lang.definition import Cell, Start, block_of, check_known
 from gatework.lang.expressions import Apply, Expr, Matrix, Symbol, finite
 from gatework.lang.rewriting import recurrent_maps
 
@@ -37,13 +38,15 @@ class Layer(Protocol):
 
 
 def default_(layer: Layer) -> None:
-    """Draw from ±1/√hidden_size, as torch does; set what the cell gives a number to that number."""
+    """Draw from ±1/√hidden_size, as torch does; set others to the numbers that the cell gives."""
     _check_layer(layer)
     bound = 1 / math.sqrt(layer.hidden_size)
     for values, _ in layer.cell_parameters():
         for p in layer.cell.parameters:
             if p.init is None:
                 nn.init.uniform_(values[p.name], -bound, bound)
+            elif isinstance(p.init, Start):
+                _set_numbers(values[p.name], p.name, p.init)
             else:
                 nn.init.constant_(values[p.name], p.init)
 
@@ -89,7 +92,7 @@ def identity_(layer: Layer, gain: float = 1.0) -> None:
         >>> gw.nn.init.identity_(layer)
     """
     _check_layer(layer)
-    matrices = {m.matrix for m in recurrent_maps(layer.cell)}
+    matrices = _learned_matrices(layer.cell)
     if len(matrices) > 1 or any(m.rows != m.cols for m in matrices):
         raise ValueError(
             f"cell {layer.cell.name!r} has not one square recurrent matrix but "
@@ -203,6 +206,35 @@ def chrono_(layer: Layer, longest: int) -> None:
             _set_bias(cell, place, _level(cell, gate, name), name, values)
 
 
+def _set_numbers(values: Tensor, name: str, start: Start) -> None:
+    """Set a parameter to the numbers that its function gives for its shape."""
+    if values.is_meta or isinstance(values, FakeTensor):
+        return
+    if start.function is None:
+        nn.init.constant_(values, math.nan)
+        return
+    with torch.device("cpu"):  # whatever the default device is
+        given = start.function(*values.shape)
+    with torch.no_grad():
+        values.copy_(_checked_numbers(given, name, list(values.shape)))
+
+
+def _checked_numbers(given: Any, name: str, shape: list[int]) -> Tensor:
+    wanted = f"the init of {name!r} should return finite numbers of the shape {shape}"
+    try:
+        numbers = torch.as_tensor(given, device="cpu")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{wanted}, got {type(given).__name__}: {error}") from None
+    if numbers.is_complex():
+        raise TypeError(f"{wanted}, got complex ones; make a vector of each part")
+    if list(numbers.shape) != shape:
+        raise ValueError(f"{wanted}, got the shape {list(numbers.shape)}")
+    count = int((~numbers.isfinite()).sum())
+    if count:
+        raise ValueError(f"{wanted}, got {count} that are not")
+    return numbers
+
+
 def _check_layer(layer: Any) -> None:
     if not isinstance(getattr(layer, "cell", None), Cell):
         raise TypeError(f"expected a layer or a step of gatework.nn, got {type(layer).__name__}")
@@ -211,9 +243,16 @@ def _check_layer(layer: Any) -> None:
 # ---- which parameter is whose ------------------------------------------------------------------
 
 
+def _learned_matrices(cell: Cell) -> list[Matrix]:
+    """The recurrent ones; what is known is no more to be set."""
+    known = {p.name for p in cell.parameters if not p.learned}
+    found = dict.fromkeys(m.matrix for m in recurrent_maps(cell))
+    return [m for m in found if block_of(m)[0] not in known]
+
+
 def _recurrent_weights(layer: Layer) -> Iterator[Tensor]:
     """The recurrent weight of each gate, layer and direction, [rows, cols]."""
-    matrices = dict.fromkeys(m.matrix for m in recurrent_maps(layer.cell))
+    matrices = _learned_matrices(layer.cell)
     for place in layer.cell_parameters():
         for matrix in matrices:
             yield _block(layer.cell, place, matrix)
@@ -244,7 +283,8 @@ def _set_bias(
     cell: Cell, place: Place, level: Expr, name: str | None, value: float | Tensor
 ) -> None:
     """Set the sum of the biases that are added in what goes into a gate."""
-    found = biases(level)
+    known = {p.name for p in cell.parameters if not p.learned}
+    found = [b for b in biases(level) if block_of(b)[0] not in known]
     called = f"the gate {name!r}" if name else f"the gate {level}"
     if not found:
         gates = ", ".join(n for n in cell.observables() if biases(_level(cell, cell.names[n], n)))

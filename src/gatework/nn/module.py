@@ -95,17 +95,20 @@ class CellModule(Recordable):
     def _make_parameters(self, device: Any, dtype: Any) -> None:
         """Make what the cell reads, layer by layer, then the learned initial states; draw them."""
 
-        def make(name: str, shape: Sequence[int]) -> None:
+        def make(name: str, shape: Sequence[int], learned: bool = True) -> None:
             values = torch.empty(shape, device=device, dtype=dtype)
-            self.register_parameter(name, nn.Parameter(values))
+            if learned:
+                self.register_parameter(name, nn.Parameter(values))
+            else:
+                self.register_buffer(name, values)
 
         places, cell = self._directions(), self.cell
         checks.check_layers(cell, [directions[0].sizes for directions in self._stack])
         for one in places:
             for name, p in zip(one.names, cell.parameters, strict=True):
-                make(name, p.shape(one.sizes))
+                make(name, p.shape(one.sizes), p.learned)
         for one in places:
-            checks.check_free(one.initial, self._parameters, cell.name)
+            checks.check_free(one.initial, {**self._parameters, **self._buffers}, cell.name)
             for name, n in zip(one.initial, one.units, strict=False):
                 make(name, (n,))
         self.reset_parameters()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, compress
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -168,8 +169,12 @@ class Recurrent(CellModule):
 
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
-        """The parameters of each layer and direction, as torch.nn has it."""
-        return [[getattr(self, name) for name in one.names] for one in self._directions()]
+        """The learned parameters of each layer and direction, as torch.nn has it."""
+        learned = [p.learned for p in self.cell.parameters]
+        return [
+            [getattr(self, name) for name in compress(one.names, learned)]
+            for one in self._directions()
+        ]
 
     @property
     def initial_parameters(self) -> dict[str, Tensor]:
@@ -193,7 +198,7 @@ class Recurrent(CellModule):
         """
         if batch_size is not None:
             checks.check_sizes(batch_size=batch_size)
-        like = next(self.parameters(), torch.empty(0))
+        like = next(chain(self.parameters(), self.buffers()), torch.empty(0))
         like = like.new_empty((0, batch_size or 1, 0))
         places = filled_states(self, own_initial(self, like), like)
         states = tuple(stacked(s) for s in zip(*places, strict=True))

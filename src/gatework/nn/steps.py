@@ -73,7 +73,10 @@ class RecurrentCell(CellModule):
         self._prepare()
         self._make_parameters(device, dtype)
         for p in cell.parameters:
-            if p.name not in self._parameters:  # torch's steps have None for a missing bias
+            if p.name not in {
+                *self._parameters,
+                *self._buffers,
+            }:  # torch's steps have None for a missing bias
                 self.register_parameter(p.name, None)
 
     def _prepare(self) -> None:

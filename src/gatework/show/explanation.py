@@ -11,7 +11,7 @@ from gatework.compiler.plan import Plan
 from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
 from gatework.forking import cached_property
-from gatework.lang.definition import Cell, check_known
+from gatework.lang.definition import Cell, block_of, check_known
 from gatework.lang.expressions import Apply, Product, Role, postorder
 from gatework.lang.printing import definitions, equations, text, used_often
 from gatework.lang.sizes import Sizes
@@ -201,9 +201,12 @@ def describe(plan: Plan) -> list[str]:
 
 
 def _cost(cell: Cell, made: Program, sizes: Mapping[str, int]) -> list[str]:
-    parameters = sum(_numbers(p.shape(sizes)) for p in cell.parameters)
+    parameters, known = (
+        sum(_numbers(p.shape(sizes)) for p in cell.parameters if p.learned is learned)
+        for learned in (True, False)
+    )
     forward = _flops(made.forward.recurrence, sizes)
-    backward = _flops(made.derivative.backward, sizes) + _contraction_flops(made, sizes)
+    backward = _flops(made.derivative.backward, sizes) + _contraction_flops(cell, made, sizes)
     kept = sum(
         sizes[v.size]
         for n, v in made.derivative.forward.outputs.items()
@@ -213,6 +216,7 @@ def _cost(cell: Cell, made: Program, sizes: Mapping[str, int]) -> list[str]:
     return [
         f"sizes: {shown}",
         f"parameters: {parameters:,} ({4 * parameters:,} bytes in float32)",
+        *([f"known numbers: {known:,} ({4 * known:,} bytes in float32)"] if known else []),
         f"forward: {forward:,} flops a step of one sequence",
         f"backward: {backward:,} flops a step of one sequence",
         f"kept: {4 * kept:,} bytes a step of one sequence in float32",
@@ -234,6 +238,8 @@ def _flops(recurrence: Recurrence, sizes: Mapping[str, int]) -> int:
     return total
 
 
-def _contraction_flops(made: Program, sizes: Mapping[str, int]) -> int:
-    matrices = (c.matrix for c in made.derivative.backward.contractions)
+def _contraction_flops(cell: Cell, made: Program, sizes: Mapping[str, int]) -> int:
+    learned = {p.name for p in cell.parameters if p.learned}
+    found = (c.matrix for c in made.derivative.backward.contractions)
+    matrices = (m for m in found if block_of(m)[0] in learned)
     return sum(2 * sizes[m.rows] * sizes[m.cols] for m in matrices)

@@ -5,7 +5,6 @@ T  time steps      B  sequences      E  embedding size      H  hidden size
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -73,7 +72,7 @@ def make_layer(config: RunConfig) -> Recurrent:
 
 def parameter_count(config: RunConfig) -> int:
     """Return how many numbers a model of these settings learns."""
-    return sum(math.prod(shape) for shape in weight_shapes(config).values())
+    return sum(weight.numel() for weight in _without_numbers(config).parameters())
 
 
 def weight_shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:

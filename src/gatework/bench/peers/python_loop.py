@@ -11,6 +11,8 @@ from gatework.autograd.job import Job
 from gatework.backends.reference import Reference
 from gatework.bench.peers.contestant import Work
 from gatework.bench.problem import Kind, Named, Problem
+from gatework.nn import Recurrent
+from gatework.nn.parameters import own_parameters
 
 __all__ = ["PythonLoop", "plain_loop"]
 
@@ -19,9 +21,14 @@ def plain_loop(problem: Problem) -> Tensor:
     """The output [T, B, n] by the specification of the cell, differentiable by torch."""
     cell, x = problem.layer.cell, problem.x
     job = Job(cell, problem.layer.sizes(0))
-    call = job.call((x, *[None] * len(cell.states), *problem.layer.parameters()), None)
+    call = job.call((x, *[None] * len(cell.states), *_weights(problem.layer)), None)
     output: Tensor = Reference().run(job.program.forward, call).outputs[0]
     return output
+
+
+def _weights(layer: Recurrent) -> list[Tensor]:
+    """All that the cell reads, in its order."""
+    return own_parameters(layer, layer._stack[0][0].names)
 
 
 class PythonLoop:
@@ -53,7 +60,7 @@ class PythonLoop:
 def _streaming(problem: Problem) -> Work:
     cell, layer, x = problem.layer.cell, problem.layer, problem.x
     job = Job(cell, layer.sizes(0))
-    call = job.call((x[:1].clone(), *[None] * len(cell.states), *layer.parameters()), None)
+    call = job.call((x[:1].clone(), *[None] * len(cell.states), *_weights(layer)), None)
     stepper = Reference().stepper(job.program.forward, call)
 
     def output(row: Tensor) -> Tensor:

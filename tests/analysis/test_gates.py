@@ -73,9 +73,10 @@ def test_retention_is_the_jacobian_of_a_step_whose_matrices_do_not_mix(name):
     watched = cell.observing({f"kept_{s}": v for s, v in kept.items()})
     step = randomised(RecurrentCell(watched, 4, 4, dtype=torch.float64, **sizes))
     layer = randomised(gw.nn.Recurrent(watched, 4, 4, dtype=torch.float64, **sizes))
-    for p, q in zip(step.parameters(), layer.parameters(), strict=True):
+    weights = step.state_dict(keep_vars=True)
+    for p, q in zip(weights.values(), layer.state_dict(keep_vars=True).values(), strict=True):
         q.data = p.data
-    for n, p in step.named_parameters():
+    for n, p in weights.items():
         if n.startswith("weight_") and n != "weight_ih":
             p.data.zero_()
     x = torch.randn(2, 4, dtype=torch.float64)

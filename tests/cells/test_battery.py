@@ -231,7 +231,7 @@ def test_no_state_is_a_state_of_zeros_whether_or_not_its_gradient_is_wanted(cell
 def test_the_reverse_direction_is_the_forward_one_on_the_flipped_sequence(cell):
     both = layer_of(cell, bidirectional=True).eval()
     one = layer_of(cell).eval()
-    names = [n for n, _ in one.named_parameters()]
+    names = list(one.state_dict())
     one.load_state_dict({n: both.state_dict()[f"{n}_reverse"] for n in names})
     x = normal(5, 2, I)
     state = random_state(both, 2)

@@ -12,8 +12,8 @@ import gatework as gw
 def blocks_of(
     layer: gw.nn.Recurrent, values: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """The first layer's parameters, or such values: "weight_ih.i", or a learned vector's name."""
-    values = values or dict(layer.named_parameters())
+    """The first layer's parameters, or such values: "weight_ih.i", or a vector's name."""
+    values = values or layer.state_dict(keep_vars=True)
     sizes = {"1": 1, "input": layer.input_size, "hidden": layer.hidden_size, **layer.extra_sizes}
     return {
         p.name if block == p.name else f"{p.name}.{block}": values[f"{p.name}_l0"][rows]

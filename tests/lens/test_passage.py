@@ -45,6 +45,19 @@ def test_a_passage_shows_what_the_trace_holds(name):
         np.testing.assert_array_equal(values, expected.detach().numpy())
 
 
+@pytest.mark.parametrize(
+    ("name", "gates", "states"),
+    [("projected_lstm", ["i", "f", "o"], ["c"]), ("lmu", [], ["h"])],
+)
+def test_units_of_another_size_are_left_out(name, gates, states):
+    cell = gw.cells.catalogue()[name]
+    sizes = dict.fromkeys(cell.size_names(), 7)
+    trace = gw.nn.Recurrent(cell, 5, 12, **sizes).trace(torch.randn(len(TEXT), 1, 5))
+    passage = read_passage(TEXT, trace, cell, units=4)
+    assert (list(passage.gates), list(passage.states)) == (gates, states)
+    assert len(passage.units) == 4
+
+
 def test_the_liveliest_units_are_chosen():
     still, moving = torch.zeros(9, 1, 5), torch.zeros(9, 1, 5)
     moving[::2, 0, 1] = 1

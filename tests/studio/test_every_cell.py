@@ -21,9 +21,11 @@ KINDS = {
     "projected_lstm": "a state of another size",
     "layer_norm_lstm": "sums over the units, learned vectors",
     "slstm": "four states, gates that are not sigmoids",
-    "scrn": "three states, one of them kept by a number",
+    "scrn": "an output that is no state, a state kept by a number",
     "tau_gru": "a state that is another's old value",
-    "qrnn": "five states, the last inputs among them",
+    "qrnn": "four states, the last inputs among them",
+    "lmu": "known numbers, a memory of another size",
+    "lru": "values of learned numbers alone",
     "rg_lru": "a learned decay, no recurrent matrix",
     "nas": "many functions, one after the other",
 }
@@ -43,7 +45,7 @@ def test_a_network_of_any_cell_is_shown(name):
     config = RunConfig.of(cell=name, hidden_size=6, embedding_size=4, layers=2)
     studied = Studied(name, _RunOf(config), LanguageModel(config).eval(), TEXT * 2)
     described = studied.describe()["values"]
-    assert {v["name"] for v in described} >= {s.name for s in studied.cell.states}
+    assert {v["name"] for v in described} >= {*studied.cell.result_names()}
     assert all(v["words"] for v in described)
     reading = Reading(studied, TEXT, {})
     while not reading.finished:

@@ -16,6 +16,9 @@ from gatework.cells.layer_norm_gru import layer_norm_gru
 from gatework.cells.layer_norm_lstm import layer_norm_lstm
 from gatework.cells.lem import lem
 from gatework.cells.light_gru import lightru, ligru
+from gatework.cells.lipschitz_rnn import lipschitz_rnn
+from gatework.cells.lmu import lmu
+from gatework.cells.lru import lru
 from gatework.cells.lstm import coupled_gate_lstm, lstm, original_lstm, projected_lstm
 from gatework.cells.mamba import mamba2, s6
 from gatework.cells.memory_controller_lstm import memory_controller_lstm
@@ -79,6 +82,9 @@ __all__ = [
     "lem",
     "lightru",
     "ligru",
+    "lipschitz_rnn",
+    "lmu",
+    "lru",
     "lstm",
     "mamba2",
     "memory_controller_lstm",

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from types import MethodType
 from typing import Any, Literal, Protocol
 
 from gatework.lang.axes import SCALAR, has_axes, slots
@@ -29,7 +30,7 @@ from gatework.lang.sizes import names_in
 HEADS, KEYS = 4, 16  # how long axes are that a layer is not given: see `Cell.axis_lengths`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Start:
     """The numbers that a parameter starts with, as a function of its numbers of rows and columns.
 
@@ -38,6 +39,16 @@ class Start:
     """
 
     function: Callable[..., Any] | None
+
+    def _parts(self) -> tuple[Any, ...]:
+        f = self.function  # Python takes methods of two equal objects for two
+        return (f.__func__, f.__self__) if isinstance(f, MethodType) else (f,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Start) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
 
     def __reduce__(self) -> tuple[Any, ...]:
         try:

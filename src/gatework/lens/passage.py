@@ -6,6 +6,7 @@ T  time steps, one for each byte      H  hidden size
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,12 +70,12 @@ def read_passage(
 ) -> Passage:
     """Choose units that show what the gates do, and take their part of a trace.
 
-    Shown are the units of the first state whose gates vary most over the passage (standard
-    deviation, added over the gates), or whose states do where the cell has no gate, in the order
-    of their numbers. A state that is no more than an older value of another has no trace and is
-    left out.
+    Shown are the units whose gates vary most over the passage (standard deviation, added over
+    the gates), or whose states do where the cell has no gate, in the order of their numbers. They
+    are units of one size: that of most gates and states; those of another have no such units, and
+    are left out, as is a state that is no more than an older value of another.
 
-    A gate or state that lacks some of its axes is repeated along them.
+    A gate or state that lacks some of the first state's axes is repeated along them.
 
     Args:
         characters: what was read, T steps wide: `gatework.data.characters_of` makes them of bytes.
@@ -93,7 +94,9 @@ def read_passage(
     if has_axes(first.size):
         values = repeated(values, {n: cell.names[n].size for n in values}, first.size)
     states = [state.name for state in cell.states if state.name in values]
-    gates = [n for n in gate_names(cell) if len(values.get(n, ())) == len(values[first.name])]
+    gates = [n for n in gate_names(cell) if n in values]
+    ((most, _),) = Counter(len(values[n]) for n in (*states, *gates)).most_common(1)
+    gates, states = ([n for n in names if len(values[n]) == most] for names in (gates, states))
     liveliness = sum(values[name].std(axis=1) for name in gates or states)  # [H]
     chosen = np.sort(np.argsort(-liveliness, kind="stable")[:units])
     return Passage(

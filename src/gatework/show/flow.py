@@ -181,8 +181,8 @@ class _Drawing:
         for number in kept:
             node = self.nodes[number]
             node.wires = [replace(w, source=places[w.source]) for w in node.wires]
-            if node.label == "W" and node.matrix and not node.name:
-                node.label = f"W[{node.matrix}]"
+            if node.label in ("W", "Wᵀ") and node.matrix and not node.name:
+                node.label = f"W[{node.matrix}]{node.label[1:]}"
         self.nodes = [self.nodes[k] for k in kept]
 
     # ---- values --------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ class _Drawing:
 
     def _is_inline_map(self, row: Expr, node: Node) -> bool:
         reads = self.uses[row]
-        if node.label != "W" and node.label != "norm":
+        if node.label not in ("W", "Wᵀ", "norm"):
             return False
         return row not in self.names and (reads == 1 or self._read_by_word(row) == reads)
 
@@ -348,13 +348,14 @@ class _Drawing:
         rows = list(dict.fromkeys(p.args[0] for p in products))
         matrices = {p.matrix.gate for p in products if isinstance(p, Product)}
         matrix = matrices.pop() if len(matrices) == 1 else ""
+        label = "Wᵀ" if all(isinstance(p, Product) and p.transposed for p in products) else "W"
         if value is None:
             shown = " + ".join(text(p, self.equations) for p in products)
             wires = [Wire(self._visit(r)) for r in rows]
-            self.nodes.append(Node("map", "W", "", wires, False, matrix, f"{shown} + bias"))
+            self.nodes.append(Node("map", label, "", wires, False, matrix, f"{shown} + bias"))
             return len(self.nodes) - 1
         wires = [Wire(self._visit(r)) for r in rows]
-        return self._add(value, Node("map", "W", wires=wires, matrix=matrix))
+        return self._add(value, Node("map", label, wires=wires, matrix=matrix))
 
     # ---- products ------------------------------------------------------------------------------
 

@@ -86,14 +86,15 @@ class Studied:
 
     @cached_property
     def values(self) -> tuple[str, ...]:
-        """The named values that are shown: gates first, then other values, then states."""
-        cell, states = self.cell, [s.name for s in self.cell.states]
+        """The named values that are shown: gates first, then other values, output and states."""
+        cell = self.cell
         reached = set(postorder(cell.results()))
         named = [
             n for n, v in cell.observables().items() if v.args and v in reached and v.size != "1"
         ]
         gates = [n for n in named if n in self.gates]
-        return (*gates, *(n for n in named if n not in gates), *reversed(states))
+        others = (n for n in named if n not in gates)
+        return (*gates, *others, *reversed(cell.result_names()))
 
     @cached_property
     def gates(self) -> tuple[str, ...]:
@@ -195,6 +196,8 @@ class Studied:
             return WORDS[self.cell.name, name]
         if kind == "state":
             return "state, and output of the cell" if name == self.cell.output_name else "state"
+        if name == self.cell.output_name:
+            return "output of the cell"
         for state, gates in keepers(self.cell).items():
             for gate in gates:
                 if gate.name == name:

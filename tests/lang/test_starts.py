@@ -112,6 +112,8 @@ def test_known_weights_are_not_dropped():
         return tanh(linear("n", x, h) + weight("u", learned=False)(h))
 
     assert [d.parameter for d in rewriting.weight_drop(two, 0.5).weight_drops] == ["weight_hh"]
+    with pytest.raises(ValueError, match="no recurrent matrix of cell 'known' is learned"):
+        rewriting.weight_drop(known, 0.5)
 
 
 def test_what_is_known_is_told_apart_in_the_cost():

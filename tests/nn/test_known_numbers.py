@@ -209,6 +209,9 @@ def test_initialisers_and_dropped_weights_leave_it():
     w = layer.weight_hh_l0.detach()
     torch.testing.assert_close(w @ w.T, torch.eye(H))
     assert layer(torch.randn(T, B, I))[0].isfinite().all()
+    for initialise in (gw.nn.init.orthogonal_, gw.nn.init.identity_):
+        with pytest.raises(ValueError, match="no recurrent matrix of cell 'ring' is learned"):
+            initialise(layer_of())
 
 
 def test_with_cell_shares_it():

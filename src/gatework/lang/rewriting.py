@@ -105,7 +105,7 @@ def weight_drop(cell: Cell, p: float) -> Cell:
         p: The probability that an element is 0; the others are scaled by 1/(1-p).
 
     Raises:
-        ValueError: If no matrix of the cell reads a state.
+        ValueError: If no matrix of the cell reads a state, or those that do are known.
     """
     check_cell("weight_drop", cell)
     if checked("weight_drop", p) == 0:
@@ -116,7 +116,11 @@ def weight_drop(cell: Cell, p: float) -> Cell:
         for n in cell.parameters
         if n.learned
     }
-    drops = (WeightDrop(name, found, p) for name, found in blocks.items() if found)
+    drops = [WeightDrop(name, found, p) for name, found in blocks.items() if found]
+    if not drops:
+        raise ValueError(
+            f"no recurrent matrix of cell {cell.name!r} is learned, so none is dropped"
+        )
     return replace(cell, weight_drops=(*cell.weight_drops, *drops), retrace=None)
 
 

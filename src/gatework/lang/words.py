@@ -44,9 +44,10 @@ def linear(
     """The affine map of a gate on each given value, each with its own weight: Σ Wᵥ v + bᵥ.
 
     Maps that read the same value are stacked in one parameter, in the order in which they first
-    appear: those of the input in `weight_ih`, those of the first state in `weight_hh`, those of
-    another state `c` in `weight_ch`. Any other value has a group of its own, `weight_<gate>h`
-    unless `group` names it. Two calls share a weight only where they map the same value.
+    appear: those of the input in `weight_ih`, those of the first state, where it is the output, in
+    `weight_hh`, those of another state `c` in `weight_ch`. Any other value has a group of its own,
+    `weight_<gate>h` unless `group` names it. Two calls share a weight only where they map the same
+    value.
 
     Args:
         gate: The gate's name.

@@ -244,10 +244,13 @@ def _check_layer(layer: Any) -> None:
 
 
 def _learned_matrices(cell: Cell) -> list[Matrix]:
-    """The recurrent ones; what is known is no more to be set."""
+    """The recurrent ones that are learned."""
     known = {p.name for p in cell.parameters if not p.learned}
     found = dict.fromkeys(m.matrix for m in recurrent_maps(cell))
-    return [m for m in found if block_of(m)[0] not in known]
+    learned = [m for m in found if block_of(m)[0] not in known]
+    if not learned:
+        raise ValueError(f"no recurrent matrix of cell {cell.name!r} is learned, so none is set")
+    return learned
 
 
 def _recurrent_weights(layer: Layer) -> Iterator[Tensor]:

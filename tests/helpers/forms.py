@@ -13,6 +13,11 @@ from gatework.lang import Cell
 
 
 def one_of_each_form(cells: Mapping[str, Cell]) -> list[str]:
-    """Names of cells that differ in how many states they have, in their sizes, or in noise."""
-    forms = {(*(s.size for s in c.states), len(c.noises)): name for name, c in cells.items()}
-    return list(forms.values())
+    """Names of cells that differ in the sizes of states and output, in noise, in what is known."""
+    return list({_form(cell): name for name, cell in cells.items()}.values())
+
+
+def _form(cell: Cell) -> tuple[object, ...]:
+    sizes = tuple(s.size for s in cell.states)
+    output = None if cell.output is None else cell.output.size
+    return sizes, output, len(cell.noises), all(p.learned for p in cell.parameters)

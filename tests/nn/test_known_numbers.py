@@ -15,6 +15,11 @@ from gatework import cell, linear, tanh, vector, weight
 from numerics import assert_same, flat
 
 T, B, I, H = 5, 3, 4, 6
+PLANE = ("head", "value")
+
+
+def rising(n):
+    return torch.arange(1.0, n + 1)
 
 
 def spread(n):
@@ -55,6 +60,33 @@ def test_each_layer_starts_with_the_numbers_for_its_sizes():
     layer.reset_parameters()
     assert torch.equal(layer.kept_l0, layer.rate_l1)
     assert layer.kept_l0[0] == torch.tensor(0.1)
+
+
+def test_a_vector_of_several_axes_starts_from_a_function_of_their_lengths():
+    @cell(axes={"s": ("head", "key", "value")}, output=True)
+    def decaying(x, s):
+        a = vector("a", lambda head, value: torch.outer(*map(rising, (head, value))), size=PLANE)
+        b = vector("b", rising, size="key", learned=False)
+        s = a * b * s + linear("v", x, size=("head", "value"))
+        return gw.sum(s, "key"), s
+
+    layer = gw.nn.Recurrent(decaying, I, head=2, key=5, value=3)
+    assert layer.a_l0.tolist() == [1, 2, 3, 2, 4, 6]
+    assert layer.b_l0.tolist() == [1, 2, 3, 4, 5]
+    with pytest.raises(ValueError, match=r"of the shape \[2, 3\], got the shape \[2\]"):
+        gw.nn.Recurrent(
+            gw.cell(axes={"s": PLANE}, output=True)(
+                lambda x, s: (s, s * vector("a", lambda head, value: rising(head), size=PLANE))
+            ),
+            I,
+            head=2,
+            value=3,
+        )
+
+
+def test_the_state_space_starts_as_its_paper_has_it():
+    layer = gw.nn.Recurrent(gw.cells.s6, I, unit=2, mode=3)
+    torch.testing.assert_close(layer.log_a_l0.exp(), torch.tensor([1.0, 2, 3, 1, 2, 3]))
 
 
 def test_what_is_known_is_a_buffer():

@@ -1,18 +1,26 @@
 """Selective state spaces: Mamba's S6 (Gu & Dao 2023) and Mamba-2's form (Dao & Gu 2024)."""
 
+import torch
+
 from gatework.lang import cell, exp, linear, observe, softplus, sum, vector
+
+
+def _rising(units: int, modes: int) -> torch.Tensor:
+    return torch.log(torch.arange(1.0, modes + 1)).expand(units, modes)
 
 
 @cell(axes={"s": ("unit", "mode")}, output=True)
 def s6(x, s):
     """S6: a state space whose step, input and output depend on what comes (Gu & Dao 2023, alg. 2).
 
-    The block's map of the input is `u` here; its convolution and gate are left to the model.
+    A starts at -1, -2, … along the modes, as the paper has it (S4D-Real). The block's map of the
+    input is `u` here; its convolution and gate are left to the model.
     """
     u = linear("u", x, bias=False, size="unit")
     step = softplus(linear("step", x, size="unit"))
     write, read = (linear(g, x, bias=False, size="mode") for g in ("write", "read"))
-    decay = observe("decay", exp(-step * exp(vector("log_a", 0.0, size=("unit", "mode")))))
+    log_a = vector("log_a", _rising, size=("unit", "mode"))
+    decay = observe("decay", exp(-step * exp(log_a)))
     s = decay * s + step * u * write
     return sum(s * read, "mode") + vector("skip", 1.0, size="unit") * u, s
 

@@ -32,7 +32,7 @@ HEADS, KEYS = 4, 16  # how long axes are that a layer is not given: see `Cell.ax
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The numbers that a parameter starts with, as a function of its numbers of rows and columns.
+    """The numbers that a parameter starts with, as a function of its rows and columns, or its axes.
 
     A pickle holds the function by its name. Where it has none that can be imported, as a lambda, or
     where the cell was written as data, it is lost: the parameter starts at NaN, to be loaded.
@@ -85,6 +85,13 @@ class Parameter:
         """The tensor's shape for these sizes."""
         rows = sum(sizes[r] for r in self.rows)
         return (rows,) if self.cols is None else (rows, sizes[self.cols])
+
+    def lengths(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape of the numbers that it starts from: a vector of several axes has theirs."""
+        (row, *others) = self.rows
+        if others or self.cols is not None or not has_axes(row):
+            return self.shape(sizes)
+        return tuple(sizes[axis] for axis in slots(row) if axis != SCALAR)
 
     def spans(self, sizes: Mapping[str, int]) -> dict[str, slice]:
         """Where each block's rows lie in the tensor."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Literal
 
-from gatework.lang.axes import SCALAR, lacking, shown, sized, slots
+from gatework.lang.axes import SCALAR, has_axes, lacking, shown, sized, slots
 from gatework.lang.definition import Parameter, Per, Start
 from gatework.lang.expressions import (
     Expr,
@@ -169,7 +169,8 @@ def vector(name: str, init: Init = None, *, size: Size = "hidden", learned: bool
     Args:
         name: Its name.
         init: What it starts from: a number, or a function of the number of units that returns one
-            for each, `lambda n: …`; unless given, as torch's weights, uniform in ±1/√hidden_size.
+            for each, `lambda n: …`, or of the lengths of its axes, in the order of the cell's;
+            unless given, as torch's weights, uniform in ±1/√hidden_size.
         size: The name of the size whose units it has a value for.
         learned: Whether it is learned. Else it keeps its numbers, as a buffer of the layer.
 
@@ -185,7 +186,8 @@ def vector(name: str, init: Init = None, *, size: Size = "hidden", learned: bool
     """
     trace = Trace.current("vector")
     size = trace.size(size)
-    start, flag = _start("vector", name, init, "n"), _flag("vector", name, learned)
+    axes = [axis for axis in slots(size) if axis != SCALAR] if has_axes(size) else ["n"]
+    start, flag = _start("vector", name, init, *axes), _flag("vector", name, learned)
     return trace.add_parameter(Parameter(name, (name,), (size,), None, start, flag))
 
 

@@ -10,7 +10,7 @@ Legend: n units of a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, Protocol
 
@@ -41,12 +41,12 @@ def default_(layer: Layer) -> None:
     """Draw from ±1/√hidden_size, as torch does; set others to the numbers that the cell gives."""
     _check_layer(layer)
     bound = 1 / math.sqrt(layer.hidden_size)
-    for values, _ in layer.cell_parameters():
+    for values, sizes in layer.cell_parameters():
         for p in layer.cell.parameters:
             if p.init is None:
                 nn.init.uniform_(values[p.name], -bound, bound)
             elif isinstance(p.init, Start):
-                _set_numbers(values[p.name], p.name, p.init)
+                _set_numbers(values[p.name], p.name, p.init, p.lengths(sizes))
             else:
                 nn.init.constant_(values[p.name], p.init)
 
@@ -206,17 +206,17 @@ def chrono_(layer: Layer, longest: int) -> None:
             _set_bias(cell, place, _level(cell, gate, name), name, values)
 
 
-def _set_numbers(values: Tensor, name: str, start: Start) -> None:
-    """Set a parameter to the numbers that its function gives for its shape."""
+def _set_numbers(values: Tensor, name: str, start: Start, lengths: Sequence[int]) -> None:
+    """Set a parameter to the numbers that its function gives for these lengths."""
     if values.is_meta or isinstance(values, FakeTensor):
         return
     if start.function is None:
         nn.init.constant_(values, math.nan)
         return
     with torch.device("cpu"):  # whatever the default device is
-        given = start.function(*values.shape)
+        given = start.function(*lengths)
     with torch.no_grad():
-        values.copy_(_checked_numbers(given, name, list(values.shape)))
+        values.copy_(_checked_numbers(given, name, list(lengths)).reshape(values.shape))
 
 
 def _checked_numbers(given: Any, name: str, shape: list[int]) -> Tensor:

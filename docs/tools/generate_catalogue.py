@@ -121,6 +121,7 @@ def section(name: str, family: Family) -> str:
     cell = catalogue()[name]
     made = program(cell)
     states = ", ".join(f"`{s.name}` ({s.size})" for s in cell.states)
+    further = ", ".join(f"`{s.name}` ({s.size})" for s in cell.further)
     constants = ", ".join(f"`{n}={v}`" for n, v in cell.constants.items())
     forward, backward = (len(p.stages) for p in (made.forward, made.backward))
     kept = ", ".join(f"`{n}`" for n in made.derivative.kept)
@@ -135,6 +136,7 @@ def section(name: str, family: Family) -> str:
             "|---|---|---|",
             *(f"| `{p.name}` | {blocks(p)} | {shape(p)} |" for p in cell.parameters),
             "",
+            *([f"- reads beside its input, at each step: {further}"] if further else []),
             f"- states: {states}",
             *([] if cell.output is None else [f"- output: {cell.output.size}"]),
             *([f"- constants: {constants}"] if constants else []),

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import gatework as gw
+from feeding import recurrent, recurrent_cell
 from gatework.analysis.gates import keepers
 from gatework.analysis.memory import retention
 from gatework.lang.expressions import Reduce, postorder
-from gatework.nn.steps import RecurrentCell
 from numerics import randomised, state_sizes
 from plain_sizes import plain_sizes
 
@@ -71,8 +71,8 @@ def test_retention_is_the_jacobian_of_a_step_whose_matrices_do_not_mix(name):
     sizes = plain_sizes(cell, 4)
     kept = retention(cell)
     watched = cell.observing({f"kept_{s}": v for s, v in kept.items()})
-    step = randomised(RecurrentCell(watched, 4, 4, dtype=torch.float64, **sizes))
-    layer = randomised(gw.nn.Recurrent(watched, 4, 4, dtype=torch.float64, **sizes))
+    step = randomised(recurrent_cell(watched, 4, 4, dtype=torch.float64, **sizes))
+    layer = randomised(recurrent(watched, 4, 4, dtype=torch.float64, **sizes))
     weights = step.state_dict(keep_vars=True)
     for p, q in zip(weights.values(), layer.state_dict(keep_vars=True).values(), strict=True):
         q.data = p.data

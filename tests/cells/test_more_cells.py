@@ -154,6 +154,45 @@ def rg_lru(w, x, h):
     return {"h": a * h + (1 - a**2).sqrt() * i * w("v", ih=x)}
 
 
+def gru_d(w, x, h, last, waited, mask, gap):
+    seen = mask == 1
+    delta = gap + waited
+    gamma_x = exp(-(w["decay"] * delta + w["decay_bias"]).clamp(min=0))
+    h = exp(-relu(w("d", decay_h=delta))) * h
+    last = torch.where(seen, x, last)
+    x = torch.where(seen, x, gamma_x * last)
+    r, z = (sigmoid(w(k, ih=x, hh=h, maskh=mask)) for k in "rz")
+    n = tanh(w("n", ih=x, rh=r * h, maskh=mask))
+    waited = torch.where(seen, torch.zeros_like(delta), delta)
+    return {"h": h + z * (n - h), "last": last, "waited": waited}
+
+
+def time_aware_lstm(w, x, h, c, gap):
+    short = tanh(w("d", ch=c))
+    c = (c - short) + short / torch.log(torch.e + gap)
+    i, f, o = (sigmoid(w(k, ih=x, hh=h)) for k in "ifo")
+    c = f * c + i * tanh(w("g", ih=x, hh=h))
+    return {"h": o * tanh(c), "c": c}
+
+
+def phased_lstm(w, x, h, c, time):
+    period, share = exp(w["log_period"]), w["open_share"]
+    phase = torch.remainder(time - w["shift"], period) / period
+    k = torch.where(phase < share, 2 - 2 * phase / share, 0.25 * phase)
+    k = torch.where(phase < share / 2, 2 * phase / share, k)
+    i, f = (sigmoid(w(g, ih=x, hh=h) + w[f"peephole_{g}"] * c) for g in "if")
+    new = f * c + i * tanh(w("g", ih=x, hh=h))
+    o = sigmoid(w("o", ih=x, hh=h) + w["peephole_o"] * new)
+    return {"h": h + k * (o * tanh(new) - h), "c": c + k * (new - c)}
+
+
+def cfc(w, x, h, gap):
+    b = tanh(w("b", ih=x, hh=h))
+    f = sigmoid(-w("f", backbone=b) * gap)
+    g, k = (tanh(w(v, backbone=b)) for v in "gk")
+    return {"h": f * g + (1 - f) * k}
+
+
 @dataclass(frozen=True)
 class Case:
     """A cell of the catalogue and its step, written a second time."""
@@ -161,6 +200,7 @@ class Case:
     step: Callable[..., Rows]
     constants: Mapping[str, float] = field(default_factory=dict)
     zero: tuple[str, ...] = ()  # states that start at zero
+    drawn: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)  # not normal ones
 
     @property
     def name(self) -> str:
@@ -188,6 +228,10 @@ CASES = [
     Case(indy_lstm),
     Case(indy_gru),
     Case(rg_lru),
+    Case(gru_d, drawn={"mask": lambda v: (v > 0).double(), "gap": torch.abs}),
+    Case(time_aware_lstm, drawn={"gap": torch.abs}),
+    Case(phased_lstm, {"leak": 0.25}, drawn={"time": lambda v: 10 * v}),
+    Case(cfc, drawn={"gap": torch.abs}),
 ]
 
 
@@ -198,23 +242,33 @@ def problem(cell: gw.Cell, zero: tuple[str, ...] = ()) -> tuple[gw.nn.Recurrent,
     """A layer with random weights, an input and initial states."""
     layer = randomised(gw.nn.Recurrent(cell, I, H, dtype=torch.float64))
     x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
-    states = {s.name: torch.randn(B, H, dtype=torch.float64) for s in cell.states}
+    sizes = layer.sizes(0)
+    states = {s.name: torch.randn(B, sizes[s.size], dtype=torch.float64) for s in cell.states}
     for name, value in states.items():
         value.mul_(name not in zero).requires_grad_(name not in zero)
     return layer, x, states
 
 
-def ours(layer: gw.nn.Recurrent, x: Tensor, states: Rows) -> Rows:
+def further(case: Case, layer: gw.nn.Recurrent) -> Rows:
+    """What the cell reads at each step beside its input."""
+    sizes = layer.sizes(0)
+    rows = {
+        s.name: torch.randn(T, B, sizes[s.size], dtype=torch.float64) for s in layer.cell.further
+    }
+    return {n: case.drawn[n](v).requires_grad_() for n, v in rows.items()}
+
+
+def ours(layer: gw.nn.Recurrent, x: Tensor, states: Rows, **given: Tensor) -> Rows:
     rows = tuple(s[None] for s in states.values())
-    output, final = layer(x, rows if len(rows) > 1 else rows[0])
+    output, final = layer(x, rows if len(rows) > 1 else rows[0], **given)
     final = final if isinstance(final, tuple) else (final,)
     return {"output": output, **{n: f[0] for n, f in zip(states, final, strict=True)}}
 
 
-def again(case: Case, layer: gw.nn.Recurrent, x: Tensor, states: Rows) -> Rows:
+def again(case: Case, layer: gw.nn.Recurrent, x: Tensor, states: Rows, **given: Tensor) -> Rows:
     w, outputs = Weights(layer), []
-    for row in x:
-        found = case.step(w, row, **states)
+    for t, row in enumerate(x):
+        found = case.step(w, row, **states, **{n: v[t] for n, v in given.items()})
         states = {n: found[n] for n in states}
         outputs.append(found[layer.cell.output_name])
     return {"output": torch.stack(outputs), **states}
@@ -232,9 +286,12 @@ def unscaled(rows: Rows) -> Rows:
 def test_cell_is_its_equations(case):
     """By the reference; the battery compares machine code with it."""
     layer, x, states = problem(case.cell(), case.zero)
-    sources = {"x": x, **states, **dict(layer.named_parameters())}
+    given = further(case, layer)
+    sources = {"x": x, **given, **states, **dict(layer.named_parameters())}
+    sources = {n: v for n, v in sources.items() if n != "mask"}  # theirs only asks whether it is 1
     with gw.use_backend("reference"):
-        found, expected = unscaled(ours(layer, x, states)), again(case, layer, x, states)
+        found = unscaled(ours(layer, x, states, **given))
+        expected = again(case, layer, x, states, **given)
         assert_same(found, expected, 1e-9)
         assert_same(gradients(found, sources), gradients(expected, sources), 1e-9)
 

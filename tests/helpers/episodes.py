@@ -34,15 +34,24 @@ def run_alone(layer, x: Tensor, hx, resets: Tensor, lengths=None, reset_to=None)
     start = tupled(own if hx is None else hx)
     initial = tupled(own if reset_to is None else reset_to)
     with gw.use_backend("reference"):
+        further = layer.fed(x) if layer.cell.further else {}
         columns = [
-            _sequence(layer, x[:, b], _at(start, b), _at(initial, b), resets[:, b], length)
+            _sequence(
+                layer,
+                x[:, b],
+                _at(start, b),
+                _at(initial, b),
+                resets[:, b],
+                length,
+                {s.name: further[s.name].movedim(-2, 0)[b] for s in layer.cell.further},
+            )
             for b, length in enumerate(lengths or [len(x)] * x.shape[1])
         ]
     states = tuple(torch.stack(parts, 1) for parts in zip(*(c[1] for c in columns), strict=True))
     return torch.stack([c[0] for c in columns], 1), untupled(states)
 
 
-def _sequence(layer, x: Tensor, start, initial, resets: Tensor, length: int):
+def _sequence(layer, x: Tensor, start, initial, resets: Tensor, length: int, further: Named):
     """One sequence [T, I], layer by layer: the output [T, D n] and the final states [L D, n]."""
     if not length:
         return x.new_zeros(len(x), layer.num_directions * layer.output_size), start
@@ -55,7 +64,8 @@ def _sequence(layer, x: Tensor, start, initial, resets: Tensor, length: int):
         for d in range(layer.num_directions):
             k = depth * layer.num_directions + d
             state = initial if resets[0] and not d else start
-            y, final = _episodes(layer, depth, d, x, episodes, _row(state, k), _row(initial, k))
+            rows = _row(state, k), _row(initial, k)
+            y, final = _episodes(layer, depth, d, x, episodes, *rows, further)
             outputs.append(y)
             finals.append(final)
         x = torch.cat(outputs, -1)
@@ -63,15 +73,20 @@ def _sequence(layer, x: Tensor, start, initial, resets: Tensor, length: int):
     return torch.cat([x, padding]), tuple(map(torch.stack, zip(*finals, strict=True)))
 
 
-def _episodes(layer, depth, direction, x: Tensor, episodes, state, initial):
+def _episodes(layer, depth, direction, x: Tensor, episodes, state, initial, further: Named):
     """One layer in one direction, episode by episode in the order of that direction."""
     alone, rows = _alone(layer, depth, direction), {}
     for episode in episodes[::-1] if direction else episodes:
-        part = x[episode].flip(0) if direction else x[episode]
-        y, final = alone(part, untupled(tuple(s[None] for s in state)))
+        part = _part(x, episode, direction)
+        given = {n: _part(v, episode, direction) if v.dim() > 1 else v for n, v in further.items()}
+        y, final = alone(part, untupled(tuple(s[None] for s in state)), given)
         rows[episode.start] = y.flip(0) if direction else y
         state = initial
     return torch.cat([rows[e.start] for e in episodes]), tuple(s[0] for s in tupled(final))
+
+
+def _part(rows: Tensor, episode: slice, direction: int) -> Tensor:
+    return rows[episode].flip(0) if direction else rows[episode]
 
 
 def _alone(layer, depth: int, direction: int):
@@ -81,7 +96,7 @@ def _alone(layer, depth: int, direction: int):
     suffix = f"_l{depth}" + ("_reverse" if direction else "")
     names = {p.name: getattr(layer, p.name + suffix) for p in layer.cell.parameters}
     parameters = {f"{n}_l0": p for n, p in names.items()}
-    return lambda x, hx: torch.func.functional_call(one.eval(), parameters, (x, hx))
+    return lambda x, hx, given: torch.func.functional_call(one.eval(), parameters, (x, hx), given)
 
 
 def _at(states, b: int):

@@ -93,7 +93,7 @@ class Problem:
     """A cell with random tensors for one run of it."""
 
     job: Job
-    tensors: tuple[Tensor, ...]  # input, initial states, parameters, noises
+    tensors: tuple[Tensor, ...]  # input, initial states, parameters, further inputs, noises
     lengths: Tensor | None
 
     @property
@@ -106,6 +106,7 @@ class Problem:
             cell.input.name,
             *(f"initial {s.name}" for s in cell.states),
             *(p.name for p in cell.parameters),
+            *(s.name for s in cell.further),
             *(n.symbol.name for n in cell.noises),
         ]
 
@@ -116,6 +117,17 @@ class Problem:
 
     def with_input(self, x: Tensor) -> Problem:
         return replace(self, tensors=(x, *self.tensors[1:]))
+
+    def with_dirty_padding(self) -> Problem:
+        """The same with NaN where a sequence is over, in all that is read at each step."""
+        assert self.lengths is not None
+        read = {s.name for s in self.cell.inputs if s.role == "sequence"}
+        over = torch.arange(len(self.tensors[0]))[:, None] >= self.lengths
+        tensors = [
+            t.detach().masked_fill(over[..., None], torch.nan).requires_grad_() if n in read else t
+            for n, t in zip(self.names(), self.tensors, strict=True)
+        ]
+        return replace(self, tensors=tuple(tensors))
 
     def run(self) -> Named:
         """Outputs and final states; their gradients come from the derived backward plan."""
@@ -182,7 +194,9 @@ def problem(
     x = normal(steps, batch, sizes[cell.input.size])
     states = [normal(batch, sizes[s.size]) for s in cell.states]
     parameters = [normal(*p.shape(sizes)) for p in cell.parameters]
+    outer = {"sequence": (steps, batch), "constant": (batch,)}
+    further = [normal(*outer[s.role], sizes[s.size]) for s in cell.further]
     noises = [draw_noise(n, x, sizes) for n in cell.noises]
     lengths = None if lengths is None else torch.tensor(lengths)
     job = Job(cell, sizes, reverse, traced)
-    return Problem(job, (x, *states, *parameters, *noises), lengths)
+    return Problem(job, (x, *states, *parameters, *further, *noises), lengths)

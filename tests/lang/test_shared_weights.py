@@ -87,10 +87,12 @@ def test_outputs_and_gradients_are_those_of_a_loop(name, backend):
 def test_every_cell_inside_another_is_the_cell(name):
     inner = gw.cells.catalogue()[name]
     states = [s.name for s in inner.states]
-    sizes = {s.name: s.size for s in inner.states if s.size != "hidden"}
-    values = ", ".join(["x", *states])
+    sizes = {s.name: s.size for s in (*inner.further, *inner.states)}
+    inputs = [s.name for s in inner.inputs]
+    values = ", ".join([*inputs, *states])
     made = {"inner": inner}
-    exec(f"def outer({values}): return inner.equations({values}, prefix='in')", made)
+    arguments = ", ".join([*inputs, "/", *states])
+    exec(f"def outer({arguments}): return inner.equations({values}, prefix='in')", made)
     outer = gw.cell(sizes=sizes, output=inner.output is not None)(made["outer"])
     assert gw.equivalent(outer.deterministic(), inner.deterministic())
     assert [p.shape(Sizes()) for p in outer.parameters] == [

@@ -17,6 +17,7 @@ from torch.nn.utils import (
 )
 
 import gatework as gw
+from feeding import recurrent
 from forms import one_of_each_form
 from plain_sizes import plain_sizes
 from process_work import step_in_place
@@ -47,8 +48,11 @@ FORMS = one_of_each_form(gw.cells.catalogue())
 def test_a_stream_is_the_whole_sequence_in_one_call(name, backend):
     """Of two layers; the battery of tests/cells streams every cell in one, with resets."""
     cell = gw.cells.catalogue()[name]
-    features = 4 if cell.input.size == "hidden" else 3
-    layer = gw.nn.Recurrent(cell, features, 4, num_layers=2, **own_sizes(cell))
+    alike = cell.input.size == "hidden" or "input" in {
+        s.size for s in (*cell.further, *cell.states)
+    }
+    features = 4 if alike else 3
+    layer = recurrent(cell, features, 4, num_layers=2, **own_sizes(cell))
     x = torch.randn(5, 2, features)
     with gw.use_backend(backend):
         stream = layer.stream(2)

@@ -75,13 +75,18 @@ def equivalent(a: Cell, b: Cell) -> bool:
     """
     check_cell("equivalent", a)
     check_cell("equivalent", b)
-    if [s.size for s in (a.input, *a.states)] != [s.size for s in (b.input, *b.states)]:
+    if _rows(a) != _rows(b):
         return False
     if _weight_drops(a) != _weight_drops(b):
         return False
     forms = _Forms()
     pairs = list(zip(forms.of(a), forms.of(b), strict=True))
     return any(True for _ in _match_all(pairs, {}))
+
+
+def _rows(cell: Cell) -> list[tuple[str, str]]:
+    """What each input and state is: the places of its arguments count, not their names."""
+    return [(s.role, s.size) for s in (*cell.inputs, *cell.states)]
 
 
 def _weight_drops(cell: Cell) -> list[tuple[float, int]]:
@@ -102,7 +107,8 @@ class _Forms:
 
     def of(self, cell: Cell) -> list[Polynomial]:
         """The normal form of the output and of each new state."""
-        places: dict[Expr, str] = {s: f"row {k}" for k, s in enumerate((cell.input, *cell.states))}
+        rows = (*cell.inputs, *cell.states)
+        places: dict[Expr, str] = {s: f"row {k}" for k, s in enumerate(rows)}
         chances = {n.symbol: n.probability for n in cell.noises}
         self.known = {p.name: self.mark_of(p.init) for p in cell.parameters if not p.learned}
         forms: dict[Expr, Polynomial] = {}

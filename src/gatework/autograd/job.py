@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -35,7 +35,8 @@ class Job:
     """A cell, the sizes it runs with, its direction, and what is asked beside its output.
 
     Its tensors are passed beside it in one flat order: the input [T, B, I], the initial states
-    [B, n] or None, the parameters in the cell's order, the further rows.
+    [B, n] or None, the parameters in the cell's order, the further rows: what else the cell reads
+    from outside, its noises, where episodes end.
 
     Attributes:
         cell: The cell.
@@ -83,9 +84,9 @@ class Job:
 
     @cached_property
     def rows(self) -> tuple[Symbol, ...]:
-        """What is read beside the input: the cell's noises, then where episodes end."""
-        noises = tuple(n.symbol for n in self.cell.noises)
-        return noises + tuple(s for s in self.program.recurrence.sequences[1:] if s not in noises)
+        """What is read beside the input: its further inputs, its noises, where episodes end."""
+        known = (*self.cell.further, *(n.symbol for n in self.cell.noises))
+        return known + tuple(s for s in self.program.recurrence.sequences[1:] if s not in known)
 
     def call(self, tensors: Tensors, lengths: Tensor | None) -> Call:
         """The call of a forward plan on these tensors."""
@@ -164,6 +165,24 @@ class Job:
         written = list(self.program.backward.recurrence.outputs)
         return written.index(adjoint(self.cell.input.name))
 
+    def of_further(self, plan: Plan, outputs: Sequence[Any]) -> list[Any]:
+        """The gradients of the further inputs, out of what a backward plan writes.
+
+        What is read once for a sequence has the sum over its steps; None where the plan is without.
+        """
+        written = dict(zip(plan.recurrence.outputs, outputs, strict=True))
+        found = ((s.role, written.get(adjoint(s.name))) for s in self.cell.further)
+        return [g.sum(0) if g is not None and r == "constant" else g for r, g in found]
+
+    def backward_plan(self, wanted: Sequence[bool], steps: int) -> Plan:
+        """The plan that gives the wanted gradients, in the flat order, of so many steps."""
+        program = self.program
+        last = steps == 1 and not any(wanted[1 : 1 + len(self.state_names)])
+        if self.cell.further:
+            gradients = {adjoint(s.name) for s in self.cell.further}
+            return program.backward_without(gradients & self._skip(tuple(wanted)), last)
+        return program.backward_of_one if last else program.backward
+
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:
         """What the cell calls its parameters."""
@@ -177,9 +196,9 @@ class Job:
     @cached_property
     def gradient_names(self) -> tuple[str, ...]:
         """What a backward result calls the gradient of each tensor, in the flat order."""
-        rows = (f"row {r.name}" for r in self.rows)  # never wanted
-        of_input = adjoint(self.cell.input.name)
-        return (of_input, *self.state_names, *self.parameter_names, *rows)
+        of_input, *further = (adjoint(s.name) for s in self.cell.inputs)
+        rows = (f"row {r.name}" for r in self.rows[len(further) :])  # never wanted
+        return (of_input, *self.state_names, *self.parameter_names, *further, *rows)
 
     def _skip(self, wanted: tuple[bool, ...]) -> frozenset[str]:
         """The gradients that need not be computed; the loop needs those of the states itself."""
@@ -233,10 +252,11 @@ def run_backward(
     The backend is the one that ran forward, unless it has to be chosen here.
     """
     call = job.backward_call(tensors, lengths, kept, gradients, wanted)
-    last = call.shape[0] == 1 and not any(wanted[1 : 1 + len(job.state_names)])
-    plan = job.program.backward_of_one if last else job.program.backward
+    plan = job.backward_plan(wanted, call.shape[0])
     result = (backend or job.backend(plan, call)).run(plan, call)
     found = (result.outputs[job.of_input], *result.states, *result.gradients)
+    if job.cell.further:
+        found += (*job.of_further(plan, result.outputs),)
     of_rows = [None] * (len(wanted) - len(found))
     return [f if w else None for f, w in zip((*found, *of_rows), wanted, strict=True)]
 

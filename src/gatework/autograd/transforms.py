@@ -57,15 +57,16 @@ class _Roles:
 
     def __init__(self, job: Job) -> None:
         cell, program = job.cell, job.program
-        noises = [SEQUENCE if r.role == "sequence" else ROW for r in job.rows]
+        rows = [SEQUENCE if r.role == "sequence" else ROW for r in job.rows]
+        further, noises = rows[: len(cell.further)], rows[len(cell.further) :]
         states = [ROW] * len(program.recurrence.states)
         parameters = [PARAMETER] * len(cell.parameters)
-        self.tensors = [SEQUENCE, *states, *parameters, *noises]
+        self.tensors = [SEQUENCE, *states, *parameters, *rows]
         self.results = [SEQUENCE] * len(program.outputs) + states
         self.kept = [SEQUENCE] * len(program.derivative.kept)
         self.n_results, self.n_tensors = len(self.results), len(self.tensors)
         self.n_wanted = self.n_tensors - len(noises)
-        self.gradients = [SEQUENCE, *states, *[GROUPED] * len(parameters)]
+        self.gradients = [SEQUENCE, *states, *[GROUPED] * len(parameters), *further]
 
 
 class _Results(torch.autograd.Function):
@@ -226,6 +227,7 @@ def _grouped(
             _assembled(p, job.sizes, sums, tensors[0].new_zeros((groups, *s)))
             for p, s in shapes.items()
         ),
+        *job.of_further(plan, result.outputs),
     )
 
 

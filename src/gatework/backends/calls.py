@@ -117,7 +117,8 @@ class Stepper(Protocol):
     """A forward plan run step by step, its states held in between."""
 
     input: Tensor
-    """The memory [B, I] that a step reads: the sequence of one step that the call was given."""
+    """The memory [B, I] that a step reads: the sequence of one step that the call was given. What
+    else the cell reads from outside is read where the call has it, too."""
 
     output: Tensor
     """The memory [B, n] that a step writes, the same at every step."""

@@ -141,10 +141,10 @@ class _Stepper:
     @torch.no_grad()
     def step(self) -> None:
         """Run one step."""
-        x, parameters = self.input[None], self.given.parameters.values()
-        result = _Run(
-            self.plan, self.call._replace(tensors=(x, *self._state, *parameters))
-        ).result()
+        given = self.given
+        rows = (*given.sequences.values(), *given.constants.values())
+        tensors = (*rows, *self._state, *given.parameters.values())
+        result = _Run(self.plan, self.call._replace(tensors=tensors)).result()
         self._state = result.states
         self.output.copy_(result.outputs[0][0])
 

@@ -4,11 +4,13 @@ from gatework.cells.antisymmetric_rnn import antisymmetric_rnn, gated_antisymmet
 from gatework.cells.atr import atr
 from gatework.cells.bistable_recurrent_cell import brc, nbrc
 from gatework.cells.caru import caru
+from gatework.cells.cfc import cfc
 from gatework.cells.cfn import cfn
 from gatework.cells.delta_net import delta_net, gated_delta_net
 from gatework.cells.fastrnn import fastgrnn, fastrnn
 from gatework.cells.gated_linear_attention import gla
 from gatework.cells.gru import gru, gru_reset_before
+from gatework.cells.gru_d import gru_d
 from gatework.cells.indrnn import indrnn, indy_gru, indy_lstm
 from gatework.cells.janet import janet
 from gatework.cells.joint_layer_norm import dreamer_gru, layer_norm_lstm_joint
@@ -32,6 +34,7 @@ from gatework.cells.mut import mut1, mut2, mut3
 from gatework.cells.nas import nas
 from gatework.cells.oscillatory_rnn import cornn, unicornn
 from gatework.cells.peephole_lstm import peephole_lstm
+from gatework.cells.phased_lstm import phased_lstm
 from gatework.cells.qrnn import qrnn
 from gatework.cells.ran import ran
 from gatework.cells.recurrent_highway_network import rhn
@@ -46,6 +49,7 @@ from gatework.cells.sru import sru
 from gatework.cells.star import star
 from gatework.cells.strongly_typed import t_gru, t_lstm, t_rnn
 from gatework.cells.tau_gru import tau_gru
+from gatework.cells.time_aware_lstm import time_aware_lstm
 from gatework.cells.ugrnn import intersection_rnn, ugrnn
 from gatework.cells.working_memory_lstm import working_memory_lstm
 from gatework.lang.definition import Cell
@@ -56,6 +60,7 @@ __all__ = [
     "brc",
     "caru",
     "catalogue",
+    "cfc",
     "cfn",
     "cornn",
     "coupled_gate_lstm",
@@ -68,6 +73,7 @@ __all__ = [
     "gated_delta_net",
     "gla",
     "gru",
+    "gru_d",
     "gru_reset_before",
     "indrnn",
     "indy_gru",
@@ -103,6 +109,7 @@ __all__ = [
     "nbrc",
     "original_lstm",
     "peephole_lstm",
+    "phased_lstm",
     "projected_lstm",
     "qrnn",
     "ran",
@@ -122,6 +129,7 @@ __all__ = [
     "t_lstm",
     "t_rnn",
     "tau_gru",
+    "time_aware_lstm",
     "ugrnn",
     "unicornn",
     "working_memory_lstm",

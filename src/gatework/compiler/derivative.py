@@ -5,7 +5,7 @@ last time to the first and computes the gradients. It is a recurrence again:
 
     its states     ∂L/∂s, the gradient of each forward state s, named `d_s`
     it reads       the gradient of each forward output y, `d_y`, and what the forward pass kept
-    it writes      the gradient of each read sequence, and of the result of each product
+    it writes      the gradient of each input, and of the result of each product
     afterwards     the gradients of matrices and learned vectors, from whole sequences
 
 What the forward pass must keep is chosen here as well: see `Kept`.
@@ -63,8 +63,8 @@ def derive(forward: Recurrence, wrt: tuple[Symbol, ...]) -> Derivative:
 
     Args:
         forward: The recurrence to differentiate.
-        wrt: The read sequences whose gradient is wanted; that of the states and of the parameters
-            always is.
+        wrt: The read rows whose gradient is wanted, at each step; that of the states and of the
+            parameters always is.
 
     Example:
         >>> from gatework import cells
@@ -220,7 +220,9 @@ class Kept:
     def sequence(self, row: Expr) -> Symbol:
         """A row that a product reads, as a sequence, for the gradient of its matrix."""
         self.operands.add(row)
-        return self._leaf(row) if isinstance(row, Symbol) else self._keep(row)
+        if isinstance(row, Symbol) and row.role == "sequence":
+            return row
+        return self._keep(row)
 
     def rewrite(self, roots: tuple[Expr, ...]) -> tuple[Expr, ...]:
         """The roots with forward values replaced by what is read back."""
@@ -285,7 +287,7 @@ class Kept:
 
     def _name(self, node: Expr) -> str:
         if isinstance(node, Symbol):
-            wish = f"previous_{node.name}"
+            wish = f"{'previous' if node.role == 'state' else 'each'}_{node.name}"
         else:
             wish = self.new.get(node) or self.outputs.get(node) or self.forward.labels.get(node, "")
         if wish in self.forward.outputs:  # which are handed out, and may be changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from gatework.compiler.derivative import Derivative, derive
@@ -35,7 +36,7 @@ class Program:
     @cached_property
     def derivative(self) -> Derivative:
         """The backward recurrence, and the forward one that keeps what it needs."""
-        return derive(self.recurrence, self.recurrence.sequences[:1])
+        return derive(self.recurrence, self.recurrence.inputs)
 
     @cached_property
     def keeping(self) -> Plan:
@@ -55,6 +56,23 @@ class Program:
         """
         backward = self.derivative.backward
         return plan(replace(backward, next_states=backward.states))
+
+    def backward_without(self, unwanted: Set[str], of_one: bool) -> Plan:
+        """The backward pass, or that of a single step, without gradients of inputs, by name.
+
+        Those that follow from others after the loop cost nothing where they are skipped; a cell of
+        several inputs may have some that the loop would compute for nobody.
+        """
+        key = frozenset(unwanted), of_one
+        if key not in self._backwards:
+            backward = (self.backward_of_one if of_one else self.backward).recurrence
+            outputs = {n: v for n, v in backward.outputs.items() if n not in unwanted}
+            self._backwards[key] = plan(replace(backward, outputs=outputs))
+        return self._backwards[key]
+
+    @cached_property
+    def _backwards(self) -> dict[tuple[frozenset[str], bool], Plan]:
+        return {}
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:

@@ -63,6 +63,8 @@ class Recurrence:
         contractions: Gradients of matrices, from whole sequences.
         summations: Gradients of learned vectors, from whole sequences.
         labels: What values of the step are called, for the names of what is kept.
+        inputs: The read rows whose gradient may be wanted; that of a constant is its gradient at
+            each step, of which the sum is wanted.
         asked: How many outputs, the first ones, are handed out. Whoever gets them may change them,
             so they are never what a backward pass reads.
     """
@@ -76,6 +78,7 @@ class Recurrence:
     contractions: tuple[Contraction, ...] = ()
     summations: tuple[Summation, ...] = ()
     labels: Mapping[Expr, str] = field(default_factory=dict)
+    inputs: tuple[Symbol, ...] = ()
     asked: int = 1
 
     @property
@@ -118,12 +121,13 @@ def of_cell(cell: Cell, traced: tuple[str, ...] = ()) -> Recurrence:
         **{n: cell.names[n] for n in traced},
     }
     return Recurrence(
-        sequences=(cell.input, *(n for n in noises if n.role == "sequence")),
-        constants=tuple(n for n in noises if n.role == "constant"),
+        sequences=tuple(s for s in (*cell.inputs, *noises) if s.role == "sequence"),
+        constants=tuple(s for s in (*cell.inputs, *noises) if s.role == "constant"),
         states=cell.states,
         next_states=cell.next_states,
         outputs=outputs,
         parameters=tuple(replace(p, init=None, learned=True) for p in cell.parameters),
         labels={v: n for n, v in reversed([*cell.names.items()]) if v.args},
+        inputs=cell.inputs,
         asked=len(outputs),
     )

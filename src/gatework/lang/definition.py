@@ -170,6 +170,8 @@ class Cell:
         noises: The random rows of dropout and zoneout.
         weight_drops: The weights that are dropped out in training mode.
         constants: The keyword-only arguments and their values.
+        further: What is read from outside beside the input, by name: at each step, or once for a
+            whole sequence where the symbol's role is "constant".
         output: The step's output where it is none of the states, see `output_value`.
     """
 
@@ -183,8 +185,14 @@ class Cell:
     noises: tuple[Noise, ...] = ()
     weight_drops: tuple[WeightDrop, ...] = ()
     constants: Mapping[str, Number] = field(default_factory=dict)
+    further: tuple[Symbol, ...] = ()
     retrace: Callable[[Mapping[str, Number]], Cell] | None = None
     output: Expr | None = None
+
+    @property
+    def inputs(self) -> tuple[Symbol, ...]:
+        """All that is read from outside: the input, then what is named."""
+        return (self.input, *self.further)
 
     def __call__(self, *values: Any, **constants: Number) -> Cell:
         """The same cell with other constants: `cornn(dt=0.02)`."""
@@ -206,7 +214,7 @@ class Cell:
         """The equations of this cell inside those of another one, with weights of their own there.
 
         Args:
-            values: Its input, then its states, each any value of the cell that is being defined.
+            values: Its inputs, then its states, each any value of the cell that is being defined.
                 Its sizes are theirs.
             prefix: What the names of its gates, weights and learned values begin with there, as in
                 `inner_f` and `weight_inner_ih_l0`.
@@ -373,7 +381,7 @@ class Cell:
         """Whether a value is computed from parameters and noises that the cell has."""
         nodes = set(postorder((value,)))
         blocks = {(p.name, block) for p in self.parameters for block in p.blocks}
-        known = {self.input, *(n.symbol for n in self.noises)}
+        known = {*self.inputs, *(n.symbol for n in self.noises)}
         drawn: tuple[Role, ...] = ("sequence", "constant")
         rows = {n for n in nodes if isinstance(n, Symbol) and n.role in drawn}
         return _blocks_read(nodes) <= blocks and rows <= known
@@ -388,8 +396,8 @@ class Cell:
 
     def size_names(self) -> tuple[str, ...]:
         """The sizes a layer must know beside the input's and the hidden size."""
-        used = {node.size for node in (*self.states, *postorder(self.named_values()))}
-        names = {name for size in used for name in names_in(size)}
+        rows = (*self.further, *self.states, *postorder(self.named_values()))
+        names = {name for row in rows for name in names_in(row.size)}
         return tuple(sorted(names - {"input", "hidden"}))
 
     def axis_names(self) -> tuple[str, ...]:
@@ -449,7 +457,7 @@ class Cell:
     @of_the_cell(1)
     def has_hidden_size(self) -> bool:
         """Whether any value has the hidden size; of a cell with axes perhaps none has."""
-        nodes = (*self.states, *postorder(self.named_values()))
+        nodes = (*self.further, *self.states, *postorder(self.named_values()))
         return any("hidden" in names_in(node.size) for node in nodes)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -459,7 +467,9 @@ class Cell:
         return self
 
     def __repr__(self) -> str:
-        return f"<cell {self.name}({', '.join(s.name for s in (self.input, *self.states))})>"
+        inputs, states = ([s.name for s in rows] for rows in (self.inputs, self.states))
+        arguments = [*inputs, "/", *states] if self.further else [*inputs, *states]
+        return f"<cell {self.name}({', '.join(arguments)})>"
 
 
 def _blocks_read(nodes: Iterable[Expr]) -> set[tuple[str, str]]:

@@ -30,7 +30,7 @@ def nested(cell: Cell, values: Sequence[Expr], prefix: str, add_noise: AddNoise)
 
     Args:
         cell: The cell.
-        values: Its input, then its states.
+        values: Its inputs, then its states.
         prefix: What its names begin with.
         add_noise: Registers a random row where the equations will stand.
 
@@ -38,7 +38,7 @@ def nested(cell: Cell, values: Sequence[Expr], prefix: str, add_noise: AddNoise)
         TypeError: If there are too few values or too many.
         ValueError: If values that have one size in the cell have two.
     """
-    rows = (cell.input, *cell.states)
+    rows = (*cell.inputs, *cell.states)
     if len(values) != len(rows):
         wanted = ", ".join(r.name for r in rows)
         raise TypeError(f"the equations of {cell.name!r} take {wanted}; got {len(values)} value(s)")
@@ -69,14 +69,20 @@ def nested(cell: Cell, values: Sequence[Expr], prefix: str, add_noise: AddNoise)
 def _sizes(cell: Cell, values: Sequence[Expr]) -> dict[str, str]:
     """What the cell's sizes are called where its equations will stand."""
     found: dict[str, str] = {}
-    for row, value in zip((cell.input, *cell.states), values, strict=True):
+    rows = (*cell.inputs, *cell.states)
+    for row, value in zip(rows, values, strict=True):
+        if row.size == SCALAR != value.size:
+            raise ValueError(
+                f"{cell.name!r} reads a single number as {row.name!r}, got a value of the size "
+                f"{value.size!r}; make one number of it, such as mean(v)"
+            )
         if value.size != SCALAR and found.setdefault(row.size, value.size) != value.size:
             raise ValueError(
                 f"in {cell.name!r}, {row.name!r} has the size {row.size!r}, which is "
                 f"{found[row.size]!r} of one value and {value.size!r} of another; map one of them "
                 "with linear(name, v)"
             )
-    for row in (cell.input, *cell.states):
+    for row in rows:
         found.setdefault(row.size, row.size)
     return found
 

@@ -62,6 +62,7 @@ def cell(function: Callable[..., Any]) -> Cell: ...
 def cell(
     *,
     sizes: Mapping[str, str] | None = None,
+    given: Mapping[str, str] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
     repeat: str | None = None,
     output: bool = False,
@@ -70,6 +71,7 @@ def cell(
     function: Callable[..., Any] | None = None,
     *,
     sizes: Mapping[str, str] | None = None,
+    given: Mapping[str, str] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
     repeat: str | None = None,
     output: bool = False,
@@ -80,11 +82,18 @@ def cell(
     output, unless the output is given by itself. Keyword-only arguments are constants with a
     default.
 
+    The input is the first argument. A cell that reads more from outside, such as a mask or the time
+    since the last step, has all that it reads before a `/`; a layer is given what comes after the
+    first by its name: `layer(x, gap=dt)`.
+
     Args:
         function: The equations of one step.
         sizes: The name of the size of a state that has not the hidden size, such as
             `{"h": "proj_size"}`; a layer then takes an argument of that name. The input's own
-            size is "input".
+            size is "input"; a further input is a single number at each step unless its size stands
+            here.
+        given: The further inputs that are read once for a whole sequence, such as a speaker, and
+            the names of their sizes: `{"speaker": "context"}`.
         axes: The names of the axes of a state that is a matrix or more, such as
             `{"S": ("key", "value")}`, whose lengths a layer takes by these names. Values that
             lack an axis are repeated along it.
@@ -106,28 +115,38 @@ def cell(
         ...     return (1 - f) * h + f * n
         >>> sorted(minimal_gated_unit.observables())
         ['f', 'n']
+
+        A state that decays with the time since the last step.
+
+        >>> @cell
+        ... def decaying(x, gap, /, h):
+        ...     return tanh(linear("n", x, h * 0.5**gap))
     """
     if function is None:
-        return lambda f: _define(f, sizes or {}, axes or {}, repeat, output)
-    return _define(function, sizes or {}, axes or {}, repeat, output)
+        return lambda f: _define(f, sizes or {}, given or {}, axes or {}, repeat, output)
+    return _define(function, sizes or {}, given or {}, axes or {}, repeat, output)
 
 
 def _define(
     function: Callable[..., Any],
     sizes: Mapping[str, str],
+    given: Mapping[str, str],
     axes: Mapping[str, Sequence[str]],
     repeat: str | None,
     output: bool,
 ) -> Cell:
     source = source_of(function)
     checked_mapping("sizes=", sizes)
+    checked_mapping("given=", given)
     order = _order(axes)
     sizes = {**sizes, **{state: _shape(order, own) for state, own in axes.items()}}
     arguments = inspect.signature(function).parameters.values()
     constants = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
     rows = [a.name for a in arguments if a.kind not in (a.KEYWORD_ONLY, a.VAR_POSITIONAL)]
+    inputs = max(1, sum(a.kind is a.POSITIONAL_ONLY for a in arguments))
     star = next((a.name for a in arguments if a.kind is a.VAR_POSITIONAL), None)
     problem = kind_problem(source) or _signature_problem(arguments, constants, rows, sizes)
+    problem = problem or _inputs_problem(rows, inputs, sizes, given)
     problem = problem or _repeat_problem(star, repeat, constants)
     problem = problem or _output_problem(output, rows)
     if problem:
@@ -136,7 +155,9 @@ def _define(
 
     def trace(values: Mapping[str, Number]) -> Cell:
         repeated = [f"{star}{k + 1}" for k in range(_times(repeat, values))]
-        return Trace(function, source, [*rows, *repeated], sizes, values, order, output).run(trace)
+        read = _read(rows[:inputs], sizes, given)
+        states = _states([*rows[inputs:], *repeated], sizes)
+        return Trace(function, source, read, states, values, order, output).run(trace)
 
     return trace(constants)
 
@@ -181,6 +202,48 @@ def _output_problem(output: bool, rows: list[str]) -> str | None:
     return None
 
 
+def _read(names: list[str], sizes: Mapping[str, str], given: Mapping[str, str]) -> list[Symbol]:
+    """What the arguments stand for that are read from outside, the input first."""
+    first, *others = names
+    rows = [symbol(first, "sequence", sizes.get(first, "input"))]
+    for name in others:
+        role: Role = "constant" if name in given else "sequence"
+        rows.append(symbol(name, role, given.get(name) or sizes.get(name, SCALAR)))
+    return rows
+
+
+def _states(names: list[str], sizes: Mapping[str, str]) -> tuple[Symbol, ...]:
+    return tuple(symbol(n, "state", sizes.get(n, "hidden")) for n in names)
+
+
+def _inputs_problem(
+    rows: list[str], inputs: int, sizes: Mapping[str, str], given: Mapping[str, str]
+) -> str | None:
+    """What is wrong with what stands before the slash, or None."""
+    if len(rows) <= inputs:
+        return (
+            f"{', '.join(rows)} stand before / and are read from outside, so there is no state; "
+            "states stand after it: def my_cell(x, gap, /, h)"
+        )
+    for name in rows[1:inputs]:
+        if name.startswith(("d_", "pin_")) or re.fullmatch(r"noise\d+", name):
+            return f"names such as {name!r} are the compiler's own; rename this input"
+    for name, size in given.items():
+        if name not in rows[1:inputs]:
+            return (
+                f"given= names {name!r}, which is none of the further inputs; they stand between "
+                f"the first one and a slash: def my_cell({rows[0]}, {name}, /, {rows[inputs]})"
+            )
+        if name in sizes:
+            return f"{name!r} has a size in given= already; leave it out of sizes="
+        if not isinstance(size, str) or not (size.isidentifier() or size == SCALAR):
+            return (
+                f"given= names the size of each input, which the layer is given as a number: "
+                f"given={{{name!r}: 'context'}} here and context=16 there; got {size!r}"
+            )
+    return None
+
+
 def _repeat_problem(
     star: str | None, repeat: str | None, constants: Mapping[str, Any]
 ) -> str | None:
@@ -208,10 +271,14 @@ def _signature_problem(
     if len(rows) < 2 or any(a.kind is a.VAR_KEYWORD for a in arguments):
         return "a cell takes the input and at least one state, each by name: def my_cell(x, h)"
     for argument in arguments:
-        if (
-            argument.kind is argument.POSITIONAL_OR_KEYWORD
-            and argument.default is not argument.empty
-        ):
+        if argument.default is argument.empty or argument.kind is argument.KEYWORD_ONLY:
+            continue
+        if argument.kind is argument.POSITIONAL_ONLY:
+            return (
+                f"{argument.name!r} stands before / and has a default, but it is read from outside "
+                "at every call; leave the default out"
+            )
+        if argument.kind is argument.POSITIONAL_OR_KEYWORD:
             return (
                 f"{argument.name!r} has a default, so it would be a state; "
                 f"a constant stands after a star: *, {argument.name}={argument.default!r}"
@@ -233,16 +300,17 @@ class Trace:
         self,
         function: Callable[..., Any],
         source: FunctionType,
-        rows: list[str],
-        sizes: Mapping[str, str],
+        inputs: Sequence[Symbol],
+        states: tuple[Symbol, ...],
         constants: Mapping[str, Number],
         axes: tuple[str, ...],
         output: bool,
     ) -> None:
         self.function, self.source, self.title = function, source, name_of(function)
         self.constants, self.axes, self.output = constants, axes, output
-        self.input = symbol(rows[0], "sequence", sizes.get(rows[0], "input"))
-        self.states = tuple(symbol(r, "state", sizes.get(r, "hidden")) for r in rows[1:])
+        self.input, *self.further = inputs
+        self.states = states
+        self.inputs, self.outside = {*inputs}, {*inputs, *states}
         self.leading = None if output else self.states[0]  # the output, whose maps are weight_hh
         self.names: dict[str, Expr] = {}
         self.observed: list[str] = []
@@ -275,7 +343,8 @@ class Trace:
         """Trace the function and build the cell."""
         tokens: tuple[Token[Any], Token[Any]] = (collecting.set(self), tracing.set(True))
         try:
-            returned = self.function(self.input, *self.states, **self.constants)
+            rows = (self.input, *self.further, *self.states)
+            returned = self.function(*rows, **self.constants)
             output, returned = self.split_output(returned) if self.output else (None, returned)
             next_states = self.checked_states(returned)
             self.finish_names(next_states, output)
@@ -295,6 +364,7 @@ class Trace:
             noises=tuple(self.noises),
             weight_drops=tuple(self.weight_drops),
             constants=dict(self.constants),
+            further=tuple(self.further),
             retrace=retrace,
             output=output,
         )
@@ -403,7 +473,7 @@ class Trace:
                 "one weight cannot map two values"
             )
         before = self.mapped.setdefault(gate, {})
-        fresh = {r: group is not None for r in rows if r not in before and r is not self.input}
+        fresh = {r: group is not None for r in rows if r not in before and r not in self.inputs}
         for value, named in fresh.items():
             for earlier, was_named in before.items():
                 apart = named or (was_named and value is self.leading)
@@ -420,8 +490,8 @@ class Trace:
         elif group is not None:
             self.check_name(group, "a group")
             name = group
-        elif isinstance(row, Symbol) and row.role == "state":
-            name = f"{row.name}h"
+        elif isinstance(row, Symbol) and row in self.outside:
+            name = f"{row.name}h" if f"{row.name}h" != "ih" else "i_h"  # ih is the input's
         else:
             known = [g for g, r in self.groups.items() if r is row]
             own = "i_h" if gate == "i" else f"{gate}h"  # ih is the input's

@@ -52,9 +52,9 @@ def cell_as_data(cell: Cell, names: Iterable[str] = ()) -> dict[str, Any]:
     """
     named = {n: cell.names[n] for n in names}
     noises = tuple(n.symbol for n in cell.noises)
-    roots = (cell.input, *cell.states, *noises, *cell.results(), *named.values())
+    roots = (*cell.inputs, *cell.states, *noises, *cell.results(), *named.values())
     number = {node: k for k, node in enumerate(postorder(roots))}
-    return {
+    data = {
         "name": cell.name,
         "nodes": [_row(node, [number[a] for a in node.args]) for node in number],
         "input": number[cell.input],
@@ -67,6 +67,9 @@ def cell_as_data(cell: Cell, names: Iterable[str] = ()) -> dict[str, Any]:
         ],
         "noises": [[number[n.symbol], n.probability] for n in cell.noises],
     }
+    if cell.further:  # left out elsewhere: so the text of other cells is what it always was
+        data["further"] = [number[s] for s in cell.further]
+    return data
 
 
 def cell_of_data(data: dict[str, Any]) -> Cell:
@@ -78,9 +81,10 @@ def cell_of_data(data: dict[str, Any]) -> Cell:
     try:
         nodes = _nodes(data["nodes"])
         symbols = [nodes[k] for k in (data["input"], *data["states"])]
+        further = tuple(nodes[k] for k in data.get("further", ()))
         noises = [(nodes[k], float(probability)) for k, probability in data["noises"]]
         output = data.get("output")  # not written before there was such a thing
-        if not all(isinstance(s, Symbol) for s in (*symbols, *(n for n, _ in noises))):
+        if not all(isinstance(s, Symbol) for s in (*symbols, *further, *(n for n, _ in noises))):
             raise ValueError("an input, a state or a noise is no symbol")
         return Cell(
             name=str(data["name"]),
@@ -91,6 +95,7 @@ def cell_of_data(data: dict[str, Any]) -> Cell:
             names={str(n): nodes[k] for n, k in data["names"].items()},
             parameters=tuple(_parameter(*fields) for fields in data["parameters"]),
             noises=tuple(Noise(s, p) for s, p in noises),
+            further=further,
             output=None if output is None else nodes[output],
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

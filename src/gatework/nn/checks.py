@@ -97,6 +97,10 @@ def check_same_parameters(cell: Cell, own: Cell, sizes: Mapping[str, int]) -> No
                 f"cell {cell.name!r} reads a parameter {p.name!r} of the shape "
                 f"{list(p.shape(sizes))}, the layer {has}; {hint}"
             )
+    inputs = [(s.name, s.role, sizes[s.size]) for s in cell.further]
+    if inputs != [(s.name, s.role, sizes[s.size]) for s in own.further]:
+        names = ", ".join(s.name for s in own.inputs)
+        raise ValueError(f"cell {cell.name!r} has other inputs than the layer's {names}; {hint}")
     states = [(s.name, sizes[s.size]) for s in cell.states]
     if states != [(s.name, sizes[s.size]) for s in own.states]:
         names = ", ".join(s.name for s in own.states)
@@ -125,7 +129,7 @@ def check_free(names: Sequence[str], taken: Container[str], cell: str) -> None:
 
 
 def check_layers(cell: Cell, layers: Sequence[Mapping[str, int]]) -> None:
-    """Raise unless the cell's input and states have sizes that the layers can give them.
+    """Raise unless the cell's inputs and states have sizes that the layers can give them.
 
     Args:
         cell: The cell of every layer.
@@ -139,6 +143,14 @@ def check_layers(cell: Cell, layers: Sequence[Mapping[str, int]]) -> None:
                 f"unit by unit, so layer {layer} expects {expected} input features, got {got}; "
                 "map the input first, with torch.nn.Linear"
             )
+        for row in cell.further:
+            first = layers[0][row.size]
+            if sizes[row.size] != first:
+                raise ValueError(
+                    f"cell {cell.name!r} reads {row.name!r}, which has the input's size, {first} "
+                    f"in layer 0 and {sizes[row.size]} in layer {layer}, so it fits the lowest "
+                    "layer alone; make one layer of this cell, and put layers of another on it"
+                )
         for state in cell.states:
             first = layers[0][state.size]
             if sizes[state.size] != first:

@@ -13,6 +13,7 @@ from gatework.lang.axes import has_axes
 from gatework.lang.definition import Cell, check_cell
 from gatework.lang.sizes import Sizes
 from gatework.nn import checks, init
+from gatework.nn.inputs import check_names
 from gatework.nn.options import LayerOptions, rewritten
 from gatework.nn.parameters import Direction, Stack, own_parameters
 from gatework.nn.recording import Recordable
@@ -56,6 +57,7 @@ class CellModule(Recordable):
             checks.check_sizes(**sizes)
             sizes = {**sizes, **cell.axis_lengths(hidden_size, sizes)}
         checks.check_extra_sizes(sizes, cell.size_names(), cell.name, options)
+        check_names(cell)
         self.cell = rewritten(cell, bias, options)
         self.eval_cell = self.cell.deterministic()
         self.extra_sizes, self.forget_bias = dict(sizes), options.get("forget_bias")

@@ -13,7 +13,7 @@ from torch import Tensor
 from gatework.backends.reference import autocasts
 
 HALF = (torch.float16, torch.bfloat16)
-_CASTABLE = (torch.float32, *HALF)  # what autocast touches; float64 stays what it is
+CASTABLE = (torch.float32, *HALF)  # what autocast touches; float64 stays what it is
 
 
 def rounded_to(x: Tensor, weight: Tensor) -> torch.dtype | None:
@@ -23,7 +23,7 @@ def rounded_to(x: Tensor, weight: Tensor) -> torch.dtype | None:
     have autocast's dtype. Without it, a layer of half precision takes and gives its own dtype.
     """
     if autocasts(x):
-        if x.dtype in _CASTABLE and weight.dtype in _CASTABLE:
+        if x.dtype in CASTABLE and weight.dtype in CASTABLE:
             return torch.get_autocast_dtype(x.device.type)
     elif x.dtype in HALF and x.dtype == weight.dtype:
         return x.dtype

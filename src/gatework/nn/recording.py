@@ -42,10 +42,8 @@ class Recordable(nn.Module):
             "gatework.accelerate has changed is torch.nn's again after gatework.restore"
         )
 
-    def _as_node(self, input: Any, *states: Any, **options: Any) -> Any:
+    def _as_node(self, input: Any, *states: Any, inputs: Any, **options: Any) -> Any:
         """The call as one node of a graph of torch.fx, on whose proxies it was called."""
-        given = [s for s in states if s is not None]
-        options = {n: v for n, v in options.items() if v is not None}
         name = input.tracer.path_of_module(self)
         if not name:
             raise RuntimeError(
@@ -53,6 +51,8 @@ class Recordable(nn.Module):
                 "equations; trace a model that holds it, where it becomes one node, or use "
                 "torch.export.export"
             )
+        given = [s for s in states if s is not None]
+        options = {n: v for n, v in options.items() if v is not None} | inputs
         return input.tracer.create_proxy("call_module", name, (input, *given), options)
 
 

@@ -24,6 +24,7 @@ from gatework.lang.definition import Cell, as_names, check_cell, check_known, ch
 from gatework.lang.sizes import Sizes
 from gatework.nn import checks
 from gatework.nn.beginning import begin, filled_states, own_initial, stacked
+from gatework.nn.inputs import further_rows
 from gatework.nn.module import CellModule
 from gatework.nn.noise import draw_noise, drop_weights
 from gatework.nn.options import options_among
@@ -46,6 +47,7 @@ class Asked(NamedTuple):
     reset_to: State | None = None
     pin: Mapping[str, Pin] | None = None
     traced: tuple[str, ...] | None = None
+    given: Mapping[str, Any] | None = None
 
 
 class Recurrent(CellModule):
@@ -254,6 +256,7 @@ class Recurrent(CellModule):
         resets: Tensor | None = None,
         reset_to: State | None = None,
         pin: Mapping[str, Pin] | None = None,
+        **inputs: Any,
     ) -> tuple[Any, State]:
         """Run the layers over whole sequences.
 
@@ -269,6 +272,9 @@ class Recurrent(CellModule):
                 not given. `hx` may therefore be carried over from another call.
             pin: Named values to hold, in every layer and direction: a number, a tensor of one per
                 unit, or a mapping from some units to their numbers.
+            inputs: What the cell reads beside its input, by name, in every layer and direction: as
+                the input what it reads at each step, [B, n] what it reads once for a sequence. The
+                last axis may be left out where it is 1; a number then stands for a full tensor.
 
         Returns:
             The output, in the form of the input, and the final state, in the form of `hx`.
@@ -282,9 +288,11 @@ class Recurrent(CellModule):
         """
         if type(input) is not Tensor and isinstance(input, Proxy):
             options = {"lengths": lengths, "resets": resets, "reset_to": reset_to, "pin": pin}
-            node: tuple[Any, State] = self._as_node(input, hx, **options)
+            node: tuple[Any, State] = self._as_node(input, hx, inputs=inputs, **options)
             return node
-        output, state, _ = self._forward(input, hx, lengths, Asked(resets, reset_to, pin))
+        output, state, _ = self._forward(
+            input, hx, lengths, Asked(resets, reset_to, pin, None, inputs)
+        )
         return output, state
 
     def trace(
@@ -297,6 +305,7 @@ class Recurrent(CellModule):
         reset_to: State | None = None,
         pin: Mapping[str, Pin] | None = None,
         names: Sequence[str] | None = None,
+        **inputs: Any,
     ) -> LayerTrace:
         """Run the layers and return every named gate and state at every step.
 
@@ -308,6 +317,7 @@ class Recurrent(CellModule):
             reset_to: What a reset returns to.
             pin: Named values to hold.
             names: Which named values to return; all when not given.
+            inputs: What the cell reads beside its input, as in `forward`.
 
         Example:
             >>> import torch, gatework as gw
@@ -320,17 +330,18 @@ class Recurrent(CellModule):
         if names is not None:
             traced = as_names("names=", names)
             check_known("value", traced, self.cell.names, f"cell {self.cell.name!r}")
-        asked = Asked(resets, reset_to, pin, traced)
+        asked = Asked(resets, reset_to, pin, traced, inputs)
         output, state, layers = self._forward(input, hx, lengths, asked)
         dims = (*axes(input, self.batch_first), "unit")
         sizes = {n: self.cell.names[n].size for n in traced}
         return LayerTrace(layers, output, state, dims, sizes, lengths_of(input, lengths))
 
-    def stream(self, batch_size: int = 1) -> Stream:
+    def stream(self, batch_size: int = 1, **inputs: Any) -> Stream:
         """Prepare to run the layers one step at a time, the state held in `stream.state`.
 
         Args:
             batch_size: B, the number of sequences that are run side by side.
+            inputs: What the cell reads once for a whole sequence, by name: [B, n].
 
         Raises:
             ValueError: If the layer is bidirectional: it would have to see the end first.
@@ -343,7 +354,7 @@ class Recurrent(CellModule):
             >>> torch.allclose(y, layer(x)[0], atol=1e-6)
             True
         """
-        return Stream(self, batch_size)
+        return Stream(self, batch_size, inputs)
 
     def explain(self) -> Explanation:
         """The cell's equations, plan and cost at this layer's sizes, and the backend that runs it.
@@ -354,7 +365,7 @@ class Recurrent(CellModule):
             ('cpu: runs it',)
         """
         found = explain(self.cell, self.input_size, self.hidden_size, **self.extra_sizes)
-        return replace(found, backend=tuple(reasons(*one_step(self, 0, 1))))
+        return replace(found, backend=tuple(reasons(*one_step(self, 0, 1)[:2])))
 
     def _forward(
         self, input: Any, hx: Any, lengths: Any, asked: Asked
@@ -366,6 +377,10 @@ class Recurrent(CellModule):
         x = padded.sequence  # [T, B, I]
         checks.check_shape(x, self.input_size)
         states, reset = begin(self, hx, padded, asked.resets, asked.reset_to)
+        further: tuple[Tensor, ...] = ()
+        if asked.given or self.cell.further:
+            sizes = self._stack[0][0].sizes
+            further = further_rows(self.cell, asked.given or {}, padded, sizes)
         layers: list[list[DirectionTrace]] = []
         finals: list[Sequence[Tensor]] = []
         of_directions = iter(states)
@@ -373,7 +388,7 @@ class Recurrent(CellModule):
             if layer and self.dropout:
                 x = nn.functional.dropout(x, self.dropout, self.training)
             rows = [
-                self._direction(one, x, next(of_directions), padded.lengths, reset, asked)
+                self._direction(one, x, further, next(of_directions), padded.lengths, reset, asked)
                 for one in directions
             ]
             x = rows[0][0] if len(rows) == 1 else torch.cat([r[0] for r in rows], -1)
@@ -405,6 +420,7 @@ class Recurrent(CellModule):
         self,
         one: Direction,
         x: Tensor,
+        further: tuple[Tensor, ...],
         states: tuple[Tensor | None, ...],
         lengths: Tensor | None,
         reset: Resets | None,
@@ -427,7 +443,7 @@ class Recurrent(CellModule):
         noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
         ends = [reset.ends[one.place[1]]] if reset else []
         to = reset.to if reset else None
-        rest = (*parameters, *noises, *ends)
+        rest = (*parameters, *further, *noises, *ends)
         if torch.compiler.is_compiling():
             key = call_key(self._keys[*one.place, self.training], held, traced, to)
             count = len({cell.output_name, *traced})

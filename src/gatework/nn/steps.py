@@ -15,6 +15,7 @@ from gatework.autograd.routes import run
 from gatework.cells import gru, lstm
 from gatework.lang.definition import Cell
 from gatework.nn import checks
+from gatework.nn.inputs import step_rows
 from gatework.nn.layers import NONLINEARITIES
 from gatework.nn.module import CellModule
 from gatework.nn.noise import draw_noise
@@ -83,18 +84,21 @@ class RecurrentCell(CellModule):
         """A stack of one."""
         self._stack = [[direction(self._cells(), self._first_sizes())]]
 
-    def forward(self, input: Tensor, hx: State | None = None) -> State | tuple[Tensor, State]:
+    def forward(
+        self, input: Tensor, hx: State | None = None, **inputs: Any
+    ) -> State | tuple[Tensor, State]:
         """One step.
 
         Args:
             input: [B, I] or [I].
             hx: The state before the step; zero when it is not given.
+            inputs: What the cell reads beside its input, by name: [B, n] or [n].
 
         Returns:
             The state after it, in the same form; after the output, where that is no state.
         """
         if type(input) is not Tensor and isinstance(input, Proxy):
-            node: State | tuple[Tensor, State] = self._as_node(input, hx)
+            node: State | tuple[Tensor, State] = self._as_node(input, hx, inputs=inputs)
             return node
         checks.check_input(type(self).__name__, input, (1, 2))
         batched = input.dim() == 2
@@ -113,7 +117,10 @@ class RecurrentCell(CellModule):
             parameters = [widened(p) for p in parameters]
         job, row = one.jobs[self.training], x[None]  # [1, B, I]
         noises = [draw_noise(n, row, one.sizes) for n in job.cell.noises]
-        outputs, new = run(job, (row, *before, *parameters, *noises))
+        further: tuple[Tensor, ...] = ()
+        if inputs or self.cell.further:
+            further = step_rows(self.cell, inputs, x, one.sizes, batched, half)
+        outputs, new = run(job, (row, *before, *parameters, *further, *noises))
         found = new if self.cell.output is None else (outputs[0][0], *new)
         if weight.dtype != x.dtype:  # not autocast's: a state that is carried on stays as exact
             found = tuple(s.to(weight.dtype) for s in found)

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from gatework.backends import Call, Stepper
 from gatework.compiler.plan import Plan
+from gatework.lang.expressions import Role, Symbol
 from gatework.nn import checks
+from gatework.nn.inputs import Given, check_given, memory_of, write
 from gatework.nn.origins import UNREAD, Origins, Unread, computed
 from gatework.nn.parameters import own_parameters
 from gatework.nn.precision import HALF, widened
@@ -40,25 +42,35 @@ class Stream:
     Args:
         layer: The layer.
         batch_size: B.
+        given: What the cell reads once for a whole sequence, by name: [B, n].
     """
 
-    def __init__(self, layer: Recurrent, batch_size: int) -> None:
+    def __init__(self, layer: Recurrent, batch_size: int, given: Given | None = None) -> None:
         checks.check_sizes(batch_size=batch_size)
         if layer.bidirectional:
             raise ValueError(
                 "a bidirectional layer reads each sequence from its end as well, so it cannot be "
                 "run step by step; make the layer with bidirectional=False"
             )
+        check_given(layer.cell, given or {}, _read(layer, "constant"), ("batch_size",))
         self.__setstate__({"layer": layer, "batch_size": batch_size, "state": None})
         self.refresh()
+        self._begin(given or {}, None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"layer": self._layer, "batch_size": self._batch_size, "state": self.state}
+        return {
+            "layer": self._layer,
+            "batch_size": self._batch_size,
+            "state": self.state,
+            "given": {n: m.clone() for n, m in self._once.items()},
+        }
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         """Restore a copied or pickled stream; its layer may yet be empty, so it is not read."""
         self._layer, self._kept = kept["layer"], kept["state"]
         self._batch_size = kept["batch_size"]
+        self._each: dict[str, Tensor] = {}  # the memory of what is read at each step,
+        self._once: dict[str, Tensor] = dict(kept.get("given", {}))  # and once for a sequence
         self._origins: Origins | Unread = UNREAD
         self._steppers: list[Stepper] = []
 
@@ -81,8 +93,12 @@ class Stream:
         layer, names = self._layer, [n for (one,) in self._layer._stack for n in one.names]
         with computed(layer, names):
             origins = Origins(layer, names)  # first: a change meanwhile is seen at the next step
-            steppers = steppers_of(layer, self._batch_size)
+            rows, steppers = steppers_of(layer, self._batch_size)
+        for name, value in self._once.items():
+            rows[name].copy_(value)
         self._origins, self._steppers = origins, steppers
+        self._each = {s.name: rows[s.name] for s in _read(layer, "sequence")}
+        self._once = {s.name: rows[s.name] for s in _read(layer, "constant")}
         self._runs = [stepper.step for stepper in steppers]
         self._lay_out(layer._first_weight(steppers[0].input).dtype)
         self.state = layer.initial_state(self._batch_size) if state is None else state
@@ -96,11 +112,12 @@ class Stream:
         self._tensors = _forms(x, y)
         self._arrays = {} if self._dtypes[1] is None else _forms(x.numpy(), y.numpy())
 
-    def step(self, x: Any) -> Any:
+    def step(self, x: Any, **inputs: Any) -> Any:
         """The output [B, n] for one input [B, I]; [n] for [I] when B is 1.
 
         Args:
             x: A tensor or a numpy array of the weights' dtype.
+            inputs: What the cell reads beside it at each step, by name: [B, n], or [n] when B is 1.
 
         Returns:
             The same kind. Its memory is used again at the next step: copy it to keep it.
@@ -128,11 +145,20 @@ class Stream:
                 raise self._refusal(x)
             check_live(x)
             form[0].copy_(x.detach() if x.requires_grad else x)
+        if inputs or self._each:
+            self._feed(inputs)
         for run in self._runs:
             run()
         if self._rounded is not None:
             self._rounded.copy_(self._steppers[-1].output)
         return form[1]
+
+    @torch.no_grad()
+    def _feed(self, inputs: Given) -> None:
+        """Write what is read at this step beside x."""
+        check_given(self._layer.cell, inputs, _read(self._layer, "sequence"), ("x",))
+        for name, value in inputs.items():
+            write(name, value, self._each[name], self._dtypes[0])
 
     def _refusal(self, x: Any) -> Exception:
         """What is wrong with an input."""
@@ -156,11 +182,13 @@ class Stream:
         return TypeError(f"a step's input should be {wanted}, got {got}; convert it")
 
     @torch.no_grad()
-    def reset(self, which: Any = None) -> None:
+    def reset(self, which: Any = None, **inputs: Any) -> None:
         """Return the state to its initial value: zero, or learned.
 
         Args:
             which: The sequences of the batch: booleans [B], or numbers from 0; None for all.
+            inputs: What the cell reads once for a sequence, for those that begin anew: [B, n] of
+                all, of which the others' rows are not read. What is left out stays as it was.
 
         Raises:
             TypeError: If these are neither booleans nor whole numbers.
@@ -175,12 +203,29 @@ class Stream:
             tensor([[False,  True]])
         """
         initial = self._layer.initial_state(self._batch_size)
+        chosen = None
         if which is not None:
             chosen = checks.check_which(which, self._batch_size)[:, None]
             chosen = chosen.to(_tupled(initial)[0].device)
             pairs = zip(_tupled(initial), _tupled(self.state), strict=True)
             initial = tuple(torch.where(chosen, new, old) for new, old in pairs)
+        self._begin(inputs, chosen)
         self.state = initial
+
+    def _begin(self, inputs: Given, chosen: Tensor | None) -> None:
+        """Take in what is read once for the sequences that begin."""
+        if not inputs:
+            return
+        if not self._steppers:
+            self.refresh()
+        known = [s for s in _read(self._layer, "constant") if s.name in inputs]
+        check_given(self._layer.cell, inputs, known, ("which",))
+        for name, value in inputs.items():
+            memory = self._once[name]
+            before = memory.clone()
+            write(name, value, memory, self._dtypes[0])
+            if chosen is not None:
+                memory.copy_(torch.where(chosen, memory, before))
 
     @property
     def state(self) -> Any:
@@ -216,26 +261,42 @@ class Stream:
         return f"<stream of {layers} layer(s), batch {self._batch_size}, input {features}>"
 
 
-def steppers_of(layer: Recurrent, batch_size: int) -> list[Stepper]:
-    """One for each layer, by the weights as they are; each reads what that below writes."""
+def _read(layer: Recurrent, role: Role) -> list[Symbol]:
+    """The further inputs that are read at each step, or once for a whole sequence."""
+    return [s for s in layer.cell.further if s.role == role]
+
+
+def steppers_of(layer: Recurrent, batch_size: int) -> tuple[dict[str, Tensor], list[Stepper]]:
+    """One for each layer, by the weights as they are; each reads what that below writes.
+
+    Before them, the memory of the further inputs, which all of them read.
+    """
     steppers: list[Stepper] = []
+    rows: dict[str, Tensor] | None = None
     for k, (one,) in enumerate(layer._stack):
         x = steppers[-1].output[None] if steppers else None
-        plan, call = one_step(layer, k, batch_size, x)
+        plan, call, rows = one_step(layer, k, batch_size, x, rows)
         steppers.append(one.jobs[False].backend(plan, call).stepper(plan, call))
-    return steppers
+    return rows or {}, steppers
 
 
 def one_step(
-    layer: Recurrent, k: int, batch_size: int, x: Tensor | None = None
-) -> tuple[Plan, Call]:
+    layer: Recurrent,
+    k: int,
+    batch_size: int,
+    x: Tensor | None = None,
+    rows: dict[str, Tensor] | None = None,
+) -> tuple[Plan, Call, dict[str, Tensor]]:
     """The plan of one of the layers in eval mode, and a call of it that takes one step from zero.
+
+    Behind them, the further inputs of the call.
 
     Args:
         layer: The stack.
         k: Which of its layers.
         batch_size: B.
         x: The input [1, B, I]; zero when it is not given.
+        rows: The further inputs; the same.
     """
     one = layer._stack[k][0]
     job, given = one.jobs[False], own_parameters(layer, one.names)
@@ -243,8 +304,10 @@ def one_step(
     like = weights[0] if weights else torch.empty(0)
     if x is None:
         x = like.new_zeros((1, batch_size, job.sizes["input"]))
-    call = job.call([x, *[None] * len(one.units), *weights], None)
-    return job.program.forward, call
+    if rows is None:
+        rows = memory_of(job.cell, x, job.sizes)
+    call = job.call([x, *[None] * len(one.units), *weights, *rows.values()], None)
+    return job.program.forward, call, rows
 
 
 def _forms(x: Any, y: Any) -> dict[tuple[int, ...], tuple[Any, Any]]:

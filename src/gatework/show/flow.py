@@ -149,12 +149,12 @@ class _Drawing:
 
     def _sources(self, reached: Sequence[Expr]) -> None:
         read = set(reached)
-        for row in (*reversed(self.cell.states), self.cell.input):
+        meanings = {"state": "the state before", "constant": "read once for a whole sequence"}
+        for row in (*reversed(self.cell.states), *reversed(self.cell.inputs)):
             if row in read:
-                kind = "input" if row is self.cell.input else "state"
-                equation = (
-                    f"{row.name}: the input" if kind == "input" else f"{row.name}: the state before"
-                )
+                kind = "state" if row.role == "state" else "input"
+                default = "the input" if row is self.cell.input else "read at each step"
+                equation = f"{row.name}: {meanings.get(row.role, default)}"
                 self._add(row, Node(kind, row.name, row.name, equation=equation))
 
     def _sinks(self) -> None:

@@ -28,7 +28,7 @@ class Stream:
 
     Args:
         backend: The backend that compiles it.
-        plan: A forward plan that reads one sequence and writes one, without noise.
+        plan: A forward plan that writes one sequence, without noise.
         call: A call of one step, for the sizes, the memory that each step reads, and the weights,
             of which it makes a copy.
 
@@ -38,9 +38,10 @@ class Stream:
 
     def __init__(self, backend: Cpu, plan: Plan, call: Call) -> None:
         recurrence, batch = plan.recurrence, call.shape[1]
-        if len(recurrence.sequences) != 1 or recurrence.constants or len(recurrence.outputs) != 1:
+        read = {*recurrence.sequences, *recurrence.constants}
+        if read != {*recurrence.inputs} or len(recurrence.outputs) != 1:
             raise ValueError(
-                f"a stream needs a plan that reads and writes one sequence, without noise; "
+                f"a stream needs a plan that reads inputs and writes one sequence, without noise; "
                 f"this one reads {[s.name for s in recurrence.sequences]} and "
                 f"{[s.name for s in recurrence.constants]}, and writes {list(recurrence.outputs)}"
             )
@@ -48,16 +49,18 @@ class Stream:
             raise ValueError(f"batch should be at least 1, got {batch}")
         zero = (None for _ in recurrence.states)
         # matrices are packed at once; vectors are read at each step, so these are copied
-        parameters = given(plan, call).parameters.items()
+        tensors = given(plan, call)
+        parameters = tensors.parameters.items()
         given_weights = (readable(w, f"parameter {n}") for n, w in parameters)
         weights = [w.clone() if w.dim() == 1 else w for w in given_weights]
-        call = Call((1, batch), call.sizes, (call.like, *zero, *weights))
+        rows = (*tensors.sequences.values(), *tensors.constants.values())
+        call = Call((1, batch), call.sizes, (*rows, *zero, *weights))
         with torch.no_grad():
             invocation = backend.invocation(plan, call, threads=1, lasting=True)
             self._prepared = Preparation(invocation, call)
             self._prepared.own_workspace()
         self._function = invocation.kernel.function
-        self._weights = [w for w in weights if w.dim() == 1]
+        self._read = [*rows, *(w for w in weights if w.dim() == 1)]  # where it lies
         self._phase = 0  # which slot of a state in two slots holds it
         self._block, self._address = self._prepared.block, self._prepared.address()
         self.input: Tensor = call.like[0]

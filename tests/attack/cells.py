@@ -51,7 +51,7 @@ def attack(seed: int) -> None:
         max_examples=EXAMPLES, phases=[Phase.generate], database=None, deadline=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(random_cells(), calls())
+    @given(random_cells(further=True), calls())
     def check(cell: Cell, call: dict) -> None:
         assert_backends_agree(cell, **call)
 
@@ -100,14 +100,20 @@ def _run(
             p /= max(1.0, p.shape[-1] ** 0.5)
     layer = layer.to(dtype)  # the same numbers in either precision
     x = torch.randn(steps, batch, input_size, generator=g).to(dtype).requires_grad_()
-    options = {}
+    shapes = {"sequence": (steps, batch), "constant": (batch,)}
+    further = {
+        s.name: torch.randn(*shapes[s.role], layer.sizes(0)[s.size], generator=g).to(dtype)
+        for s in cell.further
+    }
+    options = {n: v.requires_grad_() for n, v in further.items()}
     if lengths is not None:
         options["lengths"] = torch.randint(0, steps + 1, (batch,), generator=g)
     if resets is not None:
         options["resets"] = torch.rand(steps, batch, generator=g) < resets
     with gw.use_backend(backend):
         results = flat(layer(x, **options), "result")
-        return {**results, **_gradients(results, {"input": x, **dict(layer.named_parameters())})}
+        sources = {"input": x, **further, **dict(layer.named_parameters())}
+        return {**results, **_gradients(results, sources)}
 
 
 def _gradients(results: Named, sources: Named) -> Named:

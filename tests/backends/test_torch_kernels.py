@@ -108,3 +108,18 @@ def test_results_and_gradients_on_a_gpu(name, lengths):
     found = torch.autograd.grad(on_gpu.square().sum(), list(layer.parameters()))
     for f, e in zip(found, expected, strict=True):
         torch.testing.assert_close(f.cpu(), e, rtol=1e-2, atol=1e-3)
+
+
+def test_a_cell_that_also_has_an_input_it_does_not_read_is_refused():
+    @gw.cell
+    def gru_and_more(x, gap, /, h):
+        r, z = (gw.sigmoid(gw.linear(k, x, h)) for k in "rz")
+        n = gw.tanh(gw.linear("n", x) + r * gw.linear("n", h))
+        return (1 - z) * n + z * h
+
+    layer, x = gw.nn.Recurrent(gru_and_more, 3, 4), torch.randn(5, 2, 3)
+    with (
+        gw.use_backend("torch"),
+        pytest.raises(RuntimeError, match="torch's kernels read one input"),
+    ):
+        layer(x, gap=1.0)

@@ -43,7 +43,7 @@ def gradients_agree(cell, shape, hidden_size, reverse, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 @given(
-    random_cells(noise=True),
+    random_cells(noise=True, further=True),
     st.sampled_from(SHAPES),
     st.sampled_from([4, 1, 7]),
     st.booleans(),
@@ -83,7 +83,7 @@ def test_the_strategy_makes_what_it_promises():
     """One to three states, one to three dependent products, most functions, noise, own sizes."""
     seen_states, seen_functions, seen_depths = set(), set(), set()
 
-    @given(random_cells(noise=True))
+    @given(random_cells(noise=True, further=True))
     @settings(max_examples=400, phases=[Phase.generate])
     def collect(cell):
         seen_states.add(len(cell.states))

@@ -82,9 +82,15 @@ REFUSED = (
 )
 
 _FORMS: dict[int, Callable[[Callable[..., object]], Callable[..., object]]] = {
-    1: lambda build: lambda x, h: build(x, h),
-    2: lambda build: lambda x, h, c: build(x, h, c),
-    3: lambda build: lambda x, h, c, m: build(x, h, c, m),
+    1: lambda build: lambda x, h: build((x,), h),
+    2: lambda build: lambda x, h, c: build((x,), h, c),
+    3: lambda build: lambda x, h, c, m: build((x,), h, c, m),
+}
+# The same of cells that also read u at each step, and v once for a sequence.
+_FURTHER: dict[int, Callable[[Callable[..., object]], Callable[..., object]]] = {
+    1: lambda build: lambda x, u, v, /, h: build((x, u, v), h),
+    2: lambda build: lambda x, u, v, /, h, c: build((x, u, v), h, c),
+    3: lambda build: lambda x, u, v, /, h, c, m: build((x, u, v), h, c, m),
 }
 
 
@@ -95,6 +101,7 @@ def random_cells(
     sizes: tuple[str, ...] = ("hidden", "memory"),
     noise: bool = False,
     outputs: bool = True,
+    further: bool = False,
 ) -> Cell:
     """A strategy for cells.
 
@@ -103,21 +110,28 @@ def random_cells(
         sizes: The sizes that a state may have, the first being "hidden".
         noise: Whether dropout and zoneout may stand in it.
         outputs: Whether its output may be none of its states.
+        further: Whether it may read more than its input.
     """
     count = draw(st.integers(1, 3))
     state_sizes = [draw(st.sampled_from(sizes)) for _ in range(count)]
     named = {s: n for s, n in zip("hcm", state_sizes, strict=False) if n != "hidden"}
     output = outputs and draw(st.booleans())
 
-    def build(x: Expr, *states: Expr) -> tuple[object, ...]:
-        builder = _Builder(draw, x, states, noise)
+    several = further and draw(st.booleans())
+    of_u, of_v = (draw(st.sampled_from(["1", "input", *sizes])) if several else "1" for _ in "uv")
+
+    def build(inputs: tuple[Expr, ...], *states: Expr) -> tuple[object, ...]:
+        builder = _Builder(draw, inputs, states, noise)
         new = builder.cell()
         return (builder.output(), new) if output else new
 
-    function = _FORMS[count](build)
+    function = (_FURTHER if several else _FORMS)[count](build)
     function.__name__ = "random_cell"
     try:
-        return gw.cell(sizes=named, output=output)(function)
+        if several:
+            named["u"] = of_u
+        given = {"v": of_v} if several else {}
+        return gw.cell(sizes=named, given=given, output=output)(function)
     except DefinitionError as error:
         if not any(why in str(error) for why in REFUSED):
             raise
@@ -127,12 +141,19 @@ def random_cells(
 class _Builder:
     """Draws the values of one cell while it is traced."""
 
-    def __init__(self, draw: Draw, x: Expr, states: tuple[Expr, ...], noise: bool) -> None:
-        self.draw, self.x, self.states, self.noise = draw, x, states, noise
+    def __init__(
+        self, draw: Draw, inputs: tuple[Expr, ...], states: tuple[Expr, ...], noise: bool
+    ) -> None:
+        self.draw, self.states, self.noise = draw, states, noise
+        self.x, *self.further = inputs
         self.pools: dict[str, list[Expr]] = {}
         self.serial = 0
         for s in states:
             self.pools.setdefault(s.size, []).append(s)
+        for row in self.further:  # a single number is drawn as a leaf of every size
+            for size in self.pools:
+                if row.size in (size, "1"):
+                    self.pools[size].append(row * gw.vector(self.name("s"), 0.5, size=size))
 
     def cell(self) -> tuple[Expr, ...]:
         """The new states."""
@@ -155,7 +176,7 @@ class _Builder:
     def add_gate(self, row: Expr | None) -> None:
         """One more gate; it reads `row` and perhaps the input and states."""
         size = self.chosen(sorted({s.size for s in self.states}))
-        rows = [r for r in (self.x, *self.states) if self.draw(st.booleans())]
+        rows = [r for r in (self.x, *self.further, *self.states) if self.draw(st.booleans())]
         name, bias = self.name("g"), self.draw(st.booleans())
         gate: Expr | float = 0.0
         if rows or row is None:

@@ -87,3 +87,12 @@ def test_a_manifest_goes_through_json_unchanged(tiny, corpus):
     manifest = Manifest.describe(tiny, corpus, parameters=7)
     assert Manifest.of(**manifest.model_dump(mode="json")) == manifest
     assert set(manifest.versions) == {"gatework", "python", "torch"}
+
+
+def test_a_cell_of_several_inputs_is_refused_by_name():
+    with pytest.raises(
+        InputError, match="the cell 'gru_d' reads mask, gap beside its input"
+    ) as told:
+        RunConfig.of(cell="gru_d")
+    assert "gatework.nn.Recurrent" in told.value.mend
+    assert RunConfig.of(cell="gru").cell == "gru"

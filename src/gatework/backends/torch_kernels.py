@@ -100,6 +100,8 @@ class TorchKernels:
         """Why a call cannot run here, or None when it can."""
         if _kernel(plan) is None:
             return "torch has kernels for the equations of its RNN, LSTM and GRU only"
+        if len(call.tensors) != 1 + len(plan.recurrence.states) + len(plan.recurrence.parameters):
+            return "torch's kernels read one input"
         if list(plan.recurrence.outputs.values()) != [plan.recurrence.next_states[0]]:
             return "torch's kernels give the output alone, no gates"
         if not call.shape[1]:

@@ -12,9 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from gatework.cells import catalogue
 from gatework.data.corpus import check_files
 from gatework.errors import InputError
-from gatework.train.config import RunConfig, check_cell
+from gatework.train.config import RunConfig, check_cell, check_one_input
 from gatework.train.manifest import Manifest, find_runs, read_manifest
 
 __all__ = [
@@ -119,14 +120,16 @@ def cells_named(text: str) -> tuple[str, ...]:
     """Return the cells named in a text, separated by commas.
 
     Raises:
-        InputError: there is none, or one that is not in the catalogue.
+        InputError: there is none, one that is not in the catalogue, or one of several inputs.
     """
     names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
     if not names:
         raise InputError(
             f"--cells {text!r}", "cells separated by commas", "write --cells lstm,gru,rnn"
         )
-    return tuple(check_cell(name) for name in names)
+    for name in names:
+        check_one_input(catalogue()[check_cell(name)])
+    return tuple(names)
 
 
 def _option(field: str) -> str:

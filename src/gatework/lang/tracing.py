@@ -232,7 +232,7 @@ def _inputs_problem(
         if name not in rows[1:inputs]:
             return (
                 f"given= names {name!r}, which is none of the further inputs; they stand between "
-                f"the first one and a slash: def my_cell({rows[0]}, {name}, /, {rows[inputs]})"
+                "the first one and a slash: def my_cell(x, speaker, /, h)"
             )
         if name in sizes:
             return f"{name!r} has a size in given= already; leave it out of sizes="

@@ -25,6 +25,7 @@ from gatework.lens.measuring import (
     check_reading,
     check_weights,
     ratio,
+    run_on,
     state_values,
 )
 from gatework.lens.watching import check_batches, in_eval_mode, watch
@@ -94,7 +95,7 @@ def compare(
         raise TypeError(f"runs is {runs!r}; expected a pair of functions, one for each model")
     check_weights(first)
     check_weights(second)
-    run_first, run_second = runs or (_call, _call)
+    run_first, run_second = runs or (run_on, run_on)
     moments: dict[str, _Pair] = {}
     steps = 0
     for batch in batches:
@@ -120,10 +121,6 @@ def compare(
         mean={name: pair.both.mean.reshape(2, -1) for name, pair in alike.items()},
         weights=_changes(first, second),
     )
-
-
-def _call(model: nn.Module, batch: Any) -> Any:
-    return model(batch)
 
 
 def _wanted(cell: Cell) -> dict[str, Expr]:

@@ -35,7 +35,14 @@ from gatework.lens.drawing import (
     styled,
 )
 from gatework.lens.measurement import Arrays, Measurement, axes
-from gatework.lens.measuring import Progress, check_finite, check_weights, last_step, state_values
+from gatework.lens.measuring import (
+    Progress,
+    check_finite,
+    check_weights,
+    last_step,
+    run_on,
+    state_values,
+)
 from gatework.lens.watching import check_batches, in_eval_mode, place_name, recurrent_layers
 from gatework.nn import Recurrent
 from gatework.nn.replacing import replaced_forwards
@@ -184,7 +191,7 @@ def gradient_flow(
 
 
 def _random_weighting(model: nn.Module, batch: Any, generator: torch.Generator) -> Tensor:
-    rows = last_step(model, model(batch))
+    rows = last_step(model, run_on(model, batch))
     return (rows * (torch.randint(2, rows.shape, generator=generator).to(rows) * 2 - 1)).sum()
 
 

@@ -26,6 +26,7 @@ from gatework.lens.measuring import (
     check_finite,
     check_weights,
     last_step,
+    run_on,
     state_values,
 )
 from gatework.lens.watching import check_batches, in_eval_mode, recurrent_layers, watch
@@ -212,7 +213,7 @@ def memory_horizon(
     steps = 0
     with in_eval_mode(model) if isinstance(model, nn.Module) else nullcontext():
         for batch in batches:
-            looked = look(model, batch, rows, run or _call)
+            looked = look(model, batch, rows, run or run_on)
             given = looked.time_first(looked.source)
             _check_steps(given, max_lag)
             if not given.shape[1]:
@@ -282,12 +283,10 @@ def _has_layers(model: Any) -> bool:
     return isinstance(model, nn.Module) and any(isinstance(m, Recurrent) for m in model.modules())
 
 
-def _call(model: Any, batch: Any) -> Any:
-    return model(batch)
-
-
 def _look_through(model: Any, batch: Tensor, rows: Callable[[Any], Tensor], run: Run) -> _Looked:
     """Look back from the output of a function to its input."""
+    if not isinstance(batch, Tensor):
+        raise TypeError(f"a function is measured on tensors, got a batch of {type(batch).__name__}")
     source = batch.detach().requires_grad_()
     return _Looked(source, lambda values: values, {"": rows(run(model, source))})
 

@@ -31,7 +31,7 @@ from gatework.nn import Recurrent
 __all__ = ["Meter", "Progress", "Run", "Scatter", "carry_state", "measure", "state_values"]
 
 Run = Callable[[nn.Module, Any], Any]
-"""Runs a model on one batch. The default calls the model with the batch."""
+"""Runs a model on one batch. The default is `run_on`."""
 
 Progress = Callable[[int], None]
 """Told after each batch how many steps have been read so far, counted over all sequences."""
@@ -68,7 +68,8 @@ def measure(
 
     Args:
         model: any module that holds recurrent layers of Gatework; run in eval mode.
-        batches: what the model is called with, one by one; read once.
+        batches: what the model is called with, one by one; read once. The items of a mapping are
+            arguments by name: `{"input": x, "gap": dt}`.
         meters: the measurements, such as `SaturationMeter()`.
         run: how the model is run on a batch. To carry a state, see `carry_state`.
         progress: told after each batch how many steps have been read so far.
@@ -94,7 +95,7 @@ def measure(
 
     check_batches(batches)
     check_functions(run=run)
-    run = run or _call
+    run = run or run_on
     steps = 0
     check_weights(model)
     with in_eval_mode(model), torch.no_grad(), watch(model, wanted) as readings:
@@ -147,8 +148,9 @@ def check_reading(reading: Reading, where: str = "") -> None:
         check_finite(name, reading.rows(values), where)
 
 
-def _call(model: nn.Module, batch: Any) -> Any:
-    return model(batch)
+def run_on(model: Callable[..., Any], batch: Any) -> Any:
+    """A model on a batch; the items of a mapping are its arguments by name."""
+    return model(**batch) if isinstance(batch, Mapping) else model(batch)
 
 
 def _steps(reading: Reading) -> int:
@@ -163,7 +165,8 @@ def carry_state() -> Run:
     """A way to run a model on windows of long streams: the state goes from one batch to the next.
 
     The model is called as `model(batch, state)` and returns a result and a state, as recurrent
-    layers and `gatework.train.LanguageModel` do.
+    layers and `gatework.train.LanguageModel` do. Of a mapping the first item is what stands before
+    the state, the others are arguments by name.
 
     Example:
         >>> import torch, gatework as gw
@@ -175,7 +178,8 @@ def carry_state() -> Run:
 
     def run(model: nn.Module, batch: Any) -> Any:
         nonlocal state
-        result, state = model(batch, state)
+        first, *others = batch.items() if isinstance(batch, Mapping) else [("", batch)]
+        result, state = model(first[1], state, **dict(others))
         return result
 
     return run

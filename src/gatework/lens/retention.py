@@ -35,6 +35,7 @@ from gatework.lens.measuring import (
     check_reading,
     check_weights,
     measure,
+    run_on,
     state_values,
 )
 from gatework.lens.watching import Reading, in_eval_mode, watch
@@ -185,7 +186,7 @@ def kept_shares(model: nn.Module, batch: Any, *, run: Run | None = None) -> Kept
     Raises:
         ValueError: the model has no recurrent layer or does not call it, or a share is not finite.
     """
-    run = run or (lambda model, batch: model(batch))
+    run = run or run_on
     check_weights(model)
     with in_eval_mode(model), torch.no_grad(), watch(model, _shares_and_states) as readings:
         run(model, batch)

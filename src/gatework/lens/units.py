@@ -18,7 +18,7 @@ from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
 from gatework.lens.arguments import check_several
 from gatework.lens.measurement import Arrays, Measurement, axes
-from gatework.lens.measuring import Progress, Run, Scatter, measure, ratio, state_values
+from gatework.lens.measuring import Progress, Run, Scatter, measure, ratio, run_on, state_values
 from gatework.lens.watching import Reading
 
 __all__ = ["FoundUnits", "TrackingUnit", "UnitMeter", "find_units"]
@@ -124,7 +124,7 @@ def find_units(
         >>> found.best("first input", count=1)[0].value
         'l0.h'
     """
-    run_inputs = run or (lambda model, inputs: model(inputs))
+    run_inputs = run or run_on
     (found,) = measure(
         model,
         batches,

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gatework.cells import catalogue
 from gatework.errors import InputError
 from gatework.files import write_atomically
 from gatework.lens import MemoryHorizon, Passage
 from gatework.reports.held_out import FAR_LAG, horizon_of, passage_of
-from gatework.train.config import RunConfig, check_cell
+from gatework.train.config import RunConfig, check_cell, check_one_input
 from gatework.train.loop import Runner
 from gatework.train.model import parameter_count
 from gatework.train.records import Record, curve
@@ -61,7 +62,7 @@ def matched_configs(cells: Sequence[str], parameters: int, base: RunConfig) -> l
         InputError: a cell is unknown or named twice, or even one unit is too many parameters.
     """
     for name in cells:
-        check_cell(name)
+        check_one_input(catalogue()[check_cell(name)])
     if len(set(cells)) < len(cells) or not cells:
         raise InputError(
             f"cells = {', '.join(cells)}",

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from gatework.analysis.gates import gates_of
 from gatework.cells import catalogue
 from gatework.errors import InputError, suggest
+from gatework.lang.definition import Cell
 from gatework.printable import brief
 
-__all__ = ["DEFAULT_SECONDS", "Checked", "RunConfig", "check_cell"]
+__all__ = ["DEFAULT_SECONDS", "Checked", "RunConfig", "check_cell", "check_one_input"]
 
 DEFAULT_SECONDS = 75.0
 """Training time where no budget is given: with start, last validation and sample, the command
@@ -125,7 +126,8 @@ class RunConfig(Checked):
     @field_validator("cell")
     @classmethod
     def _cell_is_known(cls, cell: str) -> str:
-        return check_cell(cell)
+        check_one_input(catalogue()[check_cell(cell)])
+        return cell
 
     @property
     def usable_threads(self) -> int:
@@ -164,3 +166,18 @@ def check_cell(name: str) -> str:
         f"one of the {len(known)} cells of the catalogue, such as rnn, lstm or gru",
         f"{suggest(name, known)}see them all with: gatework cells",
     )
+
+
+def check_one_input(cell: Cell) -> None:
+    """Raise unless a cell reads its input alone: a command has nothing else to give it.
+
+    Raises:
+        InputError: it reads more.
+    """
+    if cell.further:
+        names = ", ".join(row.name for row in cell.further)
+        raise InputError(
+            f"the cell {cell.name!r} reads {names} beside its input",
+            "a cell that reads one input, here the characters of a text or random numbers",
+            "take another cell, or run this one in Python: gatework.nn.Recurrent",
+        )

@@ -37,7 +37,12 @@ LENGTHS = (32, 9, *range(33), 5, 1, 31, 32, 7)
 LARGE = [((32, 33), None), ((2, 300), None), ((33, 3), None), ((32, 40), LENGTHS)]
 
 
-@given(random_cells(noise=True), st.sampled_from(SHAPES), st.sampled_from([5, 1]), st.booleans())
+@given(
+    random_cells(noise=True, further=True),
+    st.sampled_from(SHAPES),
+    st.sampled_from([5, 1]),
+    st.booleans(),
+)
 @settings(max_examples=6)
 def test_random_cells(cell, shape, hidden_size, reverse):
     note("\n".join(equations(cell)))
@@ -46,7 +51,12 @@ def test_random_cells(cell, shape, hidden_size, reverse):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(2))  # examples of its own each; workers share them
-@given(random_cells(noise=True), st.sampled_from(SHAPES), st.sampled_from([4, 9]), st.booleans())
+@given(
+    random_cells(noise=True, further=True),
+    st.sampled_from(SHAPES),
+    st.sampled_from([4, 9]),
+    st.booleans(),
+)
 def test_more_random_cells(part, cell, shape, hidden_size, reverse):
     note("\n".join(equations(cell)))
     agree(cell, shape, hidden_size, reverse)
@@ -71,14 +81,18 @@ def agree_on_threads(cell, shape, threads, reverse):
         torch.set_num_threads(before)
 
 
-@given(random_cells(noise=True), st.sampled_from(LARGE), st.integers(2, 4), st.booleans())
+@given(
+    random_cells(noise=True, further=True), st.sampled_from(LARGE), st.integers(2, 4), st.booleans()
+)
 @settings(max_examples=4)
 def test_large_random_cells_on_threads(cell, shape, threads, reverse):
     agree_on_threads(cell, shape, threads, reverse)
 
 
 @pytest.mark.slow
-@given(random_cells(noise=True), st.sampled_from(LARGE), st.integers(2, 4), st.booleans())
+@given(
+    random_cells(noise=True, further=True), st.sampled_from(LARGE), st.integers(2, 4), st.booleans()
+)
 def test_more_large_random_cells_on_threads(cell, shape, threads, reverse):
     agree_on_threads(cell, shape, threads, reverse)
 

@@ -132,7 +132,7 @@ def test_no_cell_of_the_catalogue_has_a_race(name):
 
 
 @pytest.mark.parametrize("skip", [(), ("d_x",), ("weight_ih", "bias_hh")])
-@given(random_cells(noise=True), st.sampled_from(PLANS))
+@given(random_cells(noise=True, further=True), st.sampled_from(PLANS))
 @settings(max_examples=15)
 def test_no_random_cell_has_a_race(skip, cell, name):
     note("\n".join(equations(cell)))

@@ -120,7 +120,7 @@ def cell(
 
         >>> @cell
         ... def decaying(x, gap, /, h):
-        ...     return tanh(linear("n", x, h * 0.5**gap))
+        ...     return tanh(linear("n", x, h / (1 + gap)))
     """
     if function is None:
         return lambda f: _define(f, sizes or {}, given or {}, axes or {}, repeat, output)

@@ -4,6 +4,7 @@ import json
 import pickle
 
 import pytest
+import torch
 
 import gatework as gw
 from gatework.compiler.program import program
@@ -157,6 +158,24 @@ def test_the_picture_and_the_explanation_show_them():
 def test_what_is_wrong_before_the_slash_is_told(text, options, message):
     with pytest.raises(DefinitionError, match=message):
         defined(text, **options)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_a_value_may_have_the_name_of_an_input(backend):
+    """What is traced of it is the value; what the step reads is the input."""
+    named, other = (
+        defined(f"x, gap, /, h): return gw.tanh(gw.linear('{n}', x, h, gap)) * h + gap")
+        for n in ("gap", "n")
+    )
+    layer, twin = gw.nn.Recurrent(named, 3, 4), gw.nn.Recurrent(other, 3, 4)
+    twin.load_state_dict(layer.state_dict())
+    x, gap = torch.randn(5, 2, 3), torch.rand(5, 2).requires_grad_()
+    with gw.use_backend(backend):
+        found, expected = layer.trace(x, gap=gap), twin.trace(x, gap=gap)
+    torch.testing.assert_close(found["gap"], expected["n"])
+    torch.testing.assert_close(found.output, expected.output)
+    gradients = [torch.autograd.grad(t.output.sum(), gap)[0] for t in (found, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_given_is_a_mapping():

@@ -116,9 +116,10 @@ class Recurrence:
 def of_cell(cell: Cell, traced: tuple[str, ...] = ()) -> Recurrence:
     """The forward recurrence of a cell: it writes the output and the traced named values."""
     noises = tuple(n.symbol for n in cell.noises)
+    read = {s.name for s in (*cell.inputs, *noises)}  # a value may have the name of one
     outputs = {
         cell.output_name: cell.output_value,
-        **{n: cell.names[n] for n in traced},
+        **{f"traced {n}" if n in read else n: cell.names[n] for n in traced},
     }
     return Recurrence(
         sequences=tuple(s for s in (*cell.inputs, *noises) if s.role == "sequence"),

@@ -38,7 +38,8 @@ def test_all_that_speak_of_gates_mean_the_same(name):
     known = gates_of(cell, learned=True)
     assert {k.value for found in keepers(cell).values() for k in found} <= known
     assert {v for found in writers(cell).values() for v in found} <= known
-    assert (RunConfig(cell=name).peak_rate == GATED_RATE) == bool(gates_of(cell))
+    if not cell.further:  # which no command runs
+        assert (RunConfig(cell=name).peak_rate == GATED_RATE) == bool(gates_of(cell))
 
 
 def test_an_lstm_of_hard_sigmoids_has_three_gates_everywhere():

@@ -13,11 +13,12 @@ from gatework.lang import Cell
 
 
 def one_of_each_form(cells: Mapping[str, Cell]) -> list[str]:
-    """Names of cells that differ in the sizes of states and output, in noise, in what is known."""
+    """Names of cells that differ in inputs, in sizes, in noise, in what is known."""
     return list({_form(cell): name for name, cell in cells.items()}.values())
 
 
 def _form(cell: Cell) -> tuple[object, ...]:
     sizes = tuple(s.size for s in cell.states)
+    read = tuple((s.role, s.size) for s in cell.further)
     output = None if cell.output is None else cell.output.size
-    return sizes, output, len(cell.noises), all(p.learned for p in cell.parameters)
+    return sizes, read, output, len(cell.noises), all(p.learned for p in cell.parameters)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import gatework as gw
+from feeding import recurrent
 from gatework.data import characters_of
 from gatework.lens import gate_names, read_passage
 from plain_sizes import plain_sizes
@@ -28,8 +29,8 @@ def test_a_passage_shows_what_the_trace_holds(name):
     cell = gw.cells.catalogue()[name]
     sizes = plain_sizes(cell, 12)
     with gw.use_backend("reference"):  # no machine code has to be made for each cell
-        layer = gw.nn.Recurrent(cell, 5, 12, **sizes)
-        trace = layer.trace(torch.randn(len(TEXT), 1, 5))
+        layer = recurrent(cell, 12, 12, **sizes)
+        trace = layer.trace(torch.randn(len(TEXT), 1, 12))
     passage = read_passage(TEXT, trace, cell, units=4)
     assert passage.characters == TEXT
     assert passage.units == tuple(sorted(set(passage.units)))

@@ -1,12 +1,19 @@
 """The Lipschitz RNN (Erichson, Azencot, Queiruga, Hodgkinson & Mahoney 2021)."""
 
-import torch
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from gatework.lang import cell, linear, tanh, weight
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def _small(rows: int, columns: int) -> torch.Tensor:
+
+def _small(rows: int, columns: int) -> Tensor:
     """As the authors' code starts M."""
+    import torch  # which takes its time, and is not needed to name a cell
+
     return torch.randn(rows, columns) / rows
 
 

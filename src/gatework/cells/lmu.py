@@ -1,40 +1,46 @@
 """The Legendre memory unit (Voelker, Kajić & Eliasmith 2019)."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gatework.lang import cell, linear, tanh, vector, weight
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class _Window:
     """The system whose state holds the last theta steps as Legendre polynomials (eq. 1-2).
 
-    θ ṁ = A m + B u, from step to step exact for an input that stays (zero-order hold).
+    θ ṁ = A m + B u, from step to step exact for an input that stays (zero-order hold): exp of the
+    system whose last state is the input.
     """
 
     theta: float
 
-    def a(self, order: int, _: int) -> torch.Tensor:
+    def a(self, order: int, _: int) -> Tensor:
         """exp(A/θ)."""
-        held: torch.Tensor = torch.linalg.matrix_exp(_generator(order) / self.theta)
-        return held
+        return self._held(order)[:order, :order]
 
-    def b(self, order: int) -> torch.Tensor:
+    def b(self, order: int) -> Tensor:
         """A⁻¹ (exp(A/θ) - I) B."""
-        moved = self.a(order, order) - torch.eye(order, dtype=torch.float64)
-        i = torch.arange(order, dtype=torch.float64)
-        entering = (2 * i + 1) * (-1.0) ** i
-        held: torch.Tensor = torch.linalg.solve(_generator(order), moved @ entering)
+        return self._held(order)[:order, order]
+
+    def _held(self, order: int) -> Tensor:
+        import torch  # which takes its time, and is not needed to name a cell
+
+        rows = [[*_row(i, order), (2 * i + 1) * (-1) ** i] for i in range(order)]
+        system = torch.tensor([*rows, [0] * (order + 1)], dtype=torch.float64)
+        held: Tensor = torch.linalg.matrix_exp(system / self.theta)
         return held
 
 
-def _generator(order: int) -> torch.Tensor:
-    """A: (2i + 1) times -1 above the diagonal, (-1)^(i - j + 1) elsewhere."""
-    i = torch.arange(order, dtype=torch.float64)[:, None]
-    j = i.T
-    return (2 * i + 1) * torch.where(i < j, -1.0, (-1.0) ** (i - j + 1))
+def _row(i: int, order: int) -> list[int]:
+    """Row i of A."""
+    return [(2 * i + 1) * (-1 if i < j else (-1) ** (i - j + 1)) for j in range(order)]
 
 
 @cell(sizes={"m": "order"})

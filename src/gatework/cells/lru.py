@@ -1,11 +1,17 @@
 """The linear recurrent unit (Orvieto, Smith, Gu, Fernando, Gulcehre, Pascanu & De 2023)."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from gatework.lang import cell, cos, exp, linear, sin, vector, weight
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -20,32 +26,37 @@ class _Ring:
     r_max: float
     max_phase: float
 
-    def nu(self, n: int) -> torch.Tensor:
+    def nu(self, n: int) -> list[float]:
         """log ν of |λ| = exp(-ν)."""
-        return torch.log(-torch.log(self._radius(n)))
+        return [math.log(-math.log(r)) for r in self._radii(n)]
 
-    def theta(self, n: int) -> torch.Tensor:
+    def theta(self, n: int) -> list[float]:
         """log θ of the phase θ."""
-        share = (0.5 + 0.6180339887498949 * torch.arange(n, dtype=torch.float64)) % 1
-        return torch.log(self.max_phase * share)
+        return [math.log(self.max_phase * ((0.5 + GOLDEN * k) % 1)) for k in range(n)]
 
-    def gamma(self, n: int) -> torch.Tensor:
+    def gamma(self, n: int) -> list[float]:
         """log γ of the norm γ = √(1 - |λ|²), with which the state is as large as what enters."""
-        return 0.5 * torch.log1p(-(self._radius(n) ** 2))
+        return [0.5 * math.log1p(-(r**2)) for r in self._radii(n)]
 
-    def _radius(self, n: int) -> torch.Tensor:
-        share = (torch.arange(n, dtype=torch.float64) + 0.5) / n
-        return torch.sqrt(self.r_min**2 + share * (self.r_max**2 - self.r_min**2))
+    def _radii(self, n: int) -> list[float]:
+        inner, outer = self.r_min**2, self.r_max**2
+        return [math.sqrt(inner + (k + 0.5) / n * (outer - inner)) for k in range(n)]
 
 
-def _into(rows: int, columns: int) -> torch.Tensor:
+def _into(rows: int, columns: int) -> Tensor:
     """B: as Glorot, halved for the real and the imaginary part."""
-    return torch.randn(rows, columns) / math.sqrt(2 * columns)
+    return _normal(rows, columns) / math.sqrt(2 * columns)
 
 
-def _out_of(rows: int, columns: int) -> torch.Tensor:
+def _out_of(rows: int, columns: int) -> Tensor:
     """C: as Glorot."""
-    return torch.randn(rows, columns) / math.sqrt(columns)
+    return _normal(rows, columns) / math.sqrt(columns)
+
+
+def _normal(rows: int, columns: int) -> Tensor:
+    import torch  # which takes its time, and is not needed to name a cell
+
+    return torch.randn(rows, columns)
 
 
 @cell(output=True)

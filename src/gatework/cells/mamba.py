@@ -1,12 +1,12 @@
 """Selective state spaces: Mamba's S6 (Gu & Dao 2023) and Mamba-2's form (Dao & Gu 2024)."""
 
-import torch
+import math
 
 from gatework.lang import cell, exp, linear, observe, softplus, sum, vector
 
 
-def _rising(units: int, modes: int) -> torch.Tensor:
-    return torch.log(torch.arange(1.0, modes + 1)).expand(units, modes)
+def _rising(units: int, modes: int) -> list[list[float]]:
+    return [[math.log(k + 1) for k in range(modes)]] * units
 
 
 @cell(axes={"s": ("unit", "mode")}, output=True)

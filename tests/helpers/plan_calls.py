@@ -87,6 +87,9 @@ def assert_plans_agree(backend, cell, shape, sizes, dtype, lengths=None, reverse
     call = random_call(plans.forward, shape, sizes, dtype, **options)
     assert_same(backend.run(plans.forward, call), reference.run(plans.forward, call), tolerance)
     kept = reference.run(plans.keeping, call)
-    assert_same(backend.run(plans.keeping, call), kept, tolerance)
-    back = backward_call(cell, call, kept)
-    assert_same(backend.run(plans.backward, back), reference.run(plans.backward, back), tolerance)
+    own = backend.run(plans.keeping, call)
+    assert_same(own, kept, tolerance)
+    # Each from what it kept itself: by a rounding, the largest of a row is no longer in it.
+    found = backend.run(plans.backward, backward_call(cell, call, own))
+    expected = reference.run(plans.backward, backward_call(cell, call, kept))
+    assert_same(found, expected, tolerance)

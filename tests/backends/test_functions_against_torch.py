@@ -126,6 +126,8 @@ ROUGH = {  # how exact torch is: its slope of 1/6, its powers, and exponents in 
 NOT_POINTWISE = {  # maps, learned values, names, noise, and what sees a whole row
     "linear", "weight", "vector", "scalar", "observe", "dropout", "zoneout",
     "sum", "mean", "softmax", "layer_norm", "amax", "amin", "norm", "pointwise",
+    "count", "normalize", "rms_norm",
+    "cat", "chunk", "cumax", "cumsum", "flip", "roll", "shift", "split", "take",
 }  # fmt: skip
 
 

@@ -47,6 +47,17 @@ def read_lstm(x, h, c):
     return gw.tanh(gw.linear("y", h, size="out")) + gw.linear("z", c, size="out"), (h, c)
 
 
+@gw.cell
+def rearranged(x, h, c):
+    """Not in the catalogue: every way to arrange rows, of any number of units."""
+    i, f, g = gw.chunk(gw.linear("gates", x, h, size="3*hidden"), 3)
+    f = gw.cumax(f)
+    both = gw.flip(gw.roll(gw.cat([c, gw.tanh(g)]), 1))
+    kept, new = gw.split(both, ["hidden", "hidden"])
+    c = f * gw.shift(kept, -1) + gw.sigmoid(i) * new + 0.1 * gw.cumsum(new)
+    return gw.tanh(c + gw.sum(gw.take(c, [0, 0]) * gw.take(h, [0, 0])) + h[-1]), c
+
+
 @gw.cell(sizes={"mask": "input"}, given={"speaker": "context", "loudness": "1"})
 def informed_gru(x, mask, gap, speaker, loudness, /, h):
     """Not in the catalogue: further inputs of every kind, read in every way, and noise."""
@@ -66,10 +77,13 @@ def steered_rnn(x, speaker, /, h, c):
 
 
 FURTHER = {"informed_gru": informed_gru, "steered_rnn": steered_rnn}
-CELLS = {**gw.cells.catalogue(), "noisy_lstm": noisy_lstm, "read_lstm": read_lstm, **FURTHER}
+CELLS = {
+    **gw.cells.catalogue(), "noisy_lstm": noisy_lstm, "read_lstm": read_lstm,
+    "rearranged": rearranged, **FURTHER,
+}  # fmt: skip
 CORE = {
     "rnn", "rnn_relu", "lstm", "gru", "gru_reset_before", "peephole_lstm", "projected_lstm",
-    "layer_norm_lstm", "multiplicative_lstm", "noisy_lstm", "read_lstm",
+    "layer_norm_lstm", "multiplicative_lstm", "noisy_lstm", "read_lstm", "rearranged",
     *FURTHER, "gru_d",
 }  # fmt: skip
 every_cell = pytest.mark.parametrize(

@@ -4,6 +4,8 @@ The reference runs the derived plans, too: what is compared is equations. Machin
 cells is compared in tests/backends/cpu/test_random_cells.py.
 """
 
+from typing import get_args
+
 import pytest
 from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 import gatework as gw
 from gatework.analysis import calculus
 from gatework.analysis.equivalence import equivalent
-from gatework.lang.expressions import Apply, Product, Reduce, postorder
+from gatework.lang.expressions import Apply, Arrange, Arrangement, Product, Reduce, postorder
 from gatework.lang.functions import FUNCTIONS
 from gatework.lang.printing import equations
 from numerics import assert_same, problem
@@ -89,6 +91,7 @@ def test_the_strategy_makes_what_it_promises():
         seen_states.add(len(cell.states))
         nodes = list(postorder(cell.next_states))
         seen_functions.update(n.function for n in nodes if isinstance(n, Apply | Reduce))
+        seen_functions.update(n.kind for n in nodes if isinstance(n, Arrange))
         depth = {}
         for n in nodes:
             below = max((depth[a] for a in n.args), default=0)
@@ -98,4 +101,5 @@ def test_the_strategy_makes_what_it_promises():
     collect()
     assert seen_states == {1, 2, 3}
     assert seen_depths >= {1, 2, 3}
-    assert set(FUNCTIONS) | {"sum", "max"} == seen_functions
+    arrangements = set(get_args(Arrangement)) - {"index_add"}  # which is there in gradients alone
+    assert set(FUNCTIONS) | {"sum", "max"} | arrangements == seen_functions

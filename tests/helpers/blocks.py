@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 import gatework as gw
+from gatework.lang.sizes import Sizes
 
 
 def blocks_of(
@@ -14,7 +15,7 @@ def blocks_of(
 ) -> dict[str, Tensor]:
     """The first layer's parameters, or such values: "weight_ih.i", or a vector's name."""
     values = values or layer.state_dict(keep_vars=True)
-    sizes = {"1": 1, "input": layer.input_size, "hidden": layer.hidden_size, **layer.extra_sizes}
+    sizes = Sizes.of(layer.sizes(0))
     return {
         p.name if block == p.name else f"{p.name}.{block}": values[f"{p.name}_l0"][rows]
         for p in layer.cell.parameters

@@ -58,7 +58,8 @@ def flat(value: object, name: str = "") -> Named:
 
 def state_sizes(layer) -> list[int]:
     """n of each of a layer's states."""
-    return [layer.sizes(0)[state.size] for state in layer.cell.states]
+    sizes = Sizes.of(layer.sizes(0))
+    return [sizes[state.size] for state in layer.cell.states]
 
 
 def gradients(

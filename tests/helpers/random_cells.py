@@ -63,6 +63,15 @@ ONE_VALUE: dict[str, Callable[[Expr], Expr]] = {
     "mean": lambda v: v + gw.mean(v),
     "softmax": gw.softmax,
     "layer_norm": lambda v: gw.layer_norm(v, eps=0.1),
+    "roll": lambda v: gw.roll(v, 2),
+    "shift": lambda v: v + gw.shift(v, -1),
+    "shift_up": lambda v: gw.shift(v, 3) - v,
+    "flip": gw.flip,
+    "cumsum": lambda v: 0.1 * gw.cumsum(gw.tanh(v)),
+    "cumax": gw.cumax,
+    "suffix_sum": lambda v: 0.1 * gw.flip(gw.cumsum(gw.flip(gw.sin(v)))),
+    "take": lambda v: v - 0.1 * gw.sum(gw.take(v, [0, 0])),
+    "unit": lambda v: v + gw.tanh(v[-1]) * v[0],
 }
 TWO_VALUES: dict[str, Callable[[Expr, Expr], Expr]] = {
     "add": lambda a, b: a + b,
@@ -75,6 +84,8 @@ TWO_VALUES: dict[str, Callable[[Expr, Expr], Expr]] = {
     "where_le": lambda a, b: gw.where(a >= 0.1, b, 0.3),
     "mix": lambda a, b: gw.sigmoid(a) * b + (1 - gw.sigmoid(a)) * a,
     "scaled": lambda a, b: a * gw.mean(b),
+    "cat": lambda a, b: gw.chunk(gw.roll(gw.cat([a, b]), 1), 2)[0],
+    "chunk": lambda a, b: a * gw.chunk(gw.flip(gw.cat([gw.sin(b), 0.5])), 1)[0][1:],
 }
 
 REFUSED = (

@@ -34,7 +34,7 @@ def test_what_is_the_same_for_all_numbers_has_one_name():
 
 
 @pytest.mark.parametrize(
-    "size", ["", "+", "a b+", "a//2", "a/0", "2a", "a*b", "a+", "a,,b", "é-", "a.b"]
+    "size", ["", "+", "a b+", "a//2", "a/0", "2a", "a*b", "a+", "a,,b", "a b", "é-", "a.b"]
 )
 def test_what_is_no_size_is_refused(size):
     with pytest.raises(ValueError, match="is no size"):

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from gatework.lang.expressions import Apply, Const, Expr, apply, const, postorder
+from gatework.lang.expressions import Apply, Const, Expr, apply, const, postorder, side_by_side
 from gatework.lang.functions import ByFunction
 
 # ∂L/∂(each argument), from g = ∂L/∂result, the result y and the arguments.
@@ -83,11 +83,15 @@ def passed_on(node: Apply, g: Expr) -> tuple[Expr | None, ...]:
 
 
 def added(first: Expr, second: Expr) -> Expr:
-    """The sum of two gradients; those of the same branch stay in it."""
+    """The sum of two gradients; those of the same branch stay in it, those of parts make a row."""
     one, other = _branch(first), _branch(second)
     if one and other and one.same_as(other):
         return one.of(added(one.value, other.value))
-    return first + second
+    *terms, last = first.args if isinstance(first, Apply) and first.function == "add" else (first,)
+    joined = side_by_side(last, second)
+    if joined is None:
+        return first + second
+    return terms[0] + joined if terms else joined
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from gatework.lang.axes import lacking
 from gatework.lang.definition import Cell, block_of, check_cell
 from gatework.lang.expressions import (
     Apply,
+    Arrange,
     Const,
     Count,
     Expr,
@@ -151,8 +152,21 @@ class _Forms:
         if isinstance(node, Reduce):
             over = lacking(node.args[0].size, node.size)
             return self.atom(f"{node.function} over {over}", "", args)
+        if isinstance(node, Arrange):
+            return self.arranged(node, args)
         assert isinstance(node, Apply)
         return self.function(node.function, args)
+
+    def arranged(self, node: Arrange, args: tuple[Polynomial, ...]) -> Polynomial:
+        """The normal form of rows in other places, which is linear: term by term."""
+        total = _collected({})
+        for k, row in enumerate(args):
+            details = node.details[k : k + 1] if node.kind == "cat" else node.details
+            kind = f"{node.kind} {details} of {node.args[k].size} in {node.size}"
+            for monomial, factor in row:
+                atom = self.atom(kind, "", (((monomial, 1.0),),))
+                total = _sum(total, _scaled(atom, factor))
+        return total
 
     def function(self, function: str, args: tuple[Polynomial, ...]) -> Polynomial:
         """The normal form of a pointwise function."""

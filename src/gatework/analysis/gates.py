@@ -17,7 +17,16 @@ from dataclasses import dataclass
 from gatework.analysis.calculus import slope
 from gatework.analysis.ranges import Range, ranges
 from gatework.lang.definition import Cell, Noise, check_cell
-from gatework.lang.expressions import Apply, Const, Expr, Symbol, const, postorder, substitute
+from gatework.lang.expressions import (
+    Apply,
+    Arrange,
+    Const,
+    Expr,
+    Symbol,
+    const,
+    postorder,
+    substitute,
+)
 from gatework.lang.functions import ARITHMETIC, CHOICES
 from gatework.lang.keeping import of_the_cell
 from gatework.lang.words import softmax
@@ -169,13 +178,19 @@ def biases(value: Expr) -> tuple[Symbol, ...]:
 def squashed_values(nodes: Iterable[Expr], noises: Iterable[Noise] = ()) -> set[Expr]:
     """Those of the nodes that lie between 0 and 1 whatever comes in."""
     nodes = list(nodes)
-    shares = dict.fromkeys([*filter(_is_softmax, nodes), *(n.symbol for n in noises)], SHARE)
+    shares = dict.fromkeys([*filter(_is_share, nodes), *(n.symbol for n in noises)], SHARE)
     found = ranges(nodes, shares)
     return {n for n in nodes if n.args and found[n].low >= 0 and found[n].high <= 1}
 
 
+def _is_share(node: Expr) -> bool:
+    """Whether a node is a softmax or its running sum, whose range their parts do not show."""
+    if isinstance(node, Arrange) and node.kind == "cumsum":
+        return _is_softmax(node.args[0])
+    return _is_softmax(node)
+
+
 def _is_softmax(node: Expr) -> bool:
-    """Whether a node is a softmax, whose range its parts do not show."""
     if not isinstance(node, Apply) or node.function != "div":
         return False
     inner = [v for v in postorder([node.args[0]]) if v.args]
@@ -194,7 +209,9 @@ def is_made_of(value: Expr, symbols: Container[Expr]) -> bool:
 
 
 def hands_on(value: Expr) -> bool:
-    """Whether a value is made of its arguments unit by unit, without squashing them."""
+    """Whether a value is made of its arguments without squashing or summing them."""
+    if isinstance(value, Arrange):
+        return value.kind not in ("cumsum", "index_add")
     return isinstance(value, Apply) and value.function in ARITHMETIC | CHOICES
 
 

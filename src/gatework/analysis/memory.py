@@ -68,7 +68,8 @@ def _carried(node: Expr) -> tuple[Expr, ...]:
     """The arguments that a node hands on: not the condition of a `where`."""
     if not hands_on(node):
         return ()
-    assert isinstance(node, Apply)
+    if not isinstance(node, Apply):
+        return node.args
     if node.function == "surrogate":
         return node.args[:1]
     return node.args[1:] if node.function == "where" else node.args

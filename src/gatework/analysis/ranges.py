@@ -6,8 +6,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from gatework.lang.expressions import Apply, Const, Count, Expr, Reduce, postorder
+from gatework.lang.expressions import (
+    Apply,
+    Arrange,
+    Const,
+    Count,
+    Expr,
+    Reduce,
+    postorder,
+)
 from gatework.lang.functions import FUNCTIONS
+from gatework.lang.sizes import together
 
 
 class Range(NamedTuple):
@@ -64,6 +73,8 @@ def _range(node: Expr, args: tuple[Range, ...]) -> Range:
         return Range(1.0, math.inf)
     if isinstance(node, Reduce):
         return args[0] if node.function == "max" else _times_any_count(args[0])
+    if isinstance(node, Arrange):
+        return _arranged(node, args)
     if not isinstance(node, Apply):
         return ANY
     if node.function in _LIMITS:
@@ -74,6 +85,16 @@ def _range(node: Expr, args: tuple[Range, ...]) -> Range:
 
 def _times_any_count(a: Range) -> Range:
     return Range(a.low if a.low >= 0 else -math.inf, a.high if a.high <= 0 else math.inf)
+
+
+def _arranged(node: Arrange, rows: tuple[Range, ...]) -> Range:
+    """That of all rows together, and of what is added up or left out."""
+    zeros = node.kind in ("shift", "index_add")
+    if node.kind == "cat":
+        zeros = together(r.size for r in node.args) != node.size
+    whole = [*rows, Range(0.0, 0.0)] if zeros else rows
+    found = Range(min(r.low for r in whole), max(r.high for r in whole))
+    return _times_any_count(found) if node.kind in ("cumsum", "index_add") else found
 
 
 def _growing(function: str, a: Range) -> Range:

@@ -57,7 +57,9 @@ class Job:
     def __post_init__(self) -> None:
         # Both are shared, and live as long as a job asks for them.
         object.__setattr__(self, "program", program(self.cell, self.traced, self.resets))
-        object.__setattr__(self, "sizes", Sizes.of(self.sizes))
+        sizes = Sizes.of(self.sizes)
+        self.cell.check_sizes(sizes)
+        object.__setattr__(self, "sizes", sizes)
 
     def variant(self, held: Held, traced: tuple[str, ...], resets: ResetTo | None) -> Job:
         """The same job with values held and traced, and with resets.

@@ -20,6 +20,8 @@ from gatework.lang.axes import SCALAR, has_axes, lacking, slots
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     Apply,
+    Arrange,
+    Arrangement,
     Const,
     Count,
     Expr,
@@ -31,6 +33,7 @@ from gatework.lang.expressions import (
     postorder,
 )
 from gatework.lang.functions import ByFunction
+from gatework.lang.sizes import units
 
 
 def _softplus(v: Tensor) -> Tensor:
@@ -80,6 +83,37 @@ OPERATIONS: ByFunction[Callable[..., Tensor]] = ByFunction(
     "operation",
     "OPERATIONS of gatework/backends/reference.py",
 )
+
+
+def _padded(v: Tensor, before: int, after: int) -> Tensor:
+    return torch.nn.functional.pad(v, (before, after))  # a negative number takes units away
+
+
+def _shift(v: Tensor, by: int) -> Tensor:
+    n = v.shape[-1]
+    by = max(-n, min(n, by))
+    return _padded(v, by, -by)
+
+
+def _index(v: Tensor, index: tuple[int, ...]) -> Tensor:
+    return torch.tensor(index, device=v.device)
+
+
+def _index_add(v: Tensor, index: tuple[int, ...], n: int) -> Tensor:
+    return v.new_zeros((*v.shape[:-1], n)).index_add(-1, _index(v, index), v)
+
+
+ARRANGEMENTS: dict[Arrangement, Callable[..., Tensor]] = {  # of a row, its details, units, sizes
+    "roll": lambda v, details, n, sizes: torch.roll(v, details[0], -1),
+    "shift": lambda v, details, n, sizes: _shift(v, details[0]),
+    "flip": lambda v, details, n, sizes: v.flip(-1),
+    "cumsum": lambda v, details, n, sizes: (
+        v.flip(-1).cumsum(-1).flip(-1) if details[0] else v.cumsum(-1)
+    ),
+    "take": lambda v, details, n, sizes: v.index_select(-1, _index(v, details[0])),
+    "index_add": lambda v, details, n, sizes: _index_add(v, details[0], n),
+    "part": lambda v, details, n, sizes: v.narrow(-1, units(details[0], sizes, 0), n),
+}
 REDUCTIONS: dict[Reduction, Callable[..., Tensor]] = {"sum": torch.sum, "max": torch.amax}
 
 
@@ -277,6 +311,8 @@ class _Run:
             return self.shaped(flat @ (weight if node.transposed else weight.T), node.size)
         if isinstance(node, Reduce):
             return self.reduced(node, args[0])
+        if isinstance(node, Arrange):
+            return self.arranged(node, args)
         assert isinstance(node, Apply)
         if has_axes(node.size):  # a single number [..., 1] stands beside axes
             more = [None] * (len(slots(node.size)) - 1)
@@ -290,6 +326,17 @@ class _Run:
         along = [k - len(axes) for k, axis in enumerate(axes) if axis != SCALAR]
         value = REDUCTIONS[node.function](row, along, keepdim=True)
         return value if has_axes(node.size) else value.flatten(-len(axes))
+
+    def arranged(self, node: Arrange, rows: list[Tensor]) -> Tensor:
+        """Whole rows with their units in other places."""
+        n, sizes = self.call.sizes[node.size], self.call.sizes
+        if node.kind != "cat":
+            return ARRANGEMENTS[node.kind](rows[0], node.details, n, sizes)
+        total = self.like.new_zeros(())
+        for row, start in zip(rows, node.details, strict=True):  # zeros where no row is
+            before = units(start, sizes, 0)
+            total = total + _padded(row, before, n - before - row.shape[-1])
+        return total
 
     def block(self, node: Symbol | Matrix) -> Tensor:
         """One gate's rows of a stacked parameter."""

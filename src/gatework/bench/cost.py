@@ -12,6 +12,7 @@ from gatework.bench.problem import Kind, Problem
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import program
 from gatework.lang.expressions import Expr, Matrix, Product, postorder
+from gatework.lang.sizes import Sizes
 
 __all__ = ["Cost", "cost_of"]
 
@@ -45,7 +46,7 @@ def cost_of(problem: Problem, kind: Kind) -> Cost:
 
 def _cost(plan: Plan, problem: Problem, kind: Kind) -> Cost:
     layer, shape = problem.layer, problem.shape
-    sizes = layer.sizes(0)
+    sizes = Sizes.of(layer.sizes(0))
 
     def numbers(matrices: Iterable[Matrix]) -> int:
         return sum(sizes[m.rows] * sizes[m.cols] for m in matrices)

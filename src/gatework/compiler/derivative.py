@@ -21,6 +21,7 @@ from gatework.compiler.recurrence import Contraction, Recurrence, Summation
 from gatework.lang.axes import has_axes, within
 from gatework.lang.expressions import (
     Apply,
+    Arrange,
     Const,
     Count,
     Expr,
@@ -28,6 +29,7 @@ from gatework.lang.expressions import (
     Reduce,
     Symbol,
     apply,
+    arrange,
     const,
     expand,
     postorder,
@@ -188,6 +190,32 @@ class _Gradients:
             else:  # of equal largest ones each gets its part, as torch.amax has it
                 others = reduce("sum", apply("where", row < node, 0, 1), node.size)
                 self._add(row, apply("where", row < node, 0, g / others))
+        elif isinstance(node, Arrange):
+            for row, part in zip(node.args, _rearranged(node, g), strict=True):
+                self._add(row, part)
+
+
+def _rearranged(node: Arrange, g: Expr) -> tuple[Expr, ...]:
+    """∂L/∂row for each row of an arrangement, from g = ∂L/∂node: each unit goes back to its own."""
+    kind, size, details = node.kind, node.args[0].size, node.details
+    match kind:
+        case "roll" | "shift":
+            return (arrange(kind, [g], (-details[0],), size),)
+        case "flip":
+            return (arrange("flip", [g], (), size),)
+        case "cumsum":
+            return (arrange("cumsum", [g], (not details[0],), size),)
+        case "take":
+            return (arrange("index_add", [g], details, size),)
+        case "index_add":
+            return (arrange("take", [g], details, size),)
+        case "part":
+            return (arrange("cat", [g], details[:1], size),)
+        case "cat":
+            return tuple(
+                arrange("part", [g], (start, node.size), row.size)
+                for row, start in zip(node.args, details, strict=True)
+            )
 
 
 class Kept:
@@ -195,7 +223,8 @@ class Kept:
 
     Read back: the states before and after the step, whatever comes out of a product or a
     reduction before the next non-linear function, that function's result, and the rows that
-    products read. Computed again: what arithmetic or one function of kept values gives.
+    products read. Computed again: what arithmetic or one function of kept values gives, and rows
+    that are read back in another order; a computed row would have to be complete first.
     """
 
     def __init__(self, forward: Recurrence) -> None:
@@ -249,32 +278,56 @@ class Kept:
             return self._leaf(node)
         if node in self.new or node in self.names or self._is_raw(node):
             return self._keep(node)
+        if isinstance(node, Arrange):
+            return node.rebuilt(tuple(self._expressed(a) for a in node.args))
         assert isinstance(node, Apply)
         if not FUNCTIONS[node.function].cheap and any(self._is_raw(a) for a in node.args):
             return self._keep(node)
         return node.rebuilt(tuple(self._expressed(a) for a in node.args))
 
     def _is_raw(self, node: Expr) -> bool:
-        """Whether a product or a reduction reaches the value by arithmetic alone."""
+        """Whether a product, a reduction or an arrangement reaches the value by arithmetic alone.
+
+        An arrangement of rows that are read back anyway is arithmetic itself.
+        """
         if node not in self.raw:
-            self.raw[node] = isinstance(node, Product | Reduce) or (
-                _is_cheap(node)
-                and node not in self.new
-                and any(self._is_raw(a) for a in node.args if not _is_repeated(a, node))
+            computed = isinstance(node, Arrange) and not all(self._is_row(a) for a in node.args)
+            self.raw[node] = (
+                isinstance(node, Product | Reduce)
+                or computed
+                or (
+                    _is_cheap(node)
+                    and node not in self.new
+                    and any(self._is_raw(a) for a in node.args if not _is_repeated(a, node))
+                )
             )
         return self.raw[node]
 
+    def _is_row(self, node: Expr) -> bool:
+        """Whether a value is a complete row before a backward step begins."""
+        if isinstance(node, Symbol | Const) or node in self.new:
+            return True
+        return node in self.names and not self._can_be_spared(node)
+
     def _can_be_spared(self, node: Expr) -> bool:
         """Whether arithmetic on other kept values gives a kept value."""
-        replaceable = _is_cheap(node) and node not in self.new and node not in self.operands
-        return replaceable and all(self._is_available(a) for a in node.args)
+        if node in self.new or node in self.operands:
+            return False
+        return self._follows(node)
+
+    def _follows(self, node: Expr) -> bool:
+        """Whether a value can be computed again without a row that is not there."""
+        if isinstance(node, Arrange) and not all(self._is_row(a) for a in node.args):
+            return False
+        again = _is_cheap(node) or isinstance(node, Arrange)
+        return again and all(self._is_available(a) for a in node.args)
 
     def _is_available(self, node: Expr) -> bool:
         if isinstance(node, Symbol):
             return node.role != "state" or node in self.names
         if node in self.names or isinstance(node, Const | Count):
             return True
-        return _is_cheap(node) and all(self._is_available(a) for a in node.args)
+        return self._follows(node)
 
     def _leaf(self, node: Symbol) -> Symbol:
         return self._keep(node) if node.role == "state" else node

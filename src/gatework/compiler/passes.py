@@ -15,12 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gatework.compiler.plan import Stage, is_along
+from gatework.compiler.plan import WHOLE, Stage, is_along
 from gatework.lang.axes import SCALAR, has_axes
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     Apply,
+    Arrange,
     Const,
+    Count,
     Expr,
     Product,
     Reduce,
@@ -30,6 +32,7 @@ from gatework.lang.expressions import (
 )
 from gatework.lang.functions import FUNCTIONS
 
+ROWS = (Reduce, Arrange)  # which each thread computes whole, and has before the units of its stage
 Kind = Literal["step", "row", "all", "old", "new", "sequence"]  # of a place: see `Place`
 When = Literal["before", "step", "after"]  # of a pass: before the loop, in it, after it
 
@@ -107,12 +110,14 @@ class Lowered:
 
     Attributes:
         reductions: Row reductions and where each row's number goes.
+        arrangements: Rows whose units are arranged in another way, and where they go.
         works: What is done unit by unit, single numbers first.
         known: Where the values lie that the stage reads.
         chains: Additions whose product terms are summed in one accumulator.
     """
 
     reductions: tuple[tuple[Reduce, Place], ...]
+    arrangements: tuple[tuple[Arrange, Place], ...]
     works: tuple[Work, ...]
     known: Mapping[Expr, Place]
     chains: Mapping[Expr, Chain]
@@ -122,8 +127,13 @@ class Lowered:
         return tuple(p for w in self.works for p in w.products())
 
     def operands(self) -> tuple[Expr, ...]:
-        """The values whose rows are read whole, by products and reductions."""
-        return tuple(n.args[0] for n in (*self.products(), *(r for r, _ in self.reductions)))
+        """The values whose rows are read whole, by products, reductions and arrangements."""
+        nodes = (*self.products(), *(n for n, _ in self.rows()))
+        return tuple(row for n in nodes for row in n.args)
+
+    def rows(self) -> tuple[tuple[Reduce | Arrange, Place], ...]:
+        """What every thread computes of whole rows, and where it goes."""
+        return (*self.reductions, *self.arrangements)
 
     def whole_rows(self) -> tuple[Place, ...]:
         """Where these lie."""
@@ -145,12 +155,12 @@ class Pass:
     Attributes:
         stages: The stages in order.
         temporaries: The sizes of the rows that only the kernel sees, by argument.
-        numbers: Constant rows that products or reductions read, by argument.
+        numbers: Constant rows that are read whole, by argument.
     """
 
     stages: tuple[Lowered, ...]
     temporaries: Mapping[str, str]
-    numbers: Mapping[str, Const]
+    numbers: Mapping[str, Const | Count]
 
     def products(self) -> tuple[Product, ...]:
         """Every product of the pass, once."""
@@ -176,7 +186,7 @@ def lower(name: When, stages: tuple[Stage, ...], targets: Iterable[tuple[Expr, P
         stages: The stages of the pass.
         targets: Values and where they must be stored.
     """
-    return _Lowering(name, stages or (Stage((), (), ()),), tuple(targets)).result()
+    return _Lowering(name, stages or (Stage((), (), (), ()),), tuple(targets)).result()
 
 
 class _Lowering:
@@ -213,13 +223,14 @@ class _Lowering:
         lowered = tuple(self.stage(k) for k in range(len(self.stages)))
         return Pass(lowered, self.temporaries, numbers)
 
-    def constant_rows(self) -> dict[str, Const]:
+    def constant_rows(self) -> dict[str, Const | Count]:
         """Memory for the constants that are read as whole rows: a pinned gate may be one."""
-        complete = (n for n in self.level if isinstance(n, Product | Reduce) and not is_along(n))
-        whole = dict.fromkeys(n.args[0] for n in complete)
-        constants = [row for row in whole if isinstance(row, Const)]
+        complete = (n for n in self.level if isinstance(n, WHOLE) and not is_along(n))
+        whole = dict.fromkeys(a for n in complete for a in n.args)
+        constants = [row for row in whole if isinstance(row, Const | Count)]
         for row in constants:
-            self.known[row] = Place(f"number {row.value} {row.size}", row.size, "all")
+            number = f"count of {row.of}" if isinstance(row, Count) else row.value
+            self.known[row] = Place(f"number {number} {row.size}", row.size, "all")
         return {self.known[row].argument: row for row in constants}
 
     def must_be_stored(self, node: Expr) -> bool:
@@ -227,7 +238,7 @@ class _Lowering:
         if node not in self.level or self.is_repeated(node):
             return False
         later = self.last_use.get(node, 0) > self.level[node]
-        return later or isinstance(node, Reduce) or node.size == SCALAR
+        return later or isinstance(node, ROWS) or node.size == SCALAR
 
     def is_repeated(self, node: Expr) -> bool:
         """Whether a value is computed again in each stage that reads it.
@@ -248,18 +259,24 @@ class _Lowering:
         self.known[node] = Place(argument, node.size, "row")
         self.places.setdefault(node, []).append(self.known[node])
 
+    def targets(self, node: Expr) -> tuple[Place, ...]:
+        """Where a value's units are stored; a whole row is in its own place by then."""
+        own = self.known[node] if isinstance(node, ROWS) and not is_along(node) else None
+        return tuple(p for p in self.places[node] if p != own)
+
     def stage(self, k: int) -> Lowered:
         """What one stage does, with the values that earlier stages left in memory."""
         stage = self.stages[k]
         known = {
             n: p for n, p in self.known.items()
-            if self.level.get(n, -1) < k or n in stage.reductions or n.size == SCALAR
+            if self.level.get(n, -1) < k or n in stage.rows() or n.size == SCALAR
         }  # fmt: skip
         stored = [n for n in self.places if self.level.get(n, 0) == k]
-        values = [n for n in stored if not isinstance(n, Reduce)]
+        values = [n for n in stored if n not in stage.along and self.targets(n)]
         chains = _chains(stage, values)
         return Lowered(
             reductions=tuple((r, self.known[r]) for r in stage.reductions),
+            arrangements=tuple((a, self.known[a]) for a in stage.arrangements),
             works=self.works(stage, values, chains, known),
             known=known,
             chains=chains,
@@ -283,7 +300,8 @@ class _Lowering:
             own = [v for v in values if v.size == size]
             ours = tuple(s for s in sums if s.products[0].size == size)
             # single numbers of this stage are known to its other works: these compute them
-            computed = {v for v in own if v.args} if size == SCALAR else set()
+            rows = stage.rows()
+            computed = {v for v in own if v.args and v not in rows} if size == SCALAR else set()
             there = {n: p for n, p in known.items() if n not in computed}
             if has_axes(size):  # products are stored as they are, what has axes is read from there
                 products: list[Expr] = [v for v in own if isinstance(v, Product)]
@@ -306,7 +324,7 @@ class _Lowering:
     ) -> Work:
         """The work that computes some values of one size, and sums along axes of such values."""
         read = _read([*own, *(r.args[0] for r in along)], known, stage)
-        stores = tuple((v, tuple(self.places[v])) for v in own)
+        stores = tuple((v, self.targets(v)) for v in own)
         return Work(size, sums, stores, read, tuple(Fold(r, tuple(self.places[r])) for r in along))
 
 

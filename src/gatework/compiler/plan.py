@@ -1,13 +1,13 @@
 """The plan: in which order a recurrence does its work. It knows no machine.
 
     before the loop   what depends on the read sequences alone, for all steps at once ("hoisted")
-    in the loop       the stages of a step: products and reductions, then unit by unit
+    in the loop       the stages of a step: products and whole rows, then unit by unit
     after the loop    what no later step waits for ("deferred"), and the gradients of parameters
 
-A stage begins where a whole row must be complete: at the operand of a product, at a reduction, and
-where a value is repeated along an axis. A reduction along axes runs while its row is computed, so
-its result is complete with that stage. Everything else is unit by unit and belongs to the stage of
-its latest argument.
+A stage begins where a whole row must be complete: at the operand of a product, at a reduction or an
+arrangement, and where a value is repeated along an axis. A reduction along axes runs while its row
+is computed, so its result is complete with that stage. Everything else is unit by unit and belongs
+to the stage of its latest argument.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gatework.compiler.recurrence import Recurrence
 from gatework.lang.axes import SCALAR, has_axes, slots
 from gatework.lang.expressions import (
     Apply,
+    Arrange,
     Expr,
     Product,
     Reduce,
@@ -29,6 +30,8 @@ from gatework.lang.expressions import (
     symbol,
 )
 
+WHOLE = (Product, Reduce, Arrange)  # what reads whole rows
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -36,12 +39,17 @@ class Stage:
 
     products: tuple[Product, ...]
     reductions: tuple[Reduce, ...]
+    arrangements: tuple[Arrange, ...]
     values: tuple[Apply, ...]
     along: tuple[Reduce, ...] = ()  # reductions of these values along axes
 
     def nodes(self) -> tuple[Expr, ...]:
         """Everything the stage computes."""
-        return (*self.products, *self.reductions, *self.values, *self.along)
+        return (*self.products, *self.rows(), *self.values, *self.along)
+
+    def rows(self) -> tuple[Reduce | Arrange, ...]:
+        """What is made of whole rows before the stage goes unit by unit."""
+        return (*self.reductions, *self.arrangements)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +101,17 @@ def plan(recurrence: Recurrence) -> Plan:
 
 
 def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
-    """The largest values that read no state and hold a product or a reduction."""
+    """The largest values that read no state and hold what takes a stage, or a product."""
     roots = tuple(roots)
     order = tuple(postorder(roots))
     bound: set[Expr] = set()  # what must stay in the loop
-    worth: set[Expr] = set()  # what holds a product or a reduction
+    worth: set[Expr] = set()  # what holds any of that
     for node in order:
         carried = isinstance(node, Symbol) and (node.role == "state" or _is_long(node))
         stays = carried or _reads_one_row(node) or _is_outer(node)
         if stays or any(a in bound for a in node.args):
             bound.add(node)
-        if isinstance(node, Product | Reduce) or any(a in worth for a in node.args):
+        if _takes_a_stage(node) or any(a in worth for a in node.args):
             worth.add(node)
     free = [n for n in order if n not in bound and n in worth and _reads_sequence(n)]
     used_inside = {a for n in order if n in bound for a in n.args} | set(roots)
@@ -115,7 +123,7 @@ def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
 
 def _reads_one_row(node: Expr) -> bool:
     """Whether a whole row is read that is the same at every step: not one of all steps' rows."""
-    return isinstance(node, Product | Reduce) and any(
+    return isinstance(node, WHOLE) and any(
         isinstance(a, Symbol) and a.role == "constant" for a in node.args
     )
 
@@ -132,6 +140,12 @@ def _is_outer(node: Expr) -> bool:
     """Whether a value has more units than all it is made of: too many to keep for all steps."""
     outer = isinstance(node, Apply) and has_axes(node.size)
     return outer and all(a.size != node.size for a in node.args)
+
+
+def _takes_a_stage(node: Expr) -> bool:
+    """Whether it is better done before the loop: a row that is read is arranged anywhere."""
+    arranged = isinstance(node, Arrange) and any(a.args for a in node.args)
+    return arranged or isinstance(node, Product | Reduce)
 
 
 def _reads_sequence(value: Expr) -> bool:
@@ -199,7 +213,7 @@ def _waits(node: Expr, argument: Expr) -> bool:
     """Whether a value is computed in a later stage than an argument, which must be complete."""
     if not argument.args:
         return False
-    if is_along(argument) or isinstance(node, Product):
+    if is_along(argument) or isinstance(node, Product | Arrange):
         return True
     if isinstance(node, Reduce):
         return not is_along(node) or isinstance(argument, Product)
@@ -219,6 +233,7 @@ def _stage(nodes: Iterable[Expr]) -> Stage:
     return Stage(
         products=tuple(n for n in nodes if isinstance(n, Product)),
         reductions=tuple(n for n in reductions if not is_along(n)),
+        arrangements=tuple(n for n in nodes if isinstance(n, Arrange)),
         values=tuple(n for n in nodes if isinstance(n, Apply)),
         along=tuple(n for n in reductions if is_along(n)),
     )

@@ -21,7 +21,7 @@ from itertools import islice
 
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell, Parameter
-from gatework.lang.expressions import Count, Expr, Matrix, Role, Symbol, postorder
+from gatework.lang.expressions import Arrange, Count, Expr, Matrix, Role, Symbol, postorder
 from gatework.lang.sizes import names_in
 
 Named = tuple[Role, str]  # the role and the name of what is read
@@ -97,11 +97,13 @@ class Recurrence:
     @cached_property
     def sizes(self) -> frozenset[str]:
         """The sizes of all that it computes, and the names that these are made of."""
-        nodes = postorder((*self.results(), *self.sequences, *self.constants, *self.states))
+        rows = (*self.results(), *self.sequences, *self.constants, *self.states)
+        nodes = tuple(postorder(rows))
         found = {n.of if isinstance(n, Count) else n.size for n in nodes}
         for p in self.parameters:
             found |= {*p.rows, *({p.cols} if p.cols else ())}
-        return frozenset(found | {name for size in found for name in names_in(size)})
+        bounds = {size for n in nodes if isinstance(n, Arrange) for size in n.bounds()}
+        return frozenset(found | {name for size in found | bounds for name in names_in(size)})
 
     @property
     def handed_out(self) -> frozenset[str]:

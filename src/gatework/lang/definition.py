@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol
 
 from gatework.lang.axes import SCALAR, has_axes, slots
 from gatework.lang.expressions import (
+    Arrange,
+    Count,
     Expr,
     Matrix,
     Number,
@@ -25,7 +27,7 @@ from gatework.lang.expressions import (
     substitute,
 )
 from gatework.lang.keeping import of_the_cell
-from gatework.lang.sizes import names_in
+from gatework.lang.sizes import Sizes, names_in, units
 
 HEADS, KEYS = 4, 16  # how long axes are that a layer is not given: see `Cell.axis_lengths`
 
@@ -396,8 +398,9 @@ class Cell:
 
     def size_names(self) -> tuple[str, ...]:
         """The sizes a layer must know beside the input's and the hidden size."""
-        rows = (*self.further, *self.states, *postorder(self.named_values()))
-        names = {name for row in rows for name in names_in(row.size)}
+        nodes = (*self.further, *self.states, *postorder(self.named_values()))
+        bounds = {size for n in nodes if isinstance(n, Arrange) for size in n.bounds()}
+        names = {name for size in {n.size for n in nodes} | bounds for name in names_in(size)}
         return tuple(sorted(names - {"input", "hidden"}))
 
     def axis_names(self) -> tuple[str, ...]:
@@ -459,6 +462,20 @@ class Cell:
         """Whether any value has the hidden size; of a cell with axes perhaps none has."""
         nodes = (*self.further, *self.states, *postorder(self.named_values()))
         return any("hidden" in names_in(node.size) for node in nodes)
+
+    def check_sizes(self, sizes: Sizes) -> None:
+        """Raise unless every size has a number of units, and parts of rows fit into them.
+
+        Raises:
+            ValueError: If a number does not come out, or a part or an index does not fit.
+        """
+        try:
+            for node in postorder(self.named_values()):
+                units(node.of if isinstance(node, Count) else node.size, sizes)
+                if isinstance(node, Arrange):
+                    node.check(sizes)
+        except ValueError as error:
+            raise ValueError(f"in cell {self.name!r}, {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "retrace": None}  # the traced function is no part of the equations

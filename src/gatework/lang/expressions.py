@@ -5,18 +5,19 @@ name of the row's length: "input", "hidden", a name the cell chose, or "1" for a
 which is broadcast against any other size. A row may have several named axes: see `axes`.
 
 Equal expressions are one object (they are hash-consed), so identity is equality, a common
-subexpression is shared for free, and every graph is a directed acyclic graph. `apply`, `reduce`
-and `product` are the only ways to build an inner node; they simplify as they build.
+subexpression is shared for free, and every graph is a directed acyclic graph. `apply`, `reduce`,
+`arrange` and `product` are the only ways to build an inner node; they simplify as they build.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cmp_to_key
 from numbers import Real
 from typing import Any, Literal, TypeVar
 from weakref import WeakValueDictionary
@@ -24,12 +25,16 @@ from weakref import WeakValueDictionary
 from gatework.forking import brief_lock
 from gatework.lang.axes import SCALAR, common, has_axes, joint, lacking, shown, within
 from gatework.lang.functions import FUNCTIONS
-from gatework.lang.misuse import BITS, Misused
+from gatework.lang.misuse import BITS, PARTS, Misused
+from gatework.lang.sizes import fits, together, units, without
 
 Number = int | float
 
 Role = Literal["sequence", "state", "constant", "parameter"]  # of a symbol: where it comes from
 Reduction = Literal["sum", "max"]  # over the units of a row
+Arrangement = Literal[  # of whole rows: see `Arrange`
+    "roll", "shift", "flip", "cumsum", "take", "index_add", "part", "cat"
+]
 
 tracing: ContextVar[bool] = ContextVar("tracing", default=False)  # is a cell being traced?
 
@@ -114,6 +119,9 @@ class Expr(Misused):
         return apply("floor", self)
 
     __rand__, __ror__ = __and__, __or__
+
+    def __getitem__(self, units: int | slice) -> Expr:
+        return _indexed(self, units)
 
     def __lt__(self, other: Expr | Number) -> Expr:
         return apply("lt", self, other)
@@ -230,6 +238,66 @@ class Reduce(Expr):
     def rebuilt(self, args: tuple[Expr, ...]) -> Expr:
         """The same reduction of another row."""
         return reduce(self.function, args[0], self.size)
+
+
+class Arrange(Expr):
+    """Whole rows with their units in other places, or summed in order: fixed, linear, no weights.
+
+    kind       details             value
+    roll       how far             unit i comes to i + how far, around the ends
+    shift      how far             the same, but zeros come in at the end that is left
+    flip                           the last unit first
+    cumsum     backwards           the sum of all units up to each, or of all from each on
+    take       index               unit index[i] comes to i
+    index_add  index               unit i is added to what is at index[i]
+    part       start, whole        the units from start on; the row's parts add up to whole
+    cat        where each begins   rows side by side, zeros where none is
+    """
+
+    __slots__ = ()
+
+    @property
+    def kind(self) -> Arrangement:
+        """What is done with the units."""
+        return self.fields[0]  # type: ignore[no-any-return]
+
+    @property
+    def args(self) -> tuple[Expr, ...]:
+        """The rows: one, or those that stand side by side."""
+        return self.fields[1]  # type: ignore[no-any-return]
+
+    @property
+    def details(self) -> tuple[Any, ...]:
+        """How far, from where, in which order: see above."""
+        return self.fields[2]  # type: ignore[no-any-return]
+
+    def rebuilt(self, args: tuple[Expr, ...]) -> Expr:
+        """The same of other rows."""
+        return arrange(self.kind, args, self.details, self.size)
+
+    def bounds(self) -> tuple[str, ...]:
+        """The sizes by which it says where parts begin; "0" at the first unit."""
+        return self.details if self.kind in ("part", "cat") else ()
+
+    def check(self, sizes: Mapping[str, int]) -> None:
+        """Raise unless an index fits the numbers of units, and parts their rows.
+
+        Raises:
+            ValueError: If it does not.
+        """
+        if self.kind in ("take", "index_add"):
+            listed, reached = (self.size, self.args[0].size)[:: 1 if self.kind == "take" else -1]
+            _check_index(self.details[0], listed, units(listed, sizes), units(reached, sizes))
+        elif self.kind == "part":
+            row, (start, whole) = self.args[0], self.details
+            _check_room(row.size, sizes, [(self, start)])
+            if units(whole, sizes) != units(row.size, sizes):
+                raise ValueError(
+                    f"a row of {units(row.size, sizes)} units ({row.size!r}) is split into parts "
+                    f"of {units(whole, sizes)} together ({whole!r}); they should add up"
+                )
+        elif self.kind == "cat":
+            _check_room(self.size, sizes, _placed(self))
 
 
 @dataclass(frozen=True)
@@ -393,6 +461,42 @@ def product(matrix: Matrix, row: Expr, transposed: bool = False) -> Expr:
     return _intern(Product, (matrix, row, transposed), size)
 
 
+def arrange(kind: Arrangement, rows: Iterable[Expr], details: tuple[Any, ...], size: str) -> Expr:
+    """Whole rows arranged as `Arrange` says, simplified.
+
+    >>> v = symbol("x", "sequence", "input")
+    >>> arrange("flip", [arrange("flip", [v], (), "input")], (), "input") is v
+    True
+    """
+    rows = tuple(map(as_expr, rows))
+    if any("," in s for s in (size, *(r.size for r in rows))):
+        raise ValueError(f"{kind} arranges rows of one axis, and one has several: {size!r}")
+    same = kind in ("roll", "shift", "flip", "cumsum")
+    if not rows or (len(rows) > 1 and kind != "cat") or (same and rows[0].size != size):
+        raise ValueError(f"{kind} cannot make a row of size {size!r} of {len(rows)} row(s)")
+    if all(_is(r, 0) for r in rows):
+        return const(0, size)
+    simpler = _ARRANGED[kind](rows, details, size)
+    return _intern(Arrange, (kind, rows, details), size) if simpler is None else simpler
+
+
+def side_by_side(one: Expr, other: Expr) -> Expr | None:
+    """The sum of two rows with zeros around what is in them, where that does not overlap."""
+    if not isinstance(one, Arrange) or not isinstance(other, Arrange):
+        return None
+    if not one.kind == other.kind == "cat" or one.size != other.size:
+        return None
+    placed = [*_placed(one), *_placed(other)]
+    pairs = ((p, q) for k, p in enumerate(placed) for q in placed[:k])
+    if not all(_ends_before(p, q) or _ends_before(q, p) for p, q in pairs):
+        return None
+
+    def order(p: Placed, q: Placed) -> int:
+        return -1 if _ends_before(p, q) else 1
+
+    return _cat_of(sorted(placed, key=cmp_to_key(order)), one.size)
+
+
 def expand(value: Expr, size: str) -> Expr:
     """A single number repeated for every unit of `size`."""
     return value if value.size == size else apply("mul", const(1, size), value)
@@ -553,6 +657,186 @@ _RULES: dict[str, Callable[..., Expr | None]] = {
     "neg": _neg,
     "pow": _pow,
     "where": _where,
+}
+
+
+# ---- rearranging -------------------------------------------------------------------------------
+
+Rows = tuple[Expr, ...]
+Placed = tuple[Expr, str]  # a row, and where it begins among others
+
+
+def _check_index(index: Sequence[int], size: str, expected: int, reached: int) -> None:
+    """Raise unless an index has one entry for each unit of a size, and finds every unit."""
+    if len(index) != expected:
+        raise ValueError(
+            f"an index picks {len(index)} units where {size!r} has {expected}; give one for each, "
+            f"or say the size of what is picked: take(v, index, size='{len(index)}')"
+        )
+    if max(index) >= reached:
+        raise ValueError(
+            f"an index picks unit {max(index)} of a row of {reached} units, which are counted "
+            "from 0"
+        )
+
+
+def _check_room(size: str, sizes: Mapping[str, int], placed: Sequence[Placed]) -> None:
+    """Raise unless each row has its place within one of this size."""
+    for row, start in placed:
+        end, room = units(start, sizes, 0) + units(row.size, sizes), units(size, sizes)
+        if end > room:
+            raise ValueError(
+                f"a part ends at unit {end} ({together([start, row.size])!r}) of a row of {room} "
+                f"units ({size!r}); give sizes that fit into each other"
+            )
+
+
+def _indexed(row: Expr, key: object) -> Expr:
+    """row[3], row[2:], row[:-1]: as Python has it, but that bounds must be inside of the row."""
+    if isinstance(key, int) and not isinstance(key, bool):
+        key = slice(key, key + 1 if key != -1 else None)
+    bounds = (key.start, key.stop) if isinstance(key, slice) and key.step is None else (True,)
+    if any(isinstance(b, bool) or not isinstance(b, int | None) for b in bounds):
+        raise TypeError(PARTS)
+    first, last = (_unit(b, row.size) for b in bounds)
+    start, end = first or "0", last or row.size
+    return arrange("part", [row], (start, row.size), without(end, start))
+
+
+def _unit(bound: int | None, size: str) -> str | None:
+    """Where a unit stands, counted from either end."""
+    if bound is None:
+        return None
+    return str(bound) if bound >= 0 else without(size, str(-bound))
+
+
+def _placed(row: Arrange) -> list[Placed]:
+    """The rows that stand side by side in one, and where."""
+    return list(zip(row.args, row.details, strict=True))
+
+
+def _ends_before(one: Placed, other: Placed) -> bool:
+    return fits(together([one[1], one[0].size]), other[1])
+
+
+def _cat_of(placed: Sequence[Placed], size: str) -> Expr:
+    return arrange("cat", [r for r, _ in placed], tuple(s for _, s in placed), size)
+
+
+def _unchanged(rows: Rows, size: str) -> Expr | None:
+    """A row whose units are all the same, which has no order."""
+    return rows[0] if size == SCALAR or isinstance(rows[0], Const) else None
+
+
+def _inner(rows: Rows, kind: Arrangement) -> Arrange | None:
+    """The one row, if it is itself arranged in this way."""
+    row = rows[0]
+    return row if isinstance(row, Arrange) and row.kind == kind else None
+
+
+def _roll(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+    inner = _inner(rows, "roll")
+    if inner is not None:
+        return arrange("roll", inner.args, (inner.details[0] + details[0],), size)
+    return _unchanged(rows, size) if details[0] else rows[0]
+
+
+def _shift(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+    if not details[0]:
+        return rows[0]
+    return const(0) if size == SCALAR else None
+
+
+def _flip(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+    if (inner := _inner(rows, "flip")) is not None:
+        return inner.args[0]
+    total = _inner(rows, "cumsum")
+    flipped = None if total is None else _inner(total.args, "flip")
+    if total is not None and flipped is not None:
+        return arrange("cumsum", flipped.args, (not total.details[0],), size)
+    return _unchanged(rows, size)
+
+
+def _cumsum(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+    return rows[0] if size == SCALAR else None
+
+
+def _take(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+    (index,) = details
+    if isinstance(rows[0], Const):
+        return const(rows[0].value, size)
+    return rows[0] if rows[0].size == size and _is_range(index) else None
+
+
+def _index_add(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+    (index,) = details
+    if rows[0].size == size and _is_range(sorted(index)):  # then it has an inverse
+        inverse = tuple(sorted(range(len(index)), key=index.__getitem__))
+        return arrange("take", rows, (inverse,), size)
+    return None
+
+
+def _is_range(index: Sequence[int]) -> bool:
+    return list(index) == list(range(len(index)))
+
+
+def _part(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+    (row,), (start, whole) = rows, details
+    if whole != row.size:
+        return None  # it is still to be seen whether the parts add up
+    if size == row.size:
+        return row
+    if isinstance(row, Const):
+        return const(row.value, size)
+    if not isinstance(row, Arrange) or not fits(together([start, size]), row.size):
+        return None
+    if row.kind == "part":
+        first, of = row.details
+        return arrange("part", row.args, (together([first, start]), of), size)
+    exact = (
+        [r for r, s in _placed(row) if s == start and r.size == size] if row.kind == "cat" else []
+    )
+    return exact[0] if exact else None
+
+
+def _cat(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+    placed: list[Placed] = []
+    for row, start in zip(rows, details, strict=True):
+        if isinstance(row, Arrange) and row.kind == "cat":
+            placed += [(r, together([start, s])) for r, s in _placed(row)]
+        elif not _is(row, 0):
+            placed.append((row, start))
+    joined: list[Placed] = []
+    for row, start in placed:
+        both = _joined(joined[-1], (row, start)) if joined else None
+        joined[-1:] = [both] if both else [*joined[-1:], (row, start)]
+    if len(joined) != len(rows) or any(r is not s for (r, _), s in zip(joined, rows, strict=True)):
+        return _cat_of(joined, size)
+    return rows[0] if rows[0].size == size else None
+
+
+def _joined(one: Placed, other: Placed) -> Placed | None:
+    """Two parts of one row that stand side by side in it and here, as one part."""
+    (a, at), (b, next_to) = one, other
+    if not isinstance(a, Arrange) or not isinstance(b, Arrange) or not a.kind == b.kind == "part":
+        return None
+    (first, whole), (second, other_whole) = a.details, b.details
+    meet = together([first, a.size]) == second and together([at, a.size]) == next_to
+    if a.args[0] is not b.args[0] or whole != other_whole or not meet:
+        return None
+    size = together([a.size, b.size])
+    return arrange("part", a.args, (first, whole), size), at
+
+
+_ARRANGED: dict[Arrangement, Callable[[Rows, tuple[Any, ...], str], Expr | None]] = {
+    "roll": _roll,
+    "shift": _shift,
+    "flip": _flip,
+    "cumsum": _cumsum,
+    "take": _take,
+    "index_add": _index_add,
+    "part": _part,
+    "cat": _cat,
 }
 
 

@@ -24,6 +24,10 @@ BITS = (
     "maximum(a, b) and 1 - a, or by one where(…) in another"
 )
 NO_BITS = "{} says nothing of a cell's values; conditions are combined by &, | and ~"
+PARTS = (
+    ONE_ROW + "whose parts are v[2], v[2:], v[:-1], with whole numbers and no step; take(v, index) "
+    "picks units by a list of them, flip(v) turns a row round, chunk(v, n) cuts it in equal parts"
+)
 MATH = (
     NO_NUMBER + "{} cannot take it, nor can the functions of the module math; use the functions "
     "imported from gatework, such as tanh, exp and sin"
@@ -46,9 +50,9 @@ REFUSED = {
     },
     "len": ONE_ROW + "whose number of units is known once a layer is built; mean(v) divides by it",
     **dict.fromkeys(
-        ["getitem", "setitem", "delitem"],
-        ONE_ROW + "which cannot be indexed; give parts of it names of their own with "
-        "linear(name, v, size=…)",
+        ["setitem", "delitem"],
+        ONE_ROW + "which is never changed; cat([a, b]) puts a new one together of parts v[:2] and "
+        "v[3:], where(condition, a, b) chooses unit by unit",
     ),
     **dict.fromkeys(
         ["iter", "reversed", "contains"],

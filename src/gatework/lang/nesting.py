@@ -8,19 +8,24 @@ from dataclasses import replace
 from gatework.lang.axes import SCALAR
 from gatework.lang.definition import Cell, Parameter, Per
 from gatework.lang.expressions import (
+    Arrange,
     Const,
     Count,
     Expr,
     Matrix,
     Product,
+    Reduce,
     Symbol,
+    arrange,
     const,
     count,
     expand,
     postorder,
     product,
+    reduce,
     symbol,
 )
+from gatework.lang.sizes import renamed
 
 AddNoise = Callable[[float, Per, str], Symbol]  # a probability, per what, a size -> its row
 
@@ -48,7 +53,7 @@ def nested(cell: Cell, values: Sequence[Expr], prefix: str, add_noise: AddNoise)
     }
     for noise in cell.noises:
         per: Per = "step" if noise.symbol.role == "sequence" else "sequence"
-        size = sizes.get(noise.symbol.size, noise.symbol.size)
+        size = renamed(noise.symbol.size, sizes)
         done[noise.symbol] = add_noise(noise.probability, per, size)
     for node in postorder(cell.named_values()):
         if node not in done:
@@ -88,25 +93,32 @@ def _sizes(cell: Cell, values: Sequence[Expr]) -> dict[str, str]:
 
 
 def _renamed(node: Expr, args: tuple[Expr, ...], sizes: Mapping[str, str], prefix: str) -> Expr:
+    size = renamed(node.size, sizes)
     if isinstance(node, Const):
-        return const(node.value, sizes.get(node.size, node.size))
+        return const(node.value, size)
     if isinstance(node, Count):
-        return count(sizes.get(node.of, node.of))
+        return count(renamed(node.of, sizes))
     if isinstance(node, Symbol):
-        return symbol(_name(node.name, prefix), node.role, sizes.get(node.size, node.size))
+        return symbol(_name(node.name, prefix), node.role, size)
+    if isinstance(node, Arrange):
+        bounds = tuple(renamed(b, sizes) for b in node.bounds())
+        return arrange(node.kind, args, bounds or node.details, size)
+    if isinstance(node, Reduce):
+        return reduce(node.function, args[0], size)
     if isinstance(node, Product):
         m = node.matrix
-        rows, cols = (sizes.get(s, s) for s in (m.rows, m.cols))
-        renamed = Matrix(f"{prefix}_{m.group}", m.gate, rows, cols)
-        return product(renamed, args[0], node.transposed)
+        rows, cols = (renamed(s, sizes) for s in (m.rows, m.cols))
+        matrix = Matrix(f"{prefix}_{m.group}", m.gate, rows, cols)
+        return product(matrix, args[0], node.transposed)
     return node.rebuilt(args)
 
 
 def _parameter(p: Parameter, sizes: Mapping[str, str], prefix: str) -> Parameter:
     name = _name(p.name, prefix)
     blocks = (name,) if p.blocks == (p.name,) else p.blocks
-    rows = tuple(sizes.get(s, s) for s in p.rows)
-    return replace(p, name=name, blocks=blocks, rows=rows, cols=sizes.get(p.cols or "", p.cols))
+    rows = tuple(renamed(s, sizes) for s in p.rows)
+    cols = None if p.cols is None else renamed(p.cols, sizes)
+    return replace(p, name=name, blocks=blocks, rows=rows, cols=cols)
 
 
 def _name(name: str, prefix: str) -> str:

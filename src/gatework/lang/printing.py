@@ -11,6 +11,7 @@ from gatework.lang.axes import SCALAR, has_axes, lacking, slots
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import (
     Apply,
+    Arrange,
     Const,
     Count,
     Expr,
@@ -19,8 +20,10 @@ from gatework.lang.expressions import (
     Symbol,
     postorder,
 )
+from gatework.lang.sizes import together
 
 SUM, TERM, UNARY, ATOM = 1, 2, 3, 4  # how tightly an expression binds
+SHOWN = 6  # units of an index that are written out
 
 _INFIX = {
     "add": (" + ", SUM),
@@ -148,8 +151,34 @@ def _write(value: Expr, style: Text, names: Mapping[Expr, str]) -> tuple[str, in
         return style.product(value, _wrapped(parts[0], ATOM)), UNARY
     if isinstance(value, Reduce):
         return style.reduction(value, parts[0][0]), ATOM
+    if isinstance(value, Arrange):
+        return _write_arranged(value, parts, style), ATOM
     assert isinstance(value, Apply)
     return _write_function(value.function, parts, style)
+
+
+def _write_arranged(value: Arrange, parts: list[tuple[str, int]], style: Text) -> str:
+    """A part as v[2:5], rows side by side with 0 where none is, other words as they are called."""
+    rows = [p[0] for p in parts]
+    if value.kind == "part":
+        start, end = value.details[0], together([value.details[0], value.size])
+        return f"{_wrapped(parts[0], ATOM)}[{start if start != '0' else ''}:{end}]"
+    if value.kind != "cat":
+        details = [_shortened(d) for d in value.details if d is not False]
+        return style.call(value.kind, [*rows, *details])
+    shown, at = [], "0"
+    for row, arg, start in zip(rows, value.args, value.details, strict=True):
+        shown += [row] if start == at else ["0", row]
+        at = together([start, arg.size])
+    return style.call("cat", shown if at == value.size else [*shown, "0"])
+
+
+def _shortened(detail: object) -> str:
+    if detail is True:
+        return "backwards"
+    if not isinstance(detail, tuple) or len(detail) <= SHOWN:
+        return str(list(detail) if isinstance(detail, tuple) else detail)
+    return f"[{', '.join(map(str, detail[:SHOWN]))}, …]"
 
 
 def _write_function(function: str, parts: list[tuple[str, int]], style: Text) -> tuple[str, int]:

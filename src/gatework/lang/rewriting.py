@@ -26,6 +26,7 @@ from gatework.lang.definition import (
 )
 from gatework.lang.expressions import (
     Apply,
+    Arrange,
     Expr,
     Product,
     Symbol,
@@ -265,11 +266,8 @@ def recurrent_maps(cell: Cell) -> tuple[Product, ...]:
             found.append(node)
         if isinstance(node, Symbol) and node.role == "state":
             carried.add(node)
-        if (
-            isinstance(node, Apply)
-            and node.function in ARITHMETIC | CHOICES
-            and not carried.isdisjoint(node.args)
-        ):
+        arithmetic = isinstance(node, Apply) and node.function in ARITHMETIC | CHOICES
+        if (arithmetic or isinstance(node, Arrange)) and not carried.isdisjoint(node.args):
             carried.add(node)
     if not found:
         raise ValueError(

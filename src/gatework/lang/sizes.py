@@ -211,7 +211,7 @@ def _form(size: str, slot: str) -> Form:
 
 
 def _terms(size: str, slot: str) -> Iterator[tuple[str, Fraction]]:
-    text = "".join(slot.split())
+    text = re.sub(r"\s*([-+*/])\s*", r"\1", slot.strip())
     text, at = text if text.startswith(("+", "-")) else f"+{text}", 0
     while at < len(text):
         term = _TERM.match(text, at)

@@ -27,6 +27,7 @@ from gatework.lang.definition import (
 )
 from gatework.lang.expressions import (
     Apply,
+    Arrange,
     Expr,
     Matrix,
     Number,
@@ -41,6 +42,7 @@ from gatework.lang.expressions import (
 )
 from gatework.lang.nesting import nested
 from gatework.lang.sharing import is_one_sum
+from gatework.lang.sizes import checked
 from gatework.lang.source import kind_problem, name_of, source_of
 
 
@@ -205,15 +207,15 @@ def _output_problem(output: bool, rows: list[str]) -> str | None:
 def _read(names: list[str], sizes: Mapping[str, str], given: Mapping[str, str]) -> list[Symbol]:
     """What the arguments stand for that are read from outside, the input first."""
     first, *others = names
-    rows = [symbol(first, "sequence", sizes.get(first, "input"))]
+    rows = [symbol(first, "sequence", checked(sizes.get(first, "input")))]
     for name in others:
         role: Role = "constant" if name in given else "sequence"
-        rows.append(symbol(name, role, given.get(name) or sizes.get(name, SCALAR)))
+        rows.append(symbol(name, role, checked(given.get(name) or sizes.get(name, SCALAR))))
     return rows
 
 
 def _states(names: list[str], sizes: Mapping[str, str]) -> tuple[Symbol, ...]:
-    return tuple(symbol(n, "state", sizes.get(n, "hidden")) for n in names)
+    return tuple(symbol(n, "state", checked(sizes.get(n, "hidden"))) for n in names)
 
 
 def _inputs_problem(
@@ -435,8 +437,8 @@ class Trace:
     def size(self, given: Any) -> str:
         """The size that a word was given: the name of one, or of some of the cell's axes."""
         names = given if isinstance(given, tuple | list) else (given,)
-        if len(names) == 1 and names[0] not in self.axes and self._is_size(given):
-            return str(given)
+        if isinstance(given, str) and given not in self.axes:
+            return self._checked(given)
         unknown = [n for n in names if n not in self.axes]
         if not unknown and len(set(names)) == len(names):
             return _shape(self.axes, names)
@@ -449,12 +451,11 @@ class Trace:
             f"size= names some of the cell's axes, {', '.join(self.axes)}, each once; got {given!r}"
         )
 
-    def _is_size(self, given: Any) -> bool:
-        """Whether it is the name of a size without axes, or the size of a value."""
-        if not isinstance(given, str):
-            return False
-        inside = has_axes(given) and set(slots(given)) <= {*self.axes, SCALAR}
-        return given.isidentifier() or given == SCALAR or inside
+    def _checked(self, size: str) -> str:
+        """A size that is no axis of the cell's, as it is always written."""
+        if has_axes(size) and not set(slots(size)) <= {*self.axes, SCALAR}:
+            raise ValueError(f"{size!r} has axes that the cell has not: name them in axes=")
+        return checked(size)
 
     def add_values(self, gate: str, rows: Sequence[Expr], group: str | None) -> None:
         """Remember what a gate maps; refuse a group that would have no effect.
@@ -630,7 +631,7 @@ class Trace:
             node = stack.pop()
             if isinstance(node, Product):
                 gates |= {node.matrix.gate} if node.matrix in self.own else set()
-            elif node not in named:
+            elif node not in named and not _is_part(node):
                 stack.extend(node.args)
         return gates
 
@@ -694,6 +695,11 @@ def _output_hint(more: int, apart: bool) -> str:
     return "; an output that is no state stands apart, return y, states, in a @cell(output=True)"
 
 
+def _is_part(node: Expr) -> bool:
+    """Whether it is one of several values that are cut from a row, none of them the whole gate."""
+    return isinstance(node, Arrange) and node.kind == "part"
+
+
 def _torch_order(item: tuple[str, Any]) -> int:
     """weight_ih, weight_hh, bias_ih, bias_hh, and the other groups after them."""
     order = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
@@ -703,7 +709,7 @@ def _torch_order(item: tuple[str, Any]) -> int:
 def _readable(message: str) -> str:
     """A message of Python's own, without the names of this package's classes."""
     return re.sub(
-        r"'(Symbol|Apply|Product|Reduce|Const|Count)'( object)?", "a cell's value", message
+        r"'(Symbol|Apply|Product|Reduce|Arrange|Const|Count)'( object)?", "a cell's value", message
     )
 
 

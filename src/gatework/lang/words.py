@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import Literal
+from typing import Any, Literal
 
 from gatework.lang.axes import SCALAR, has_axes, lacking, shown, sized, slots
 from gatework.lang.definition import Parameter, Per, Start
 from gatework.lang.expressions import (
+    Arrangement,
     Expr,
     Matrix,
     Number,
     apply,
+    arrange,
     as_expr,
     const,
     product,
     reduce,
 )
 from gatework.lang.expressions import count as counted
+from gatework.lang.sizes import checked, divided, together
 from gatework.lang.tracing import Trace
 
 Value = Expr | Number
@@ -515,8 +519,12 @@ def normalize(v: Expr, dim: Dim = None, eps: float = 1e-12) -> Expr:
 
 def softmax(v: Expr, dim: Dim = None) -> Expr:
     """exp(v) / Σ exp(v) over the units, or over some axes, computed without overflow."""
+    return _activated(v, _softmax(v, dim))
+
+
+def _softmax(v: Expr, dim: Dim = None) -> Expr:
     e = apply("exp", v - stop(amax(v, dim)))  # what is taken away cancels
-    return _activated(v, e / sum(e, dim))
+    return e / sum(e, dim)
 
 
 def layer_norm(v: Expr, name: str | None = None, *, dim: Dim = None, eps: float = 1e-5) -> Expr:
@@ -576,6 +584,114 @@ def _without(v: Value, dim: Dim) -> str:
     return sized([SCALAR if axis in names else axis for axis in own])
 
 
+# ---- rows in another order, and parts of them --------------------------------------------------
+
+
+def roll(v: Expr, shifts: int) -> Expr:
+    """Every unit moved up by so many places; what leaves at the end comes in at the beginning."""
+    return _arranged("roll", v, _whole("roll", shifts))
+
+
+def shift(v: Expr, shifts: int) -> Expr:
+    """Every unit moved up by so many places; what leaves is gone, and zeros come in."""
+    return _arranged("shift", v, _whole("shift", shifts))
+
+
+def flip(v: Expr) -> Expr:
+    """The last unit first."""
+    return _arranged("flip", v)
+
+
+def cumsum(v: Expr) -> Expr:
+    """The sum of all units up to each one."""
+    return _arranged("cumsum", v, False)
+
+
+def cumax(v: Expr) -> Expr:
+    """cumsum(softmax(v)), which rises from 0 to 1 over the units (Shen et al. 2019)."""
+    return _activated(v, cumsum(_softmax(v)))
+
+
+def take(v: Expr, index: Sequence[int], *, size: str | None = None) -> Expr:
+    """The units v[index[0]], v[index[1]], …, counted from 0: in another order, or some of them.
+
+    Args:
+        v: The row.
+        index: One number for each unit of the result.
+        size: The size of the result. Without it, that of `v` if the index is a permutation, which
+            has each of 0, 1, 2, … once; else the number of units that are picked.
+
+    Example:
+        >>> from gatework import cell, linear, take, tanh
+        >>> @cell
+        ... def swapped(x, h):
+        ...     return tanh(linear("h", x) + take(h, [1, 0, 3, 2]))
+    """
+    if not isinstance(index, Iterable) or isinstance(index, str | Expr):
+        raise TypeError(f"take picks units by a list of their numbers, [2, 0, 1]; got {index!r}")
+    row, picked = as_expr(v), tuple(_whole("take", i) for i in index)
+    if not picked or any(i < 0 for i in picked):
+        raise ValueError("take picks units by numbers from 0 on, at least one of them")
+    if size is None:
+        permutes = sorted(picked) == list(range(len(picked)))
+        size = row.size if permutes and len(picked) > 1 else str(len(picked))
+    return arrange("take", [row], (picked,), checked(size))
+
+
+def cat(rows: Sequence[Value]) -> Expr:
+    """Rows side by side, as one row; its size is the sum of theirs: "hidden+key"."""
+    values = tuple(map(as_expr, rows if isinstance(rows, list | tuple) else [rows]))
+    sizes = [r.size for r in values]
+    starts = tuple(together(sizes[:k]) for k in range(len(sizes)))
+    return arrange("cat", values, starts, together(sizes))
+
+
+def chunk(v: Expr, chunks: int) -> tuple[Expr, ...]:
+    """A row in equal parts, whose size is "hidden/2" for two parts of "hidden".
+
+    Example:
+        An LSTM whose four gates are one map, as other libraries have it.
+
+        >>> from gatework import cell, chunk, linear, sigmoid, tanh
+        >>> @cell
+        ... def lstm(x, h, c):
+        ...     i, f, g, o = chunk(linear("gates", x, h, size="4*hidden"), 4)
+        ...     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        ...     return sigmoid(o) * tanh(c), c
+        >>> lstm.parameters[0].rows
+        ('4*hidden',)
+    """
+    if _whole("chunk", chunks) < 1:
+        raise ValueError(f"chunk expects how many parts there are, 1 or more, got {chunks}")
+    row = as_expr(v)
+    return split(row, [divided(row.size, chunks)] * chunks)
+
+
+def split(v: Expr, sizes: Sequence[str]) -> tuple[Expr, ...]:
+    """A row in parts of these sizes, which must add up to its own when a layer is made."""
+    row, parts = as_expr(v), [checked(size) for size in sizes]
+    starts = [together(parts[:k]) for k in range(len(parts))]
+    whole = together(parts)
+    return tuple(
+        arrange("part", [row], (start, whole), part)
+        for start, part in zip(starts, parts, strict=True)
+    )
+
+
+def _arranged(kind: Arrangement, v: Value, *details: Any) -> Expr:
+    row = as_expr(v)
+    return arrange(kind, [row], details, row.size)
+
+
+def _whole(word: str, number: int) -> int:
+    try:
+        return operator.index(number)
+    except TypeError as error:
+        raise TypeError(
+            f"{word} is fixed when the cell is defined, by a whole number; got {number!r}"
+        ) from error
+
+
 # ---- noise: random in training mode, its expected value in eval mode -----------------------------
 
 
@@ -612,14 +728,19 @@ __all__ = [
     "amax",
     "amin",
     "atan",
+    "cat",
+    "chunk",
     "clamp",
     "cos",
     "count",
+    "cumax",
+    "cumsum",
     "dropout",
     "elu",
     "erf",
     "exp",
     "expm1",
+    "flip",
     "floor",
     "gelu",
     "hardsigmoid",
@@ -638,7 +759,9 @@ __all__ = [
     "pointwise",
     "relu",
     "rms_norm",
+    "roll",
     "scalar",
+    "shift",
     "sigmoid",
     "sign",
     "silu",
@@ -646,10 +769,12 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "split",
     "sqrt",
     "square",
     "stop",
     "sum",
+    "take",
     "tanh",
     "vector",
     "weight",

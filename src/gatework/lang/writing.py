@@ -4,6 +4,7 @@ Every expression is one row, after the rows of its arguments, which it names by 
 
     ["const", 0.5, size]  ["count", size]  ["symbol", name, role, size]
     ["apply", function, [arguments]]  ["reduce", function, argument, size]
+    ["arrange", kind, [arguments], details, size]
     ["product", [group, gate, rows, cols], argument, transposed]
 
 Of a parameter that starts with numbers of its own the text says so, but not how they are found:
@@ -22,6 +23,8 @@ from gatework.lang.axes import SCALAR, within
 from gatework.lang.definition import LOST, Cell, Noise, Parameter, Start
 from gatework.lang.expressions import (
     Apply,
+    Arrange,
+    Arrangement,
     Const,
     Count,
     Expr,
@@ -32,6 +35,7 @@ from gatework.lang.expressions import (
     Role,
     Symbol,
     apply,
+    arrange,
     const,
     count,
     postorder,
@@ -40,6 +44,7 @@ from gatework.lang.expressions import (
     symbol,
 )
 from gatework.lang.functions import FUNCTIONS
+from gatework.lang.sizes import checked
 
 
 def cell_as_data(cell: Cell, names: Iterable[str] = ()) -> dict[str, Any]:
@@ -130,6 +135,8 @@ def _row(node: Expr, args: Sequence[int]) -> list[Any]:
         return ["apply", node.function, list(args)]
     if isinstance(node, Reduce):
         return ["reduce", node.function, args[0], node.size]
+    if isinstance(node, Arrange):
+        return ["arrange", node.kind, list(args), list(node.details), node.size]
     assert isinstance(node, Product)
     m = node.matrix
     return ["product", [m.group, m.gate, m.rows, m.cols], args[0], node.transposed]
@@ -149,6 +156,22 @@ def _known(word: Any, words: Container[Any], what: str) -> Any:
     return word
 
 
+def _details(kind: Arrangement, rows: int, details: Sequence[Any]) -> tuple[Any, ...]:
+    """What is fixed of an arrangement: raise unless it is of the right kind."""
+    if kind in ("part", "cat"):
+        if len(details) != (2 if kind == "part" else rows):
+            raise ValueError(f"{kind} of {rows} row(s) does not begin at {details!r}")
+        return tuple(map(checked, details))
+    if kind in ("take", "index_add"):
+        (index,) = details
+        if not index or any(int(i) < 0 for i in index):
+            raise ValueError("an index counts units from 0")
+        return (tuple(map(int, index)),)
+    if len(details) != (kind != "flip"):
+        raise ValueError(f"{kind} does not take {details!r}")
+    return tuple(map(bool if kind == "cumsum" else int, details))
+
+
 def _node(kind: str, fields: Sequence[Any], before: Sequence[Expr]) -> Expr:
     if kind == "const":
         return const(float(fields[0]), str(fields[1]))
@@ -165,6 +188,10 @@ def _node(kind: str, fields: Sequence[Any], before: Sequence[Expr]) -> Expr:
         if not within(size, row.size):
             raise ValueError(f"a row of size {row.size!r} is not reduced to {size!r}")
         return reduce(_known(fields[0], get_args(Reduction), "reduction"), row, size)
+    if kind == "arrange":
+        word, rows, details, size = fields
+        known = _details(_known(word, get_args(Arrangement), "arrangement"), len(rows), details)
+        return arrange(word, [before[k] for k in rows], known, checked(size))
     if kind == "product":
         matrix, row, transposed = fields
         return product(Matrix(*map(str, matrix)), before[row], bool(transposed))

@@ -79,6 +79,7 @@ def direction(
 ) -> Direction:
     """One layer in one direction, or a single step; `suffix` ends the names of its parameters."""
     cell, sizes = cells[True], Sizes.of(sizes)
+    cell.check_sizes(sizes)
     return Direction(
         place,
         sizes,

@@ -187,6 +187,7 @@ def describe(plan: Plan) -> list[str]:
     for k, stage in enumerate(plan.stages, 1):
         work = [text(n, names) for n in stage.products]
         work += [f"{len(stage.reductions)} reductions"] if stage.reductions else []
+        work += [f"{len(stage.arrangements)} arranged rows"] if stage.arrangements else []
         work += [f"{len(stage.values)} pointwise"] if stage.values else []
         stages.append(f"stage {k} of {len(plan.stages)}: {', '.join(work)}")
     after = [f"after the loop: {n} = {text(v)}" for n, v in plan.deferred.items()]
@@ -200,7 +201,11 @@ def describe(plan: Plan) -> list[str]:
 # ---- cost --------------------------------------------------------------------------------------
 
 
-def _cost(cell: Cell, made: Program, sizes: Mapping[str, int]) -> list[str]:
+def _cost(cell: Cell, made: Program, sizes: Sizes) -> list[str]:
+    try:
+        cell.check_sizes(sizes)
+    except ValueError as error:  # the sizes may be those that stand in for what is not given
+        return [f"not known: {error}"]
     parameters, known = (
         sum(_numbers(p.shape(sizes)) for p in cell.parameters if p.learned is learned)
         for learned in (True, False)

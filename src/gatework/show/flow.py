@@ -17,6 +17,7 @@ from gatework.lang.axes import SCALAR, has_axes, slots
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import (
     Apply,
+    Arrange,
     Const,
     Count,
     Expr,
@@ -233,6 +234,8 @@ class _Drawing:
             return self._function(value, word, row)
         if isinstance(value, Product):
             return self._map(value, [value])
+        if isinstance(value, Arrange):
+            return self._arranged(value)
         if value.size == SCALAR and any(isinstance(v, Reduce) for v in postorder([value])):
             return self._over_units(value)
         if isinstance(value, Reduce):
@@ -300,6 +303,15 @@ class _Drawing:
         root = isinstance(value, Apply) and value.function == "sqrt"
         wires = [self._wire(row, value) for row in rows]
         return self._add(value, Node("choice", "√Σ" if root else "Σ", wires=wires))
+
+    def _arranged(self, value: Arrange) -> int:
+        """Whole rows with their units in other places: a box with the word."""
+        rows = [r for r in value.args if not is_learned(r)]
+        if len(rows) == 1:
+            return self._function(value, value.kind, rows[0])
+        return self._add(
+            value, Node("choice", value.kind, wires=[self._wire(r, value) for r in rows])
+        )
 
     # ---- sums ----------------------------------------------------------------------------------
 

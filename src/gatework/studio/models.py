@@ -27,7 +27,8 @@ from gatework.data import Corpus
 from gatework.data.characters import label_of_next, unfinished
 from gatework.errors import InputError
 from gatework.lang.definition import Cell
-from gatework.lang.expressions import Apply, Product, Reduce, postorder
+from gatework.lang.expressions import Apply, Arrange, Product, Reduce, postorder
+from gatework.lang.sizes import Sizes
 from gatework.show import cell_svg
 from gatework.show.explanation import explain
 from gatework.train import Run
@@ -108,7 +109,7 @@ class Studied:
 
     def units(self, name: str) -> int:
         """How many units a named value has."""
-        return self.model.layer.sizes(0)[self.cell.names[name].size]
+        return Sizes.of(self.model.layer.sizes(0))[self.cell.names[name].size]
 
     @cached_property
     def letters(self) -> tuple[tuple[bytes, str], ...]:
@@ -234,6 +235,8 @@ def _parts(cell: Cell) -> Counter[str]:
             found["maps"] += 1
         elif isinstance(node, Reduce):
             found["sums"] += 1
+        elif isinstance(node, Arrange):
+            found[node.kind] += 1
         elif isinstance(node, Apply) and node.function not in ("add", "sub", "mul", "neg"):
             found[node.function] += 1
     return found

@@ -26,7 +26,7 @@ from gatework.backends.cpu.schedule import Schedule
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Named, Recurrence
 from gatework.lang.definition import block_of
-from gatework.lang.expressions import Matrix, Symbol
+from gatework.lang.expressions import Count, Matrix, Symbol
 
 
 class Read(NamedTuple):
@@ -225,13 +225,18 @@ class Invocation:
         return template
 
     def _plan_constants(self) -> list[Tensor]:
-        """Rows of constants: they live as long as the addresses in the template."""
+        """Rows of constants and indices: they live as long as the addresses in the template."""
         rows = []
         for argument, number in self.layout.numbers().items():
             size = (self.sizes[number.size],)
-            row = torch.full(size, number.value, dtype=self.dtype, device="cpu")
+            value = self.sizes[number.of] if isinstance(number, Count) else number.value
+            row = torch.full(size, value, dtype=self.dtype, device="cpu")
             self.template[self.index[argument]] = row.data_ptr()
             rows.append(row)
+        for table, argument in self.layout.tables().items():
+            index = torch.tensor(table, dtype=torch.int64, device="cpu")
+            self.template[self.index[argument]] = index.data_ptr()
+            rows.append(index)
         return rows
 
     # ---- once a call ---------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from plan_calls import all_sizes
 from random_cells import random_cells
 
 ALL = range(4)
+NAMED = ["map_of_a_map", "lstm", "gru_reset_before", "layer_norm_gru", "rearranged"]
 PLANS = ["forward", "keeping", "backward", "backward_of_one"]
 CELLS = gw.cells.catalogue()
 SEVERAL_THREADS = {  # kinds of memory that are written by threads while a kernel runs
@@ -131,6 +132,24 @@ def test_no_cell_of_the_catalogue_has_a_race(name):
         check(CELLS[name], getattr(program(CELLS[name]), plan))
 
 
+@gw.cell
+def rearranged(x, h, c):
+    """Rows that every thread arranges whole, read by products, by each other and unit by unit."""
+    u = gw.tanh(gw.linear("u", x, h))
+    v = gw.roll(gw.cumsum(u), 1) * gw.flip(c)
+    w = gw.cat([v[:1], gw.take(v, [1, 0], size="2")])
+    return gw.tanh(gw.linear("n", gw.shift(v, 1)) + u * gw.sum(w)), gw.roll(c, 1) + gw.roll(v, 2)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_rows_that_every_thread_arranges_have_no_race(plan):
+    """What each thread has written whole it reads at once, and waits before it writes again."""
+    plan = getattr(program(rearranged), plan)
+    check(rearranged, plan)
+    whole = {p for s in next(layouts(rearranged, plan)).passes.step.stages for _, p in s.rows()}
+    assert len(whole) > 3
+
+
 @pytest.mark.parametrize("skip", [(), ("d_x",), ("weight_ih", "bias_hh")])
 @given(random_cells(noise=True, further=True), st.sampled_from(PLANS))
 @settings(max_examples=15)
@@ -200,9 +219,9 @@ def check_barriers(barriers, plan, layout):
 
 
 @pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("name", ["map_of_a_map", "lstm", "gru_reset_before", "layer_norm_gru"])
+@pytest.mark.parametrize("name", NAMED)
 def test_a_phase_touches_nothing_that_it_does_not_say(name, plan, monkeypatch):
-    cell = DEEP_CELLS.get(name) or CELLS[name]
+    cell = {**CELLS, **DEEP_CELLS, "rearranged": rearranged}[name]
     plan, recorder = getattr(program(cell), plan), Recorder(monkeypatch)
     for layout in layouts(cell, plan):
         recorder.asked.clear()

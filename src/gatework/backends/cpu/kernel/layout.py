@@ -9,19 +9,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gatework.backends.cpu.kernel.arranging import Table, table_of
 from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Arguments, Setting
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.routines import call_routine
 from gatework.backends.cpu.vector.values import Value
-from gatework.compiler.passes import Lowered, Pass, Place, When, Work, lower
+from gatework.compiler.passes import ROWS, Lowered, Pass, Place, When, Work, lower
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.lang.axes import SCALAR
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     Const,
+    Count,
     Expr,
     Matrix,
-    Reduce,
     Symbol,
     substitute,
     symbol,
@@ -152,9 +153,15 @@ class Layout:
         parameter = self.arguments.pointer(b, args, f"parameter {name}")
         return b.at(parameter, self.setting.element, first)
 
-    def numbers(self) -> dict[str, Const]:
+    def numbers(self) -> dict[str, Const | Count]:
         """Constant rows in memory, by argument."""
         return {n: row for _, one in self.passes.items() for n, row in one.numbers.items()}
+
+    def tables(self) -> dict[Table, str]:
+        """The fixed indices in memory, and the argument of each."""
+        nodes = (n for stage in self.passes.stages() for n, _ in stage.arrangements)
+        indices = (table_of(n, self.setting.sizes) for n in nodes)
+        return {t: f"table {k}" for k, t in enumerate(dict.fromkeys(t for t in indices if t))}
 
     def temporaries(self) -> tuple[tuple[str, str, bool], ...]:
         """Rows that only the kernel sees: argument, size, whether there are rows for all steps."""
@@ -210,7 +217,7 @@ def _hoisted(
 def _can_merge(hoisted: Iterable[Expr]) -> bool:
     """Whether hoisted values are sums of products, which a step can do as well."""
     parts = stages(hoisted)
-    return len(parts) == 1 and not any(isinstance(n, Reduce) for n in parts[0].nodes())
+    return len(parts) == 1 and not any(isinstance(n, ROWS) for n in parts[0].nodes())
 
 
 def _step_targets(

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from gatework.backends.cpu.kernel.gradients import wanted_contractions, wanted_summations
 from gatework.backends.cpu.kernel.layout import Layout, Storage, panels_of
-from gatework.compiler.passes import Kind, Lowered, Place, When
+from gatework.compiler.passes import Kind, Lowered, Pass, Place, When
 from gatework.compiler.plan import Plan
 from gatework.lang.axes import SCALAR, has_axes
 from gatework.lang.definition import block_of
@@ -150,7 +150,7 @@ class Phases:
         rows = "equal shares of all rows"
         dealt_out: dict[When, str] = {"before": rows, "step": "sequences dealt out", "after": rows}
         self._uses = {
-            name: [set(_uses(layout, stage, dealt_out[name])) for stage in one.stages]
+            name: [set(_uses(layout, one, stage, dealt_out[name])) for stage in one.stages]
             for name, one in layout.passes.items()
         }
 
@@ -224,19 +224,20 @@ class Phases:
                 return slots[self.layout.states[use.memory.removeprefix("state ")]]
 
 
-def _uses(layout: Layout, stage: Lowered, own: str) -> Iterator[Use]:
-    """What a stage touches; `own`, the rows of a thread that has rows of its own."""
+def _uses(layout: Layout, one: Pass, stage: Lowered, own: str) -> Iterator[Use]:
+    """What a stage of a pass touches; `own`, the rows of a thread that has rows of its own."""
+    whole = {place for s in one.stages for _, place in s.rows()}  # each thread writes all of it
 
     def use(place: Place, share: str, writes: bool = False) -> Use:
         return Use(layout.memory(place.argument), place.kind, (own, share), writes)
 
     for place in stage.whole_rows():
-        yield use(place, EVERYBODY if place.size == SCALAR else ANYBODY)
-    for _, place in stage.reductions:
+        yield use(place, EVERYBODY if place.size == SCALAR or place in whole else ANYBODY)
+    for _, place in stage.rows():
         yield use(place, EVERYBODY, writes=True)
     for work in stage.works:
         for place in work.reads.values():
-            yield use(place, _units(place.size))
+            yield use(place, EVERYBODY if place in whole else _units(place.size))
         for place in work.places():
             yield use(place, _units(work.size), writes=True)
     for panels in panels_of(stage) if layout.setting.weights == "packed" else ():

@@ -10,6 +10,7 @@ block of units, B sequences, t the step, k how many ran before it.
 
 from __future__ import annotations
 
+from gatework.backends.cpu.kernel.arranging import Rearranging, table_of
 from gatework.backends.cpu.kernel.layout import Layout, Panels, Storage
 from gatework.backends.cpu.kernel.nest import Nest
 from gatework.backends.cpu.kernel.row import Row
@@ -20,7 +21,7 @@ from gatework.backends.cpu.vector.routines import Operands, call_routine
 from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.passes import Lowered, Place, Sum, Work
 from gatework.lang.axes import SCALAR, has_axes
-from gatework.lang.expressions import Product, Reduce
+from gatework.lang.expressions import Arrange, Product, Reduce
 
 PARAMETERS = [("ptr", "args"), ("ptr", "rows"), ("i64", "count"), ("i64", "t"), ("i64", "k"),
               ("i64", "member"), ("i64", "members"), ("ptr", "scratch")]  # fmt: skip
@@ -36,6 +37,7 @@ def write_stage(name: str, module: Module, layout: Layout, stage: Lowered) -> No
             here = b.index(b.smaller(b.sub(count, at), ROW_BLOCK))
             listed = b.at(rows, "i64", at)
             writer.reductions(listed, here)
+            writer.arrangements(listed, here)
             for work in stage.works:
                 if has_axes(work.size) and not work.sums:
                     writer.nest(work, listed, here)
@@ -60,7 +62,7 @@ class StageWriter:
         stage = self.stage
         read = [p for w in stage.works for p in w.reads.values()]
         stored = [p for w in stage.works for p in w.places()]
-        return [*stage.whole_rows(), *read, *(p for _, p in stage.reductions), *stored]
+        return [*stage.whole_rows(), *read, *(p for _, p in stage.rows()), *stored]
 
     # ---- addresses -----------------------------------------------------------------------------
 
@@ -144,6 +146,27 @@ class StageWriter:
     def maximum(self, a: Value, c: Value) -> Value:
         """The larger of two vectors, NaN passed on."""
         return self.b.call(f"llvm.maximum.{self.vector.suffix}", a.type, a, c)
+
+    # ---- arrangements --------------------------------------------------------------------------
+
+    def arrangements(self, rows: Value, count: Value) -> None:
+        """Every row of the stage whose units are arranged in another way."""
+        if not self.stage.arrangements:
+            return
+        with self.b.loop(count) as i:
+            row = self.b.load(self.b.at(rows, "i64", i), "i64", 8)
+            for node, place in self.stage.arrangements:
+                sources = [self.row(self.stage.known[a], row) for a in node.args]
+                target, table = self.row(place, row), self.table(node)
+                sizes = self.setting.sizes
+                Rearranging(self.b, self.vector, node, sizes, sources, target, table).write()
+
+    def table(self, node: Arrange) -> Value | None:
+        """The address of the indices by which units are picked, if they are."""
+        table = table_of(node, self.setting.sizes)
+        if table is None:
+            return None
+        return self.layout.arguments.pointer(self.b, self.args, self.layout.tables()[table])
 
     # ---- products ------------------------------------------------------------------------------
 

@@ -69,6 +69,16 @@ def coupled_gate_lstm(w, x, h, c):
     return {"h": o * tanh(c), "c": c}
 
 
+def on_lstm(w, x, h, c):
+    i, f, o = (sigmoid(w(k, ih=x, hh=h)) for k in "ifo")
+    g = tanh(w("g", ih=x, hh=h))
+    mf, rising = (torch.cumsum(torch.softmax(w(k, ih=x, hh=h), -1), -1) for k in ("mf", "mi"))
+    mi = 1 - rising
+    kept, written = mf * (f * mi + 1 - mi), mi * (i * mf + 1 - mf)  # the other form of eq. 12, 13
+    c = kept * c + written * g
+    return {"h": o * tanh(c), "c": c}
+
+
 def layer_norm_gru(w, x, h):
     r, z = (sigmoid(w.norm(f"norm_{k}", w(k, ih=x, hh=h))) for k in "rz")
     n = tanh(w.norm("norm_nx", w("n", ih=x)) + r * w.norm("norm_nh", w("n", hh=h)))
@@ -214,6 +224,7 @@ CASES = [
     Case(irnn),
     Case(leaky_rnn, {"alpha": 0.25}),
     Case(coupled_gate_lstm),
+    Case(on_lstm),
     Case(layer_norm_gru),
     Case(layer_norm_lstm),
     Case(layer_norm_lstm_joint),

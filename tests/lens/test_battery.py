@@ -15,9 +15,19 @@ from torch import Tensor
 
 import gatework as gw
 from gatework.analysis.gates import named_gates
-from gatework.backends.reference import OPERATIONS
+from gatework.backends.reference import ARRANGEMENTS, OPERATIONS
 from gatework.lang.definition import Cell, block_of
-from gatework.lang.expressions import Apply, Const, Count, Expr, Product, Reduce, Symbol, postorder
+from gatework.lang.expressions import (
+    Apply,
+    Arrange,
+    Const,
+    Count,
+    Expr,
+    Product,
+    Reduce,
+    Symbol,
+    postorder,
+)
 from gatework.lens.measuring import candidates, state_values
 from numerics import randomised, state_sizes
 from plain_sizes import plain_sizes
@@ -97,6 +107,9 @@ class Loop:
             elif isinstance(node, Reduce):
                 reduction = torch.sum if node.function == "sum" else torch.amax
                 known[node] = reduction(args[0], -1, keepdim=True)
+            elif isinstance(node, Arrange):
+                n = sizes[node.size]
+                known[node] = ARRANGEMENTS[node.kind](args[0], node.details, n, sizes)
             else:
                 assert isinstance(node, Apply)
                 known[node] = OPERATIONS[node.function](*args)
@@ -205,7 +218,9 @@ def test_retention_is_the_diagonal_of_the_jacobian_without_its_matrices(cell):
 def _kept(loop: Loop, t: int, k: int) -> Tensor:
     """∂s'/∂s unit by unit at step t, every product and sum over units held where it is."""
     cell = loop.layer.cell
-    held = {n: v.detach() for n, v in loop.known[t].items() if isinstance(n, Product | Reduce)}
+    held = {
+        n: v.detach() for n, v in loop.known[t].items() if isinstance(n, Product | Reduce | Arrange)
+    }
     state = loop.before[t][k].detach().requires_grad_()
     states = [s.detach() for s in loop.before[t]]
     states[k] = state
@@ -328,6 +343,9 @@ def _again(layer, node, args) -> Tensor:
         return args[0] @ (weight if node.transposed else weight.T)
     if isinstance(node, Reduce):
         return (torch.sum if node.function == "sum" else torch.amax)(args[0], -1, keepdim=True)
+    if isinstance(node, Arrange):
+        sizes = layer.sizes(0)
+        return ARRANGEMENTS[node.kind](args[0], node.details, sizes[node.size], sizes)
     return OPERATIONS[node.function](*args)
 
 

@@ -32,6 +32,7 @@ from gatework.cells.mlstm import mlstm
 from gatework.cells.multiplicative_lstm import multiplicative_lstm
 from gatework.cells.mut import mut1, mut2, mut3
 from gatework.cells.nas import nas
+from gatework.cells.on_lstm import on_lstm
 from gatework.cells.oscillatory_rnn import cornn, unicornn
 from gatework.cells.peephole_lstm import peephole_lstm
 from gatework.cells.phased_lstm import phased_lstm
@@ -107,6 +108,7 @@ __all__ = [
     "mut3",
     "nas",
     "nbrc",
+    "on_lstm",
     "original_lstm",
     "peephole_lstm",
     "phased_lstm",

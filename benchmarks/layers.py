@@ -15,6 +15,7 @@ import sys
 import torch
 
 from gatework.bench import TABLE, Limits, Line, Pace, Settings, compare, parse_shapes
+from gatework.cells import catalogue
 
 CELLS = ("lstm", "gru", "rnn")
 INFERENCE = ((1.5, 5, 2.5), (1.5, 3.5, 1.8), (1.2, 2.5, 1.6), (1.15, 2.5, 1.6), (1.1, 2.4, 2),
@@ -35,7 +36,7 @@ def show(line: Line) -> bool:
         print(f"{line.entry}: {line.error}", flush=True)
         return False
     ratio, ours = line.ratio("torch.nn"), line.samples["gatework"].median
-    wanted = WANTED.get((line.entry.cell, line.entry.shape, line.entry.kind), 1.0)
+    wanted = WANTED.get((line.entry.cell.name, line.entry.shape, line.entry.kind), 1.0)
     mark = "" if ratio >= wanted else "  MISSED"
     print(
         f"{line.entry!s:32} {ours:9.3f} ms  {ratio:6.2f}x  wanted {wanted:4.2f}  "
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="for each line")
     options = parser.parse_args()
     settings = Settings(
-        cells=tuple(options.cells),
+        cells=tuple(catalogue()[name] for name in options.cells),
         shapes=parse_shapes(options.shapes) or TABLE,
         threads=options.threads,
         pace=Pace(total=options.seconds),

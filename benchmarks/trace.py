@@ -26,7 +26,7 @@ WANTED = 1.5
 
 def calls(cell: str, shape: Shape, kind: str) -> dict[str, Callable[[], object]]:
     """The plain call and the trace, forward alone or to the gradients of everything."""
-    problem = make_problem(cell, shape, kind)
+    problem = make_problem(gw.cells.catalogue()[cell], shape, kind)
     layer, x = problem.layer, problem.x
 
     def plain() -> torch.Tensor:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gatework.backends.cpu.machine.memory import empty_cache
     from gatework.checkup import doctor
     from gatework.nn.accelerate import accelerate, acceleration, restore
+    from gatework.reports.side_by_side import compare
+    from gatework.reports.trained import train_cell
 
 __version__ = _version("gatework")
 
@@ -27,6 +29,7 @@ __all__ = [
     "accelerate",
     "acceleration",
     "cells",
+    "compare",
     "convert",
     "doctor",
     "empty_cache",
@@ -36,6 +39,7 @@ __all__ = [
     "nn",
     "restore",
     "rewriting",
+    "train_cell",
     "use_backend",
     *_language,
 ]
@@ -43,12 +47,14 @@ __all__ = [
 _NEED_TORCH = {
     "accelerate": "gatework.nn.accelerate",
     "acceleration": "gatework.nn.accelerate",
+    "compare": "gatework.reports.side_by_side",
     "convert": "gatework.convert",
     "doctor": "gatework.checkup",
     "empty_cache": "gatework.backends.cpu.machine.memory",
     "lens": "gatework.lens",
     "nn": "gatework.nn",
     "restore": "gatework.nn.accelerate",
+    "train_cell": "gatework.reports.trained",
     "use_backend": "gatework.backends",
 }
 

@@ -21,17 +21,20 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import gatework as gw
 from gatework.cli import main
 from gatework.data import load_corpus
 from gatework.errors import InputError
+from gatework.lang.writing import cell_as_data
 from gatework.studio.models import open_models
-from gatework.train import Run, RunConfig, Runner, Trainer, fit
+from gatework.train import Run, RunConfig, Runner, Trainer, cell_settings, fit
 
 FILES = (
     "config.yaml",
@@ -47,17 +50,20 @@ SECONDS = 60
 LONGEST = 4_000
 """Characters that an error may have."""
 
+OWN = gw.rewriting.zoneout(gw.cells.gru.pin(r=1), 0.1)
+"""A cell that no catalogue has, so that the run keeps its equations."""
+
 Damage = Callable[[random.Random, Path], None]
 
 
-def good_run(folder: Path) -> Path:
+def good_run(folder: Path, cell: gw.Cell = gw.cells.gru) -> Path:
     """Make the run that is damaged, with its text in the same folder."""
     path = folder / "run"
     text = folder / "text.py"
     text.write_bytes(b'def f(x):\n    return [x, (x + 1), "s"]\n\n' * 20)
     config = RunConfig.of(
-        cell="gru", hidden_size=5, embedding_size=3, batch_size=2, window=8, steps=4, threads=1,
-        files=(text,),
+        **cell_settings(cell), hidden_size=5, embedding_size=3, batch_size=2, window=8, steps=4,
+        threads=1, files=(text,),
     )  # fmt: skip
     corpus = load_corpus(config.files)
     runner = Runner(Trainer(config, corpus), Run.create(config, corpus, path))
@@ -129,6 +135,32 @@ def damage_yaml(rng: random.Random, run: Path) -> None:
         inner[rng.choice([*inner, "cls", "self", "new"])] = rng.choice(VALUES)
         lines = [yaml.safe_dump(settings).encode("utf-8", "surrogatepass")]
     path.write_bytes(b"\n".join(lines))
+
+
+def damage_cell(rng: random.Random, run: Path) -> None:
+    """Something else in the equations of the cell, or of another cell."""
+    path = run / "config.yaml"
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = settings["config"]
+    others = (gw.cells.slstm, gw.cells.projected_lstm, gw.rewriting.zoneout(gw.cells.gru, 0.1))
+    cell = json.loads(config["equations"] or json.dumps(cell_as_data(rng.choice(others))))
+    cell["name"] = config["cell"]
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        *way, last = rng.choice(list(_places(cell)))
+        inner = cell
+        for key in way:
+            inner = inner[key]
+        inner[last] = rng.choice([*VALUES, rng.randrange(40), rng.randrange(40)])
+    config["equations"] = json.dumps(cell)
+    path.write_bytes(yaml.safe_dump(settings).encode("utf-8", "surrogatepass"))
+
+
+def _places(data: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every place in nested lists and mappings."""
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+        yield (*above, key)
+        if isinstance(value, dict | list):
+            yield from _places(value, (*above, key))
 
 
 def damage_metrics(rng: random.Random, run: Path) -> None:
@@ -229,6 +261,7 @@ def damage_leftovers(rng: random.Random, run: Path) -> None:
 DAMAGES: tuple[Damage, ...] = (
     damage_bytes,
     damage_yaml,
+    damage_cell,
     damage_metrics,
     damage_tensors,
     damage_header,
@@ -283,7 +316,8 @@ def attack(seed: int) -> None:
         AssertionError: the use did not end in good order.
     """
     with tempfile.TemporaryDirectory() as folder:
-        told = _damaged_and_used(seed, good_run(Path(folder)))
+        cell = random.Random(-1 - seed).choice((gw.cells.gru, OWN))
+        told = _damaged_and_used(seed, good_run(Path(folder), cell))
     assert told is None, told
 
 

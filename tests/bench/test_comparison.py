@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gatework import cells
 from gatework.bench import (
     CONTESTANTS,
     OURS,
@@ -28,6 +29,7 @@ from gatework.bench.peers import Work, jax_scan
 from gatework.bench.problem import KINDS, make_problem
 from gatework.errors import InputError
 
+CELLS = cells.catalogue()
 BY_NAME = {c.name: c for c in CONTESTANTS}
 
 
@@ -39,7 +41,7 @@ def limits() -> Limits:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "rnn_relu"])
 def test_all_agree_at_torchs_cells(cell, kind, at_once, small, limits):
-    settings = Settings((cell,), (kind,), (small,), 1, at_once)
+    settings = Settings((CELLS[cell],), (kind,), (small,), 1, at_once)
     (line,) = compare(settings, limits)
     assert line.error is None
     assert {OURS.name, "torch.nn", "Python loop"} <= set(line.samples)
@@ -62,21 +64,23 @@ def test_all_agree_at_torchs_cells(cell, kind, at_once, small, limits):
 def test_torchrecurrent_agrees(cell, at_once, small, limits):
     """Training has inference's output, and a gradient."""
     pytest.importorskip("torchrecurrent")
-    (line,) = compare(Settings((cell,), ("training",), (small,), 1, at_once), limits)
+    (line,) = compare(Settings((CELLS[cell],), ("training",), (small,), 1, at_once), limits)
     assert line.error is None
     assert set(line.samples) == {OURS.name, "Python loop", "torchrecurrent"}
 
 
 def test_torchrecurrent_takes_part_in_inference(at_once, small, limits):
     pytest.importorskip("torchrecurrent")
-    (line,) = compare(Settings(("mgu",), ("inference",), (small,), 1, at_once), limits)
+    (line,) = compare(Settings((cells.mgu,), ("inference",), (small,), 1, at_once), limits)
     assert line.error is None
     assert "torchrecurrent" in line.samples
 
 
 @pytest.mark.parametrize("cell", ["projected_lstm", "sru", "tau_gru"])
 def test_any_cell_is_beside_its_own_loop(cell, at_once, limits):
-    settings = Settings((cell,), ("inference", "streaming"), (Shape(1, 4, 6, 6),), 1, at_once)
+    settings = Settings(
+        (CELLS[cell],), ("inference", "streaming"), (Shape(1, 4, 6, 6),), 1, at_once
+    )
     for line in compare(settings, limits):
         assert line.error is None
         assert line.limit == "cache bandwidth"
@@ -100,7 +104,7 @@ def test_a_wrong_result_is_refused(name, kind, at_once, small, limits, monkeypat
         return Work(lambda: timed.append(name), spoiled)
 
     monkeypatch.setattr(type(contestant), "prepare", wrong)
-    (line,) = compare(Settings(("gru",), (kind,), (small,), 1, at_once), limits)
+    (line,) = compare(Settings((cells.gru,), (kind,), (small,), 1, at_once), limits)
     assert line.error.startswith(f"{name}: ")
     assert not line.samples
     assert not timed
@@ -120,7 +124,7 @@ def test_what_is_not_the_same_is_told(found, message):
 
 
 def test_weights_and_input_are_the_same_each_time(small):
-    first, second = (make_problem("lstm", small, "training") for _ in range(2))
+    first, second = (make_problem(cells.lstm, small, "training") for _ in range(2))
     assert torch.equal(first.x, second.x)
     for a, b in zip(first.layer.parameters(), second.layer.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -128,7 +132,7 @@ def test_weights_and_input_are_the_same_each_time(small):
 
 def test_the_number_of_threads_is_put_back(at_once, small, limits):
     before = torch.get_num_threads()
-    for _ in compare(Settings(("rnn",), ("inference",), (small,), 2, at_once), limits):
+    for _ in compare(Settings((cells.rnn,), ("inference",), (small,), 2, at_once), limits):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
 
@@ -144,12 +148,12 @@ def test_the_number_of_threads_is_put_back(at_once, small, limits):
     ],
 )
 def test_flops_are_those_of_the_products(cell, kind, flops, small):
-    problem = make_problem(cell, small, kind)
+    problem = make_problem(CELLS[cell], small, kind)
     assert comparison.cost_of(problem, kind).flops == small.batch * small.steps * flops
 
 
 def test_the_loop_reads_the_recurrent_weights_at_each_step():
-    cost = comparison.cost_of(make_problem("gru", Shape(1, 10, 5, 7), "inference"), "inference")
+    cost = comparison.cost_of(make_problem(cells.gru, Shape(1, 10, 5, 7), "inference"), "inference")
     assert cost.bytes == 4 * (10 * 3 * 7 * 7 + 3 * 7 * 5)
     assert cost.buffer == 4 * 3 * 7 * 7
 
@@ -163,12 +167,12 @@ def test_entries_follow_the_settings():
     assert len(entries(Settings())) == 2 * 3 * len(QUICK)
     assert {e.shape for e in entries(Settings(kinds=("streaming",)))} == set(STREAMED)
     shapes = (Shape(1, 5, 4, 4), Shape(1, 9, 4, 4))
-    assert len(entries(Settings(("gru",), ("streaming",), shapes))) == 1
+    assert len(entries(Settings((cells.gru,), ("streaming",), shapes))) == 1
     assert set(QUICK) < set(TABLE)
 
 
 def test_figures_are_data(at_once, small, limits):
-    settings = Settings(("gru",), KINDS, (small,), 1, at_once)
+    settings = Settings((cells.gru,), KINDS, (small,), 1, at_once)
     lines = list(compare(settings, limits))
     data = json.loads(json.dumps(as_data(settings, limits, lines, (0.5, None)), allow_nan=False))
     assert data["format"] == 1
@@ -209,7 +213,7 @@ def test_a_bad_shape_is_told(text):
 def test_jax_agrees(cell, kind, at_once, small, limits, monkeypatch):
     pytest.importorskip("jax")
     monkeypatch.setattr(jax_scan, "_cores", lambda: 1)
-    (line,) = compare(Settings((cell,), (kind,), (small,), 1, at_once), limits)
+    (line,) = compare(Settings((CELLS[cell],), (kind,), (small,), 1, at_once), limits)
     assert line.error is None
     assert "JAX" in line.samples
 
@@ -217,5 +221,6 @@ def test_jax_agrees(cell, kind, at_once, small, limits, monkeypatch):
 def test_jax_stays_out_where_it_would_have_more_threads(at_once, small, monkeypatch):
     monkeypatch.setattr(jax_scan, "_cores", lambda: 2)
     assert (
-        jax_scan.JaxScan().prepare(make_problem("gru", small, "inference"), "inference", 1) is None
+        jax_scan.JaxScan().prepare(make_problem(cells.gru, small, "inference"), "inference", 1)
+        is None
     )

@@ -5,7 +5,7 @@ import copy
 import itertools
 import json
 import pickle
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -464,14 +464,10 @@ def test_a_cell_pickles_to_an_equal_cell(cell):
 
 @every_cell
 def test_a_cell_written_as_data_is_the_same_cell(cell):
-    data = json.loads(json.dumps(cell_as_data(cell, cell.names)))
-    other = cell_of_data(data)
-    assert other.results() == cell.results()
-    assert (other.output is None) == (cell.output is None)
-    assert other.names == cell.names
-    assert [n.symbol for n in other.noises] == [n.symbol for n in cell.noises]
-    shapes = [(p.name, p.blocks, p.rows, p.cols) for p in cell.parameters]
-    assert [(p.name, p.blocks, p.rows, p.cols) for p in other.parameters] == shapes
+    other = cell_of_data(json.loads(json.dumps(cell_as_data(cell))))
+    for field in fields(cell):
+        if field.name != "retrace":
+            assert getattr(other, field.name) == getattr(cell, field.name)
 
 
 @every_cell

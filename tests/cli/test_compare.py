@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gatework import cells
 from gatework.cli import main
 from gatework.errors import InputError
 from gatework.reports import held_out
@@ -62,9 +63,9 @@ def test_the_page_shows_curves_memory_and_gates(compared):
 
 @pytest.mark.slow
 def test_the_measurements_are_data(compared):
-    cells = json.loads((compared[0] / "comparison.json").read_text())["cells"]
-    assert tuple(cells) == CELLS
-    for measured in cells.values():
+    found = json.loads((compared[0] / "comparison.json").read_text())["cells"]
+    assert tuple(found) == CELLS
+    for measured in found.values():
         influence = np.array(measured["influence"])
         low, high = np.array(measured["influence_band"])
         assert influence[0] == 1
@@ -83,15 +84,16 @@ def test_each_cell_has_a_run_of_its_own(gatework, compared):
 
 @pytest.mark.parametrize("parameters", [60_000, 150_000, 1_000_000])
 def test_models_weigh_the_same(parameters):
-    configs = matched_configs(("rnn", "lstm", "gru", "projected_lstm"), parameters, RunConfig.of())
+    listed = [cells.rnn, cells.lstm, cells.gru, cells.projected_lstm]
+    configs = matched_configs(listed, parameters, RunConfig.of())
     for config in configs:
         assert parameter_count(config) == pytest.approx(parameters, rel=0.01)
 
 
-@pytest.mark.parametrize("cells", [(), ("rnn", "rnn"), ("rnn", "grru")])
-def test_cells_that_cannot_be_compared_are_named(cells):
+@pytest.mark.parametrize("chosen", [(), (cells.rnn, cells.rnn)])
+def test_cells_that_cannot_be_compared_are_named(chosen):
     with pytest.raises(InputError):
-        matched_configs(cells, 100_000, RunConfig.of())
+        matched_configs(chosen, 100_000, RunConfig.of())
 
 
 @pytest.mark.parametrize(

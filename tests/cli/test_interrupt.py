@@ -10,9 +10,8 @@ import threading
 
 import pytest
 
-from gatework.cli import comparing
 from gatework.cli.interrupt import Interrupt, Signalled, heard, kept
-from gatework.reports import inspection
+from gatework.reports import inspection, side_by_side
 from gatework.train.model import LanguageModel
 
 BOTH = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -53,7 +52,7 @@ def test_sample_shows_what_it_has_written(gatework, run_folder, monkeypatch, num
 @pytest.mark.parametrize("stage", ["training", "measuring"])
 def test_compare_keeps_its_runs(gatework, tmp_path, monkeypatch, stage):
     (tmp_path / "long.py").write_bytes(b"def f(x):\n    return [x, (x + 1)]\n\n" * 120)
-    where = LanguageModel if stage == "training" else comparing
+    where = LanguageModel if stage == "training" else side_by_side
     name = "forward" if stage == "training" else "measure"
     monkeypatch.setattr(where, name, signalling(signal.SIGINT, getattr(where, name)))
     options = "--cells rnn,gru --parameters 3500 --embedding-size 4 --batch-size 4 --window 8"

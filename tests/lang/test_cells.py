@@ -195,6 +195,13 @@ def test_an_unknown_constant_suggests_the_near_one():
         leaky(gian=1)
 
 
+def test_a_cell_with_other_constants_says_so_in_its_name():
+    assert gw.cells.cornn(dt=0.5).name == "cornn[dt=0.5]"
+    assert gw.cells.cornn(dt=0.5)(gamma=2, dt=0.25).name == "cornn[gamma=2,dt=0.25]"
+    assert gw.cells.cornn(dt=0.5).pin(h=1).name == "cornn[dt=0.5,h=1]"
+    assert gw.cells.cornn().name == "cornn"
+
+
 @pytest.mark.parametrize(
     "changed", [lambda c: c.pin(h=0.5), lambda c: pickle.loads(pickle.dumps(c))]
 )
@@ -210,7 +217,7 @@ def test_a_pinned_cell_has_no_parameters_of_what_is_held():
     pinned = gw.cells.gru.pin(r=1, z=0)
     assert shapes(pinned) == shapes(gw.cells.rnn)
     assert pinned.parameters[0].blocks == ("n",)
-    assert pinned.name == "gru.pin(r=1, z=0)"
+    assert pinned.name == "gru[r=1,z=0]"
     half = gw.cells.lstm.pin(f=1)
     assert {p.blocks for p in half.parameters} == {("i", "g", "o")}
     assert isinstance(half.names["f"], Const)

@@ -10,7 +10,7 @@ import torch
 import gatework as gw
 from gatework.studio.models import Studied
 from gatework.studio.reading import Reading
-from gatework.train import RunConfig
+from gatework.train import RunConfig, cell_settings
 from gatework.train.model import LanguageModel
 
 KINDS = {
@@ -70,6 +70,20 @@ def test_a_network_of_any_cell_is_shown(name):
     for gate in studied.gates:
         assert (other.chunk(0).values[0, gate] == 0.5).all()
         assert studied.picture({gate: 1.0})["svg"]
+
+
+def test_a_cell_of_ones_own_is_not_described_by_its_name():
+    @gw.cell
+    def lstm(x, h):
+        f = gw.sigmoid(gw.linear("f", x, h))
+        return f * h + (1 - f) * gw.tanh(gw.linear("i", x))
+
+    config = RunConfig.of(**cell_settings(lstm), hidden_size=6, embedding_size=4)
+    studied = Studied("mine", _RunOf(config), LanguageModel(config).eval(), TEXT)
+    words = {value["name"]: value["words"] for value in studied.describe()["values"]}
+    assert words["f"] == "gate: open, it keeps h"
+    assert words["i"] == "value within the step"
+    assert all("forget gate" not in offered["words"] for offered in studied.tries())
 
 
 class _RunOf:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from gatework.cells import catalogue
 from gatework.errors import InputError
 from gatework.train import RunConfig
-from gatework.train.config import DEFAULT_SECONDS, check_cell
+from gatework.train.cells import check_cell
+from gatework.train.config import DEFAULT_SECONDS
 from gatework.train.manifest import Manifest
 
 

@@ -10,10 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import gatework as gw
+from gatework import cells
 from gatework.data import Corpus
 from gatework.errors import InputError
 from gatework.files import write_atomically
-from gatework.train import Run, RunConfig, Runner, Trainer, fit, generate
+from gatework.train import Run, RunConfig, Runner, Trainer, cell_settings, fit, generate
 from gatework.train import run as run_module
 from gatework.train.run import Record, new_folder
 
@@ -61,11 +63,21 @@ def test_a_loaded_model_writes_what_the_trained_one_does(finished):
     assert generate(loaded, b"def", 20) == generate(finished.trainer.model, b"def", 20)
 
 
-@pytest.mark.parametrize(("cell", "stop"), [("rnn", 1), ("lstm", 5), ("lstm", 11), ("gru", 8)])
+@gw.cell
+def fixed_gate(x, h):
+    """No gradient reaches the weights of f."""
+    f = gw.stop(gw.sigmoid(gw.linear("f", x, h)))
+    return f * h + (1 - f) * gw.tanh(gw.linear("n", x))
+
+
+RESUMED = [(cells.rnn, 1), (cells.lstm, 5), (cells.lstm, 11), (cells.gru, 8), (fixed_gate, 3)]
+
+
+@pytest.mark.parametrize(("cell", "stop"), RESUMED)
 def test_a_resumed_run_is_the_uninterrupted_one(make_runner, corpus, tiny, cell, stop, monkeypatch):
     """Bit for bit: weights, moments, random state (dropout draws from it) and figures."""
     monkeypatch.setattr(run_module, "load_corpus", lambda files: corpus)
-    config = tiny.model_copy(update={"cell": cell, "layers": 2, "dropout": 0.3})
+    config = tiny.model_copy(update={**cell_settings(cell), "layers": 2, "dropout": 0.3})
     whole = make_runner(config, "whole")
     assert fit([whole], ignore)
     parted = make_runner(config, "parted")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -16,6 +15,9 @@ from gatework.bench.peers import CONTESTANTS, OURS, Work
 from gatework.bench.problem import KINDS, Kind, Problem, make_problem
 from gatework.bench.shapes import QUICK, STREAMED, Shape
 from gatework.bench.timing import Pace, Sample, interleaved
+from gatework.cells import gru, lstm, rnn
+from gatework.lang.definition import Cell
+from gatework.train.threads import with_threads
 
 __all__ = ["Entry", "Limits", "Line", "Settings", "compare", "entries"]
 
@@ -25,14 +27,14 @@ class Settings:
     """What is measured.
 
     Attributes:
-        cells: Names of the catalogue.
+        cells: What is run.
         kinds: "inference", "training" and "streaming".
         shapes: The sizes; None for the quick choice and one stream.
         threads: Threads of everyone.
         pace: How long each line is measured.
     """
 
-    cells: tuple[str, ...] = ("lstm", "gru", "rnn")
+    cells: tuple[Cell, ...] = (lstm, gru, rnn)
     kinds: tuple[Kind, ...] = ("inference", "training")
     shapes: tuple[Shape, ...] | None = None
     threads: int = 1
@@ -43,12 +45,12 @@ class Settings:
 class Entry:
     """One line to be measured."""
 
-    cell: str
+    cell: Cell
     shape: Shape
     kind: Kind
 
     def __str__(self) -> str:
-        return f"{self.cell} {self.shape} {self.kind}"
+        return f"{self.cell.name} {self.shape} {self.kind}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def entries(settings: Settings) -> list[Entry]:
     """The lines of some settings: kind by kind, shape by shape, cell by cell.
 
     Example:
-        >>> [str(e) for e in entries(Settings(cells=("gru",), kinds=("streaming",)))]
+        >>> [str(e) for e in entries(Settings(cells=(gru,), kinds=("streaming",)))]
         ['gru 1,1,64,128 streaming']
     """
     found = []
@@ -126,9 +128,9 @@ def compare(settings: Settings, limits: Limits) -> Iterator[Line]:
     """Measure line by line.
 
     Raises:
-        InputError: there is no such cell, or it cannot have such sizes.
+        InputError: a cell cannot have such sizes.
     """
-    with _threads(settings.threads):
+    with with_threads(settings.threads):
         for entry in entries(settings):
             yield _line(entry, settings, limits)
 
@@ -158,13 +160,3 @@ def _checked(problem: Problem, kind: Kind, threads: int) -> dict[str, Work]:
                 check(contestant.name, work.check(), expected)
                 works[contestant.name] = work
     return works
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -15,8 +15,8 @@ from torch import Tensor
 from gatework.bench.shapes import Shape
 from gatework.cells import catalogue
 from gatework.errors import InputError
+from gatework.lang.definition import Cell
 from gatework.nn import Recurrent
-from gatework.train.config import check_cell
 
 __all__ = ["KINDS", "Kind", "Named", "Problem", "make_problem"]
 
@@ -34,18 +34,24 @@ class Problem:
     """One cell at one shape.
 
     Attributes:
-        cell: The cell's name in the catalogue.
+        cell: What is run.
         shape: The sizes.
         layer: Our layer; its weights are everyone's.
         x: The input, [T, B, I].
         dy: The gradient of the output, [T, B, n].
     """
 
-    cell: str
+    cell: Cell
     shape: Shape
     layer: Recurrent
     x: Tensor
     dy: Tensor
+
+    @property
+    def listed(self) -> str:
+        """The cell's name in the catalogue, by which others know it; "" of any other cell."""
+        name = self.cell.name
+        return name if catalogue().get(name) is self.cell else ""
 
     def weights(self) -> Named:
         """The parameters by the cell's own names."""
@@ -73,20 +79,20 @@ class Problem:
         )
 
 
-def make_problem(cell: str, shape: Shape, kind: Kind) -> Problem:
+def make_problem(cell: Cell, shape: Shape, kind: Kind) -> Problem:
     """Random float32 weights, input and gradient; the same at each call.
 
     Raises:
-        InputError: there is no such cell, or it cannot have such sizes.
+        InputError: the cell cannot have such sizes.
     """
-    found = catalogue()[check_cell(cell)].deterministic()
+    found = cell.deterministic()
     sizes: dict[str, Any] = found.usual_sizes(shape.units)
     generator = torch.Generator().manual_seed(0)
     try:
         layer = Recurrent(found, shape.features, shape.units, **sizes)
     except ValueError as error:
         raise InputError(
-            f"{cell} at {shape}: {error}",
+            f"{cell.name} at {shape}: {error}",
             "sizes that the cell can have",
             "give other sizes with --shapes B,T,I,H",
         ) from error

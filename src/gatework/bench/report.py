@@ -46,7 +46,7 @@ def as_data(
 
 def _line(line: Line) -> dict[str, Any]:
     return {
-        "cell": line.entry.cell,
+        "cell": line.entry.cell.name,
         "shape": line.entry.shape._asdict(),
         "kind": line.entry.kind,
         "error": line.error,

@@ -17,6 +17,7 @@ from typer.rich_utils import rich_format_error
 
 from gatework.cli.interrupt import Signalled, heard
 from gatework.cli.options import (
+    CELL_HELP,
     BatchSize,
     Dropout,
     EmbeddingSize,
@@ -29,6 +30,7 @@ from gatework.cli.options import (
     Steps,
     Threads,
     Time,
+    cells_option,
 )
 from gatework.printable import printable
 
@@ -101,13 +103,13 @@ def _root(
     epilog="Examples:\n\n"
     "gatework train\n\n"
     "gatework train notes.txt --cell gru --time 10m\n\n"
+    "gatework train notes.txt --cell my_cells.py:latch\n\n"
     "gatework train --resume runs/mine --time 30m"
 )
 def train(
     files: Files = None,
     cell: Annotated[
-        str | None,
-        typer.Option(help="A cell of the catalogue (gatework cells).", show_default="lstm"),
+        str | None, typer.Option(metavar="CELL", help=CELL_HELP, show_default="lstm")
     ] = None,
     hidden_size: Annotated[
         int | None, typer.Option(help="Units per layer.", show_default="192")
@@ -137,7 +139,6 @@ def train(
     Ctrl-C ends early and loses nothing.
     """
     settings = {
-        "cell": cell,
         "hidden_size": hidden_size,
         "layers": layers,
         "embedding_size": embedding_size,
@@ -154,16 +155,17 @@ def train(
 
     asked.check_alone()
     if resume is not None:
-        asked.check_resumed({**settings, "out": out})
+        asked.check_resumed({"cell": cell, **settings, "out": out})
         asked.check_runs(resume)
         from gatework.cli import training
 
         training.resume(resume, budget)
     else:
-        asked.check_settings({**settings, **budget})
+        wanted = {**asked.cell_settings_typed(cell), **settings, **budget}
+        asked.check_settings(wanted)
         from gatework.cli import training
 
-        training.train({**settings, **budget}, out)
+        training.train(wanted, out)
 
 
 @app.command(epilog="Example: gatework sample runs/mine --prompt 'class Queue' --temperature 0.5")
@@ -191,13 +193,12 @@ def sample(
     epilog="Examples:\n\n"
     "gatework compare\n\n"
     "gatework compare novel.txt --time 20m\n\n"
-    "gatework compare --cells gru,gru_reset_before --parameters 500000"
+    "gatework compare --cell gru --cell 'gru\\[r=1]' --parameters 500000\n\n"
+    "gatework compare --cell my_cells.py:latch --cell lstm"
 )
 def compare(
     files: Files = None,
-    cells: Annotated[
-        str, typer.Option(help="Cells of the catalogue, separated by commas.")
-    ] = "rnn,lstm,gru",
+    cells: Annotated[list[str] | None, cells_option("rnn,lstm,gru")] = None,
     parameters: Annotated[
         int, typer.Option(help="Learned numbers in each model; hidden sizes follow.")
     ] = 150_000,
@@ -237,18 +238,19 @@ def compare(
     from gatework.cli import asked
 
     asked.check_alone()
-    asked.cells_named(cells)
+    chosen = asked.trainable_cells_typed(cells or ["rnn,lstm,gru"])
     asked.check_settings(settings)
     from gatework.cli import comparing
 
-    comparing.compare(cells, parameters, settings, out)
+    comparing.compare(chosen, parameters, settings, out)
 
 
 @app.command(
     epilog="Examples:\n\n"
     "gatework bench\n\n"
     "gatework bench --all --inference --json bench.json\n\n"
-    "gatework bench --cells peephole_lstm,mgu --shapes 16,100,256,256 1,100,64,128\n\n"
+    "gatework bench --cell peephole_lstm,mgu --shapes 16,100,256,256 1,100,64,128\n\n"
+    "gatework bench --cell my_cells.py:latch --cell lstm\n\n"
     "gatework bench --stream --threads 1"
 )
 def bench(
@@ -256,9 +258,7 @@ def bench(
         list[str] | None,
         typer.Argument(metavar="[B,T,I,H]", help="More of --shapes.", show_default=False),
     ] = None,
-    cells: Annotated[
-        str, typer.Option(help="Cells of the catalogue, separated by commas.")
-    ] = "lstm,gru,rnn",
+    cells: Annotated[list[str] | None, cells_option("lstm,gru,rnn")] = None,
     shapes: Annotated[
         list[str] | None,
         typer.Option(
@@ -307,15 +307,16 @@ def bench(
     """
     from gatework.bench.shapes import parse_shapes
     from gatework.cli import asked
+    from gatework.cli.typed_cells import cells_typed
 
-    asked.cells_named(cells)
+    chosen = cells_typed(cells or ["lstm,gru,rnn"])
     asked.check_out("--json", json)
     parse_shapes([*(shapes or []), *(more_shapes or [])])
     from gatework.cli import benching
 
     kinds = {"inference": inference, "training": train, "streaming": stream}
     benching.bench(
-        cells,
+        chosen,
         [*(shapes or []), *(more_shapes or [])],
         kinds,
         threads,
@@ -403,9 +404,14 @@ def cells(
     catalogue.show_cells(words or [])
 
 
-@app.command(epilog="Examples:\n\ngatework explain gru\n\ngatework explain lstm --svg lstm.svg")
+@app.command(
+    epilog="Examples:\n\n"
+    "gatework explain gru\n\n"
+    "gatework explain lstm --svg lstm.svg\n\n"
+    "gatework explain my_cells.py:latch"
+)
 def explain(
-    cell: Annotated[str, typer.Argument(metavar="CELL", help="A cell of the catalogue.")],
+    cell: Annotated[str, typer.Argument(metavar="CELL", help=CELL_HELP)],
     svg: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also draw its data flow: gates, maps, memory."),

@@ -7,19 +7,21 @@ fraction of that.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gatework.cells import catalogue
+from gatework.cli.typed_cells import cell_typed, cells_typed
 from gatework.data.corpus import check_files
 from gatework.errors import InputError
-from gatework.train.config import RunConfig, check_cell, check_one_input
+from gatework.lang import Cell
+from gatework.train.cells import cell_settings
+from gatework.train.config import RunConfig
 from gatework.train.manifest import Manifest, find_runs, read_manifest
 
 __all__ = [
-    "cells_named",
+    "cell_settings_typed",
     "check_alone",
     "check_out",
     "check_resumed",
@@ -27,6 +29,7 @@ __all__ = [
     "check_settings",
     "check_studio",
     "given",
+    "trainable_cells_typed",
 ]
 
 STUDIO_NEEDS = ("starlette", "uvicorn")
@@ -36,6 +39,27 @@ HIGHEST_PORT = 65_535
 def given(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that the user gave."""
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def cell_settings_typed(text: str | None) -> Mapping[str, Any]:
+    """Return the settings of a run that trains the cell that was typed; none where none was.
+
+    Raises:
+        InputError: there is no such cell, or it cannot be trained.
+    """
+    return {} if text is None else cell_settings(cell_typed(text))
+
+
+def trainable_cells_typed(texts: Sequence[str]) -> tuple[Cell, ...]:
+    """Return the cells that were typed.
+
+    Raises:
+        InputError: one of them is not there, or cannot be trained.
+    """
+    cells = cells_typed(texts)
+    for cell in cells:
+        cell_settings(cell)
+    return cells
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -114,22 +138,6 @@ def check_out(option: str, out: Path | None) -> None:
         raise InputError(
             f"{option} {out}", "a file in a folder that exists", "make the folder or name another"
         )
-
-
-def cells_named(text: str) -> tuple[str, ...]:
-    """Return the cells named in a text, separated by commas.
-
-    Raises:
-        InputError: there is none, one that is not in the catalogue, or one of several inputs.
-    """
-    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise InputError(
-            f"--cells {text!r}", "cells separated by commas", "write --cells lstm,gru,rnn"
-        )
-    for name in names:
-        check_one_input(catalogue()[check_cell(name)])
-    return tuple(names)
 
 
 def _option(field: str) -> str:

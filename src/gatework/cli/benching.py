@@ -34,10 +34,11 @@ from gatework.bench import (
     parse_shapes,
     versions,
 )
-from gatework.cli.asked import cells_named, check_out
+from gatework.cli.asked import check_out
 from gatework.cli.terminal import Terminal
 from gatework.errors import InputError
 from gatework.files import write_atomically
+from gatework.lang import Cell
 
 __all__ = ["bench"]
 
@@ -47,7 +48,7 @@ BUSY = 1.5
 
 
 def bench(
-    cells: str,
+    cells: Sequence[Cell],
     shapes: Sequence[str],
     kinds: Mapping[str, bool],
     threads: int | None,
@@ -59,7 +60,7 @@ def bench(
     """Measure, show a table and write the figures.
 
     Args:
-        cells: names, separated by commas.
+        cells: what is run.
         shapes: as they were typed.
         kinds: whether each is wanted; none for inference and training.
         threads: of everyone; None for torch's own number.
@@ -68,7 +69,7 @@ def bench(
         everything: measure the whole table of shapes.
     """
     settings = Settings(
-        cells=cells_named(cells),
+        cells=tuple(cells),
         kinds=tuple(k for k in KINDS if kinds[k]) or ("inference", "training"),
         shapes=_shapes(shapes, everything),
         threads=_threads(threads),
@@ -192,7 +193,7 @@ def _table(lines: Sequence[Line]) -> Table:
         table.add_column(title, justify="right")
     for line in lines:
         table.add_row(
-            line.entry.cell,
+            line.entry.cell.name,
             str(line.entry.shape),
             line.entry.kind,
             "wrong result" if line.error else _ours(line.samples[OURS.name]),

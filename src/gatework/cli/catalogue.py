@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from rich.table import Table
 
 from gatework.cells import catalogue
 from gatework.cli.terminal import Terminal
+from gatework.cli.typed_cells import cell_typed
 from gatework.errors import InputError, suggest
 from gatework.files import write_atomically
 from gatework.lang import Cell
 from gatework.lang.sizes import Sizes
 from gatework.show.explanation import Explanation, explain
-from gatework.train.config import check_cell
 
 __all__ = ["explain_cell", "show_cells"]
 
@@ -54,26 +55,26 @@ def show_cells(words: Sequence[str]) -> None:
         console.print("a word narrows the list: gatework cells gru")
 
 
-def explain_cell(name: str, picture: Path | None, everything: bool) -> None:
+def explain_cell(text: str, picture: Path | None, everything: bool) -> None:
     """Print a cell's equations and size; with `everything` also its derivative and plan.
 
     Args:
-        name: A cell of the catalogue.
+        text: A cell, as it was typed.
         picture: File for the picture of its data flow, or None.
         everything: Print all that there is to tell.
     """
-    explained = explain(catalogue()[check_cell(name)])
-    print(explained if everything else _short(explained))
+    explained = explain(cell_typed(text))
+    print(explained if everything else _short(explained, text))
     if picture is not None:
         write_atomically(picture, explained.svg.encode())
         print(f"\npicture  {picture}")
 
 
-def _short(explained: Explanation) -> str:
+def _short(explained: Explanation, text: str) -> str:
     """What a cell computes and how large it is."""
     equations = [f"    {line}" for line in explained.equations]
     sizes = [line for line in explained.cost if line.startswith(("sizes", "parameters"))]
-    more = f"gatework explain {explained.cell.name} --all"
+    more = f"gatework explain {shlex.quote(text)} --all"
     return "\n".join(
         [
             explained.title,

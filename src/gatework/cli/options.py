@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 __all__ = [
+    "CELL_HELP",
     "BatchSize",
     "Dropout",
     "EmbeddingSize",
@@ -22,6 +23,7 @@ __all__ = [
     "Steps",
     "Threads",
     "Time",
+    "cells_option",
     "parse_duration",
 ]
 
@@ -46,6 +48,28 @@ def parse_duration(text: str) -> float:
     if 0 < seconds < math.inf:
         return seconds
     raise typer.BadParameter(f"{text!r} came; expected a time above 0, such as 90s, 10m or 2h")
+
+
+CELL_HELP = (
+    "A cell of the catalogue (gatework cells), one of yours (my_cells.py:latch), "
+    "or one with gates held (gru\\[r=1,z=0])."
+)
+
+
+def cells_option(default: str) -> Any:
+    """Make the option that names cells.
+
+    Args:
+        default: those that are taken where none is named.
+    """
+    several = "For several, give it several times, or separate them by commas."
+    return typer.Option(
+        "--cell",
+        "--cells",
+        metavar="CELL",
+        help=f"{CELL_HELP} {several}",
+        show_default=default,
+    )
 
 
 Files = Annotated[

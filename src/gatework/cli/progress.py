@@ -55,8 +55,9 @@ class TrainingProgress:
 
     def __init__(self, runners: Sequence[Runner], console: Console) -> None:
         self._console = console
+        self._width = max(8, *(len(runner.run.config.cell) for runner in runners))
         self._live = Progress(
-            TextColumn("{task.fields[name]:<8}"),
+            TextColumn("{task.fields[name]}"),
             BarColumn(bar_width=16),
             TextColumn("{task.fields[line]}"),
             console=console,
@@ -84,11 +85,14 @@ class TrainingProgress:
         if self._console.is_terminal:
             self._live.update(gauge.task, completed=record.progress, line=line)
         elif record.split == "valid":
-            self._console.print(f"{runner.run.config.cell:<8} {record.progress:4.0%}  {line}")
+            self._console.print(f"{self._name(runner)} {record.progress:4.0%}  {line}")
 
     def _gauge(self, runner: Runner) -> _Gauge:
-        task = self._live.add_task("", total=1.0, name=runner.run.config.cell, line="")
+        task = self._live.add_task("", total=1.0, name=self._name(runner), line="")
         return _Gauge(task, runner.trainer.bytes, runner.trainer.seconds)
+
+    def _name(self, runner: Runner) -> str:
+        return runner.run.config.cell.ljust(self._width)
 
     def _seconds_left(self, record: Record) -> float:
         """Judge by the share of the budget that is spent."""

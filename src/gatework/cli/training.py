@@ -19,12 +19,10 @@ from gatework.data import Corpus, load_corpus
 from gatework.errors import InputError
 from gatework.reports.inspection import LEAST_HELD_OUT
 from gatework.reports.run_page import run_page
-from gatework.train import Run, RunConfig, Runner, Trainer, fit, generate
-from gatework.train.sample import as_text, openings
+from gatework.reports.trained import report_on
+from gatework.train import Run, RunConfig, Runner, Trainer, fit
 
 __all__ = ["announce", "resume", "train"]
-
-SAMPLE_BYTES = 400
 
 
 def train(settings: Mapping[str, Any], out: Path | None) -> None:
@@ -108,10 +106,8 @@ def _train(runner: Runner, console: Console) -> None:
         run.write_report(run_page(run, None))  # to write a sample takes too long now
         raise typer.Exit(interrupted.exit_code)
     with kept(lambda: f"the run is whole: {run.path}"):
-        prompts = openings(bytes(trainer.corpus.valid.tolist()), 2) or [b""]
-        sample = as_text(prompts[0] + generate(run.load_model(), prompts[0], SAMPLE_BYTES))
-        run.write_report(run_page(run, sample))
-    _show_results(console, run, sample, prompts[-1].decode())
+        written = report_on(runner)
+    _show_results(console, run, written.sample, written.prompt.decode())
 
 
 def _show_results(console: Console, run: Run, sample: str, prompt: str) -> None:

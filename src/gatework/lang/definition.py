@@ -112,6 +112,20 @@ class Parameter:
         )
 
 
+def variant_name(name: str, given: Mapping[str, Any]) -> str:
+    """What a cell is called when constants or held values are given: as the command takes it.
+
+    Example:
+        >>> variant_name("gru[r=1,z=0]", {"z": 0.5})
+        'gru[r=1,z=0.5]'
+    """
+    if not given:
+        return name
+    base, _, before = name.removesuffix("]").partition("[")
+    kept = [one for one in before.split(",") if one and one.partition("=")[0] not in given]
+    return f"{base}[{','.join([*kept, *(f'{n}={v}' for n, v in given.items())])}]"
+
+
 def block_of(node: Symbol | Matrix) -> tuple[str, str]:
     """The parameter and the block that a matrix or a learned vector stands for."""
     if isinstance(node, Matrix):
@@ -210,7 +224,8 @@ class Cell:
                 f"cell {self.name!r} was pinned or unpickled, so its constants are fixed; "
                 "set them on the cell as it was defined"
             )
-        return self.retrace({**self.constants, **constants})
+        cell = self.retrace({**self.constants, **constants})
+        return replace(cell, name=variant_name(self.name, constants))
 
     def equations(self, *values: Expr | Number, prefix: str) -> Any:
         """The equations of this cell inside those of another one, with weights of their own there.
@@ -260,6 +275,8 @@ class Cell:
             >>> from gatework import cells, equivalent
             >>> equivalent(cells.gru.pin(r=1, z=0), cells.rnn)
             True
+            >>> cells.gru.pin(r=1, z=0).name
+            'gru[r=1,z=0]'
         """
         cell = self.holding({**checked_mapping("pin", pins or {}), **more})
         names = {n: v for n, v in cell.names.items() if cell._gives(v)}
@@ -269,8 +286,7 @@ class Cell:
         """The same with every name left in it, those of values whose parameters are gone too."""
         check_known("value", held, self.names, f"cell {self.name!r}")
         values = {self.names[n]: expand(as_expr(v), self.names[n].size) for n, v in held.items()}
-        shown = ", ".join(f"{n}={v}" for n, v in held.items())
-        return self.substituted(values, f"{self.name}.pin({shown})")
+        return self.substituted(values, variant_name(self.name, held))
 
     def observing(self, values: Mapping[str, Expr]) -> Cell:
         """The cell with further named values, made of its own, which a trace then shows.

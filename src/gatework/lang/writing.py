@@ -1,4 +1,4 @@
-"""A cell's equations as JSON text, and back: so a saved graph holds what it runs.
+"""A cell's equations as data, and back: a saved graph and a run on disk hold what they compute.
 
 Every expression is one row, after the rows of its arguments, which it names by their numbers:
 
@@ -7,20 +7,21 @@ Every expression is one row, after the rows of its arguments, which it names by 
     ["arrange", kind, [arguments], details, size]
     ["product", [group, gate, rows, cols], argument, transposed]
 
-Of a parameter that starts with numbers of its own the text says so, but not how they are found:
+Of a parameter that starts with numbers of its own the data say so, but not how they are found:
 what is read back starts it at NaN, for the numbers to be loaded.
 
 What is read back is built by the same functions as a traced cell, so it is checked and simplified
-as one: the text can hold equations and nothing else.
+as one: the data can hold equations and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+import math
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, get_args
 
-from gatework.lang.axes import SCALAR, within
-from gatework.lang.definition import LOST, Cell, Noise, Parameter, Start
+from gatework.lang.axes import within
+from gatework.lang.definition import LOST, Cell, Noise, Parameter, Start, WeightDrop, block_of
 from gatework.lang.expressions import (
     Apply,
     Arrange,
@@ -47,22 +48,28 @@ from gatework.lang.functions import FUNCTIONS
 from gatework.lang.sizes import checked
 
 
-def cell_as_data(cell: Cell, names: Iterable[str] = ()) -> dict[str, Any]:
-    """The equations of a cell as lists, strings and numbers; of its names only those given.
+def cell_as_data(cell: Cell, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """A cell as lists, strings and numbers: its equations, what they read, what it says of itself.
+
+    Args:
+        cell: The cell. The function that it was traced from is no part of it.
+        names: Which of its named values are kept; all unless given.
 
     Example:
         >>> from gatework import cells, equivalent
         >>> equivalent(cell_of_data(cell_as_data(cells.gru)), cells.gru)
         True
     """
-    named = {n: cell.names[n] for n in names}
+    named = {n: cell.names[n] for n in (cell.names if names is None else names)}
     noises = tuple(n.symbol for n in cell.noises)
     roots = (*cell.inputs, *cell.states, *noises, *cell.results(), *named.values())
     number = {node: k for k, node in enumerate(postorder(roots))}
-    data = {
+    return {
         "name": cell.name,
+        "doc": cell.doc,
         "nodes": [_row(node, [number[a] for a in node.args]) for node in number],
         "input": number[cell.input],
+        "further": [number[s] for s in cell.further],
         "states": [number[s] for s in cell.states],
         "next": [number[v] for v in cell.next_states],
         "output": None if cell.output is None else number[cell.output],
@@ -71,57 +78,49 @@ def cell_as_data(cell: Cell, names: Iterable[str] = ()) -> dict[str, Any]:
             [p.name, p.blocks, p.rows, p.cols, _start(p), p.learned] for p in cell.parameters
         ],
         "noises": [[number[n.symbol], n.probability] for n in cell.noises],
+        "weight_drops": [[d.parameter, d.blocks, d.probability] for d in cell.weight_drops],
+        "constants": dict(cell.constants),
     }
-    if cell.further:  # left out elsewhere: so the text of other cells is what it always was
-        data["further"] = [number[s] for s in cell.further]
-    return data
 
 
-def cell_of_data(data: dict[str, Any]) -> Cell:
-    """The cell that `cell_as_data` wrote.
+def cell_of_data(data: Mapping[str, Any]) -> Cell:
+    """The cell that `cell_as_data` wrote. Its constants are fixed: its function is not there.
 
     Raises:
-        ValueError: If the data hold something else.
+        ValueError: If the data hold something else, or equations that no cell can have.
     """
     try:
-        nodes = _nodes(data["nodes"])
-        symbols = [nodes[k] for k in (data["input"], *data["states"])]
-        further = tuple(nodes[k] for k in data.get("further", ()))
-        noises = [(nodes[k], float(probability)) for k, probability in data["noises"]]
-        output = data.get("output")  # not written before there was such a thing
-        if not all(isinstance(s, Symbol) for s in (*symbols, *further, *(n for n, _ in noises))):
-            raise ValueError("an input, a state or a noise is no symbol")
-        return Cell(
-            name=str(data["name"]),
-            doc="",
-            input=symbols[0],
-            states=tuple(symbols[1:]),
-            next_states=tuple(nodes[k] for k in data["next"]),
-            names={str(n): nodes[k] for n, k in data["names"].items()},
-            parameters=tuple(_parameter(*fields) for fields in data["parameters"]),
-            noises=tuple(Noise(s, p) for s, p in noises),
-            further=further,
-            output=None if output is None else nodes[output],
-        )
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        cell = _cell(data)
+        _check(cell)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise ValueError(f"these are not the equations of a cell: {error!r}") from error
+    except RecursionError as error:
+        raise ValueError("these are not the equations of a cell: they are too deep") from error
+    return cell
 
 
-def _start(parameter: Parameter) -> float | str | None:
-    """How a parameter starts."""
-    return "numbers" if isinstance(parameter.init, Start) else parameter.init
-
-
-def _parameter(
-    name: str,
-    blocks: Sequence[str],
-    rows: Sequence[str],
-    cols: str | None,
-    start: float | str | None = None,  # not written before they were kept
-    learned: bool = True,
-) -> Parameter:
-    init = LOST if start == "numbers" else None if start is None else float(start)
-    return Parameter(name, tuple(blocks), tuple(rows), cols, init, bool(learned))
+def _cell(data: Mapping[str, Any]) -> Cell:
+    nodes = _nodes(data["nodes"])
+    return Cell(
+        name=_text(data["name"]),
+        doc=_text(data["doc"]),
+        input=_symbol(nodes, data["input"], "sequence"),
+        further=tuple(_symbol(nodes, k, "sequence", "constant") for k in data["further"]),
+        states=tuple(_symbol(nodes, k, "state") for k in data["states"]),
+        next_states=tuple(_at(nodes, k) for k in data["next"]),
+        output=None if data["output"] is None else _at(nodes, data["output"]),
+        names={_path(n): _at(nodes, k) for n, k in data["names"].items()},
+        parameters=tuple(_parameter(*row) for row in data["parameters"]),
+        noises=tuple(
+            Noise(_symbol(nodes, k, "sequence", "constant"), _probability(p))
+            for k, p in data["noises"]
+        ),
+        weight_drops=tuple(
+            WeightDrop(_name(parameter), tuple(map(_name, blocks)), _probability(p))
+            for parameter, blocks, p in data["weight_drops"]
+        ),
+        constants={_name(n): _number(v) for n, v in data["constants"].items()},
+    )
 
 
 def _row(node: Expr, args: Sequence[int]) -> list[Any]:
@@ -142,11 +141,149 @@ def _row(node: Expr, args: Sequence[int]) -> list[Any]:
     return ["product", [m.group, m.gate, m.rows, m.cols], args[0], node.transposed]
 
 
-def _nodes(rows: Iterable[Sequence[Any]]) -> list[Expr]:
+def _nodes(rows: Sequence[Sequence[Any]]) -> list[Expr]:
     nodes: list[Expr] = []
     for kind, *fields in rows:
         nodes.append(_node(kind, fields, nodes))
     return nodes
+
+
+def _node(kind: str, fields: Sequence[Any], before: Sequence[Expr]) -> Expr:
+    if kind == "const":
+        value, size = fields
+        return const(_number(value), _size(size))
+    if kind == "count":
+        return count(_size(*fields))
+    if kind == "symbol":
+        name, role, size = fields
+        return symbol(_path(name), _known(role, get_args(Role), "role"), _size(size))
+    if kind == "apply":
+        function, arguments = fields
+        return _applied(function, [_at(before, k) for k in arguments])
+    if kind == "reduce":
+        reduction, row, size = fields
+        return _reduced(reduction, _at(before, row), _size(size))
+    if kind == "arrange":
+        word, rows, details, size = fields
+        known = _details(_known(word, get_args(Arrangement), "arrangement"), len(rows), details)
+        return arrange(word, [_at(before, k) for k in rows], known, _size(size))
+    if kind == "product":
+        (group, gate, *sizes), row, transposed = fields
+        matrix = Matrix(_name(group), _name(gate), *map(_size, sizes))
+        return product(matrix, _at(before, row), _flag(transposed))
+    raise ValueError(f"there is no kind of expression {kind!r}")
+
+
+def _applied(function: Any, arguments: Sequence[Expr]) -> Expr:
+    arity = FUNCTIONS[_known(function, FUNCTIONS, "function")].arity
+    if len(arguments) != arity:
+        raise ValueError(f"{function} takes {arity} argument(s), not {len(arguments)}")
+    if function == "pow" and not isinstance(arguments[1], Const):
+        raise ValueError("an exponent is a number")
+    return apply(function, *arguments)
+
+
+def _reduced(reduction: Any, row: Expr, size: str) -> Expr:
+    if not within(size, row.size):
+        raise ValueError(f"a row of size {row.size!r} is not reduced to {size!r}")
+    return reduce(_known(reduction, get_args(Reduction), "reduction"), row, size)
+
+
+def _details(kind: Arrangement, rows: int, details: Sequence[Any]) -> tuple[Any, ...]:
+    """What is fixed of an arrangement: raise unless it is of the right kind."""
+    if kind in ("part", "cat"):
+        if len(details) != (2 if kind == "part" else rows):
+            raise ValueError(f"{kind} of {rows} row(s) does not begin at {details!r}")
+        return tuple(map(checked, map(_text, details)))
+    if kind in ("take", "index_add"):
+        (index,) = details
+        if not index or any(_whole(i) < 0 for i in index):
+            raise ValueError("an index counts units from 0")
+        return (tuple(index),)
+    if len(details) != (kind != "flip"):
+        raise ValueError(f"{kind} does not take {details!r}")
+    return tuple(map(_flag if kind == "cumsum" else _whole, details))
+
+
+def _start(parameter: Parameter) -> float | str | None:
+    """How a parameter starts."""
+    return "numbers" if isinstance(parameter.init, Start) else parameter.init
+
+
+def _parameter(
+    name: Any, blocks: Any, rows: Any, cols: Any, start: Any, learned: Any
+) -> Parameter:
+    init = LOST if start == "numbers" else None if start is None else _number(start)
+    return Parameter(
+        _name(name),
+        tuple(map(_name, blocks)),
+        tuple(map(_size, rows)),
+        None if cols is None else _size(cols),
+        init,
+        _flag(learned),
+    )
+
+
+# ---- what may stand in a place -------------------------------------------------------------------
+
+
+def _text(given: Any) -> str:
+    if not isinstance(given, str):
+        raise TypeError("a text is expected")
+    return given
+
+
+def _name(given: Any) -> str:
+    if not _text(given).isidentifier():
+        raise ValueError(f"{given!r} is no name")
+    return str(given)
+
+
+def _path(given: Any) -> str:
+    """A name, or several with dots in between: the value `f.pre`, the learned row `bias_ih.f`."""
+    return ".".join(map(_name, _text(given).split(".")))
+
+
+def _size(given: Any) -> str:
+    size = checked(_text(given))
+    if size != given:
+        raise ValueError(f"a size is written {size!r}, not {given!r}")
+    return size
+
+
+def _flag(given: Any) -> bool:
+    return bool(_known(given, (True, False), "flag"))
+
+
+def _whole(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError("a whole number is expected")
+    return given
+
+
+def _number(given: Any) -> int | float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+        raise ValueError("a finite number is expected")
+    return given
+
+
+def _probability(given: Any) -> float:
+    if not 0 <= _number(given) <= 1:
+        raise ValueError("a probability is expected")
+    return float(given)
+
+
+def _at(nodes: Sequence[Expr], number: Any) -> Expr:
+    if not isinstance(number, int) or number < 0:
+        raise TypeError("the number of an expression is expected")
+    return nodes[number]
+
+
+def _symbol(nodes: Sequence[Expr], number: Any, *roles: Role) -> Symbol:
+    node = _at(nodes, number)
+    if not isinstance(node, Symbol) or node.role not in roles:
+        raise ValueError(f"{node} is no symbol of the role {' or '.join(roles)}")
+    return node
 
 
 def _known(word: Any, words: Container[Any], what: str) -> Any:
@@ -156,43 +293,41 @@ def _known(word: Any, words: Container[Any], what: str) -> Any:
     return word
 
 
-def _details(kind: Arrangement, rows: int, details: Sequence[Any]) -> tuple[Any, ...]:
-    """What is fixed of an arrangement: raise unless it is of the right kind."""
-    if kind in ("part", "cat"):
-        if len(details) != (2 if kind == "part" else rows):
-            raise ValueError(f"{kind} of {rows} row(s) does not begin at {details!r}")
-        return tuple(map(checked, details))
-    if kind in ("take", "index_add"):
-        (index,) = details
-        if not index or any(int(i) < 0 for i in index):
-            raise ValueError("an index counts units from 0")
-        return (tuple(map(int, index)),)
-    if len(details) != (kind != "flip"):
-        raise ValueError(f"{kind} does not take {details!r}")
-    return tuple(map(bool if kind == "cumsum" else int, details))
+# ---- what must fit together ----------------------------------------------------------------------
 
 
-def _node(kind: str, fields: Sequence[Any], before: Sequence[Expr]) -> Expr:
-    if kind == "const":
-        return const(float(fields[0]), str(fields[1]))
-    if kind == "count":
-        return count(str(fields[0]))
-    if kind == "symbol":
-        name, role, size = fields
-        return symbol(str(name), _known(role, get_args(Role), "role"), str(size))
-    if kind == "apply":
-        function = _known(fields[0], FUNCTIONS, "function")
-        return apply(function, *(before[k] for k in fields[1]))
-    if kind == "reduce":
-        row, size = before[fields[1]], str(fields[2]) if len(fields) > 2 else SCALAR
-        if not within(size, row.size):
-            raise ValueError(f"a row of size {row.size!r} is not reduced to {size!r}")
-        return reduce(_known(fields[0], get_args(Reduction), "reduction"), row, size)
-    if kind == "arrange":
-        word, rows, details, size = fields
-        known = _details(_known(word, get_args(Arrangement), "arrangement"), len(rows), details)
-        return arrange(word, [before[k] for k in rows], known, checked(size))
-    if kind == "product":
-        matrix, row, transposed = fields
-        return product(Matrix(*map(str, matrix)), before[row], bool(transposed))
-    raise ValueError(f"there is no kind of expression {kind!r}")
+def _check(cell: Cell) -> None:
+    """Raise unless all that the equations read is there, and what they give has its size."""
+    rows = (*cell.inputs, *cell.states, *(n.symbol for n in cell.noises))
+    _check_unlike([row.name for row in rows])
+    _check_unlike([p.name for p in cell.parameters])
+    shapes: dict[tuple[str, str], tuple[str, str | None]] = {}
+    for p in cell.parameters:
+        _check_unlike(p.blocks)
+        shapes |= {(p.name, b): (r, p.cols) for b, r in zip(p.blocks, p.rows, strict=True)}
+    for node in postorder(cell.named_values()):
+        if not _is_there(node, rows, shapes):
+            raise ValueError("it reads something that is not there")
+    if not cell.states:
+        raise ValueError("it has no state")
+    for state, value in zip(cell.states, cell.next_states, strict=True):
+        if value.size != state.size:
+            raise ValueError(f"the new {state.name} is not of the state's size")
+    for drop in cell.weight_drops:
+        for block in drop.blocks:
+            _known((drop.parameter, block), shapes, "weight")
+
+
+def _check_unlike(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise ValueError("a name stands twice")
+
+
+def _is_there(
+    node: Expr, rows: Container[Expr], shapes: Mapping[tuple[str, str], tuple[str, str | None]]
+) -> bool:
+    if isinstance(node, Product):
+        return shapes.get(block_of(node.matrix)) == (node.matrix.rows, node.matrix.cols)
+    if isinstance(node, Symbol) and node.role == "parameter":
+        return shapes.get(block_of(node)) == (node.size, None)
+    return not isinstance(node, Symbol) or node in rows

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatework.cells import catalogue
 from gatework.errors import InputError
 from gatework.files import write_atomically
+from gatework.lang import Cell
 from gatework.lens import MemoryHorizon, Passage
 from gatework.reports.held_out import FAR_LAG, horizon_of, passage_of
-from gatework.train.config import RunConfig, check_cell, check_one_input
+from gatework.train.cells import cell_settings, check_unlike
+from gatework.train.config import RunConfig
 from gatework.train.loop import Runner
 from gatework.train.model import parameter_count
 from gatework.train.records import Record, curve
@@ -50,26 +51,22 @@ class Contender:
         return float(self.horizon.mean()[FAR_LAG])
 
 
-def matched_configs(cells: Sequence[str], parameters: int, base: RunConfig) -> list[RunConfig]:
+def matched_configs(cells: Sequence[Cell], parameters: int, base: RunConfig) -> list[RunConfig]:
     """Return the settings for each cell, its hidden size chosen so that all models weigh the same.
 
     Args:
-        cells: names of catalogue cells.
+        cells: different ones.
         parameters: numbers to learn in the whole model; met within about a hundredth.
         base: all other settings.
 
     Raises:
-        InputError: a cell is unknown or named twice, or even one unit is too many parameters.
+        InputError: there is no cell, one cannot be trained, two have the same name, or even one
+            unit is too many parameters.
     """
-    for name in cells:
-        check_one_input(catalogue()[check_cell(name)])
-    if len(set(cells)) < len(cells) or not cells:
-        raise InputError(
-            f"cells = {', '.join(cells)}",
-            "different cells, separated by commas",
-            "for example --cells rnn,lstm,gru",
-        )
-    bases = [base.model_copy(update={"cell": name}) for name in cells]
+    if not cells:
+        raise InputError("no cells", "one or more to compare", "give rnn, lstm and gru")
+    bases = [base.model_copy(update=dict(cell_settings(cell))) for cell in cells]
+    check_unlike(cells)
     return [_with_parameters(config, parameters) for config in bases]
 
 
@@ -85,7 +82,7 @@ def measure(runner: Runner) -> Contender:
         parameters=runner.run.manifest.parameters,
         records=tuple(runner.run.records()),
         horizon=horizon_of(trainer.model, trainer.corpus),
-        passage=passage_of(trainer.model, trainer.corpus, trainer.config.cell),
+        passage=passage_of(trainer.model, trainer.corpus),
     )
 
 
@@ -114,6 +111,12 @@ def _with_parameters(config: RunConfig, parameters: int) -> RunConfig:
             f"parameters = {parameters:,}",
             f"at least {least:,} for {config.cell}, of which the embedding alone has many",
             "give more --parameters, or a smaller --embedding-size",
+        )
+    if excess(high) == excess(low):
+        raise InputError(
+            f"cell {config.cell!r}, which has as many parameters for each hidden size",
+            "cells that grow with it, so that all can have equally many",
+            "leave it out, and train it alone",
         )
     while excess(high) < 0:
         low, high = high, 2 * high

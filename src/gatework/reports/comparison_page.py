@@ -14,7 +14,7 @@ from gatework.reports.page import figure, page, paragraph, section, settings_tab
 from gatework.reports.passages import COLUMNS, draw_passage
 from gatework.train.records import Record
 
-__all__ = ["comparison_page", "reach_text"]
+__all__ = ["comparison_page", "reach_text", "summary"]
 
 INFLUENCE = (
     "Influence is how much the network's state would change if the byte read k steps earlier "
@@ -51,7 +51,8 @@ def reach_text(contender: Contender, share: float) -> str:
     return f"{_lag(reach)} ({_lag(low)}–{_lag(high)})"
 
 
-def _summary(contenders: Sequence[Contender]) -> str:
+def summary(contenders: Sequence[Contender]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the figures of each cell as a table's header and rows."""
     above = [f"above {100 * share:g} %" for share in REACH_SHARES]
     header = ("cell", "units", "parameters", "bits per byte", *above, f"left at {FAR_LAG}")
     rows = [
@@ -65,12 +66,16 @@ def _summary(contenders: Sequence[Contender]) -> str:
         )
         for contender in contenders
     ]
+    return header, rows
+
+
+def _summary(contenders: Sequence[Contender]) -> str:
     words = (
         "Fewer bits per byte are better. The last columns: for how many bytes back the influence "
         "of an input stays above a share of that of the newest one, with the 95 % band; and "
         f"what share is left {FAR_LAG} bytes back."
     )
-    return table(header, rows) + paragraph(words, quiet=True)
+    return table(*summary(contenders)) + paragraph(words, quiet=True)
 
 
 def _memory(contenders: Sequence[Contender]) -> list[str]:
@@ -137,9 +142,8 @@ def _method(contenders: Sequence[Contender], corpus: Corpus) -> list[str]:
         "norm of the Jacobian with respect to the input's embedding, estimated with random sign "
         f"vectors from 0 to {MAX_LAG} bytes back; its band is a bootstrap over places of the text."
     )
-    settings = config.model_dump(
-        mode="json", exclude_none=True, exclude={"cell", "hidden_size", "files", "learning_rate"}
-    )
+    own = ("cell", "hidden_size", "learning_rate")
+    settings = {name: value for name, value in config.shown().items() if name not in own}
     notes = [paragraph(note, quiet=True) for note in corpus.notes]
     checksum = {"sha256 of the text": corpus.sha256[:16]}
     return [paragraph(words), *notes, settings_table({**settings, **checksum})]

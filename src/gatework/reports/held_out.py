@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from gatework.cells import catalogue
 from gatework.data import Corpus, characters_of
 from gatework.errors import InputError
 from gatework.lens import MemoryHorizon, Passage, memory_horizon, read_passage
@@ -67,7 +66,7 @@ def stretches(corpus: Corpus, length: int) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def passage_of(model: LanguageModel, corpus: Corpus, cell: str) -> Passage:
+def passage_of(model: LanguageModel, corpus: Corpus) -> Passage:
     """Read a passage of held-out text, with some text before it to arrive with a state."""
     text = bytes(corpus.valid.tolist())
     start = _passage_start(text)
@@ -76,7 +75,7 @@ def passage_of(model: LanguageModel, corpus: Corpus, cell: str) -> Passage:
     state = model(before)[1] if len(before) else None
     trace = model.layer.trace(model.embedding(shown), state)
     characters = characters_of(text, start, start + PASSAGE_BYTES)
-    return read_passage(characters, trace, catalogue()[cell])
+    return read_passage(characters, trace, model.layer.cell)
 
 
 def _passage_start(text: bytes) -> int:

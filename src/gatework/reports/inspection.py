@@ -150,7 +150,7 @@ def inspect_run(run: Run, told: Told = lambda what: None, *, last: bool = False)
         corpus=corpus,
         records=tuple(curve(run.records(), "valid")),
         bits=bits,
-        passage=passage_of(model, corpus, run.config.cell),
+        passage=passage_of(model, corpus),
         horizon=horizon,
         flow=flow,
         retention=retention,

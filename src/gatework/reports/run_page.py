@@ -20,7 +20,7 @@ def run_page(run: Run, sample: str | None) -> str:
         run: its settings and measurements.
         sample: text that the trained model wrote; None where there was no time for one.
     """
-    settings = run.config.model_dump(mode="json", exclude_none=True, exclude={"files"})
+    settings = run.config.shown()
     settings["learning_rate"] = run.config.peak_rate
     lead = f"{run.config.cell}, {run.manifest.parameters:,} parameters, trained on "
     sections = [

@@ -187,14 +187,19 @@ class Studied:
 
     def _try(self, name: str, is_open: bool, then: str) -> dict[str, Any]:
         """A button that holds a gate: its words, and what it holds."""
-        known = WORDS.get((self.cell.name, name), "")
+        known = self._known(name)
         gate = f"the {known.partition(':')[0]}" if known else name
         words = f"{'Open' if is_open else 'Close'} {gate}: {then}"
         return {"words": words, "hold": {name: float(is_open)}}
 
+    def _known(self, name: str) -> str:
+        """What people call a value; "" unless the cell is the catalogue's, not one of its name."""
+        own = self.run.config.equations is not None
+        return "" if own else WORDS.get((self.cell.name, name), "")
+
     def _words(self, name: str, kind: str) -> str:
-        if (self.cell.name, name) in WORDS:
-            return WORDS[self.cell.name, name]
+        if known := self._known(name):
+            return known
         if kind == "state":
             return "state, and output of the cell" if name == self.cell.output_name else "state"
         if name == self.cell.output_name:

@@ -4,6 +4,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
+from gatework.train.cells import cell_settings
 from gatework.train.config import RunConfig
 from gatework.train.manifest import Manifest
 from gatework.train.records import Record
@@ -25,6 +26,7 @@ __all__ = [
     "Runner",
     "Trainer",
     "bits_per_byte",
+    "cell_settings",
     "fit",
     "generate",
 ]

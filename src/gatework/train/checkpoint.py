@@ -185,14 +185,13 @@ def _checkpoint(config: RunConfig) -> tuple[Shapes, list[Shapes]]:
     weights = weight_shapes(config)
     needed = {f"model.{name}": (torch.float32, shape) for name, shape in weights.items()}
     random = torch.get_rng_state()
-    optimizer: Shapes = {}
+    optimizer: list[Shapes] = []  # a weight that no gradient reaches has none of it
     for name, shape in weights.items():
-        optimizer[f"optimizer.{name}.step"] = (torch.float32, ())
-        for moment in MOMENTS:
-            optimizer[f"optimizer.{name}.{moment}"] = (torch.float32, shape)
+        moments = {f"optimizer.{name}.{moment}": (torch.float32, shape) for moment in MOMENTS}
+        optimizer.append({f"optimizer.{name}.step": (torch.float32, ()), **moments})
     states = state_shapes(config)
     carried = {f"state.{i}": (torch.float32, shape) for i, shape in enumerate(states)}
-    return {**needed, "random": (random.dtype, tuple(random.shape))}, [optimizer, carried]
+    return {**needed, "random": (random.dtype, tuple(random.shape))}, [*optimizer, carried]
 
 
 # ---- reading -------------------------------------------------------------------------------------

@@ -9,15 +9,22 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from gatework.analysis.gates import gates_of
-from gatework.cells import catalogue
-from gatework.errors import InputError, suggest
+from gatework.errors import InputError
 from gatework.lang.definition import Cell
 from gatework.printable import brief
+from gatework.train.cells import MOST_CHARACTERS, kept_cell
 
-__all__ = ["DEFAULT_SECONDS", "Checked", "RunConfig", "check_cell", "check_one_input"]
+__all__ = ["DEFAULT_SECONDS", "Checked", "RunConfig"]
 
 DEFAULT_SECONDS = 75.0
 """Training time where no budget is given: with start, last validation and sample, the command
@@ -80,7 +87,9 @@ class RunConfig(Checked):
     """
 
     cell: Annotated[str, Field(max_length=100)] = "lstm"
-    """Name of a cell of the catalogue."""
+    """What the cell is called: a name of the catalogue, where no equations are given."""
+    equations: Annotated[str, Field(max_length=MOST_CHARACTERS)] | None = None
+    """Those of a cell of one's own, as data; `gatework.train.cell_settings` writes them."""
     hidden_size: int = Field(192, gt=0, le=1_000_000)
     """Units per layer, H."""
     layers: int = Field(1, gt=0, le=100)
@@ -123,11 +132,15 @@ class RunConfig(Checked):
                 )
         return files
 
-    @field_validator("cell")
-    @classmethod
-    def _cell_is_known(cls, cell: str) -> str:
-        check_one_input(catalogue()[check_cell(cell)])
-        return cell
+    @model_validator(mode="after")
+    def _cell_is_known(self) -> Self:
+        kept_cell(self.cell, self.equations)
+        return self
+
+    @property
+    def trained_cell(self) -> Cell:
+        """The cell itself."""
+        return kept_cell(self.cell, self.equations)
 
     @property
     def usable_threads(self) -> int:
@@ -141,8 +154,13 @@ class RunConfig(Checked):
         A vanilla RNN overwrites its whole state at every step, and diverges where gated cells
         still learn best.
         """
-        gated = bool(gates_of(catalogue()[self.cell]))
+        gated = bool(gates_of(self.trained_cell))
         return self.learning_rate or (GATED_RATE if gated else UNGATED_RATE)
+
+    def shown(self) -> dict[str, Any]:
+        """Return the settings that a page shows; the equations have a place of their own."""
+        hidden = {"files", "equations"}
+        return self.model_dump(mode="json", exclude_none=True, exclude=hidden)
 
     def progress(self, steps: int, seconds: float) -> float:
         """Return the share of the budget that is spent, from 0 to 1."""
@@ -150,34 +168,3 @@ class RunConfig(Checked):
         by_time = seconds / budget if budget else 0.0
         by_steps = steps / self.steps if self.steps else 0.0
         return min(1.0, max(by_time, by_steps))
-
-
-def check_cell(name: str) -> str:
-    """Return the name of a cell of the catalogue as it is.
-
-    Raises:
-        InputError: no such cell; the nearest name is suggested.
-    """
-    known = catalogue()
-    if name in known:
-        return name
-    raise InputError(
-        f"unknown cell {name!r}",
-        f"one of the {len(known)} cells of the catalogue, such as rnn, lstm or gru",
-        f"{suggest(name, known)}see them all with: gatework cells",
-    )
-
-
-def check_one_input(cell: Cell) -> None:
-    """Raise unless a cell reads its input alone: a command has nothing else to give it.
-
-    Raises:
-        InputError: it reads more.
-    """
-    if cell.further:
-        names = ", ".join(row.name for row in cell.further)
-        raise InputError(
-            f"the cell {cell.name!r} reads {names} beside its input",
-            "a cell that reads one input, here the characters of a text or random numbers",
-            "take another cell, or run this one in Python: gatework.nn.Recurrent",
-        )

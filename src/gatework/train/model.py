@@ -5,20 +5,26 @@ T  time steps      B  sequences      E  embedding size      H  hidden size
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gatework.cells import catalogue
+from gatework.errors import InputError
+from gatework.lang import Cell
 from gatework.nn import Recurrent
 from gatework.nn.recurrent import State
+from gatework.train.cells import sizes_of
 from gatework.train.config import RunConfig
 
 __all__ = ["ALPHABET", "LanguageModel", "State", "parameter_count", "state_shapes", "weight_shapes"]
 
 ALPHABET = 256
 """Symbols: every value of a byte."""
+MOST_UNITS = 1_000_000
+"""Of a single value of a cell."""
 
 
 class LanguageModel(nn.Module):
@@ -57,9 +63,29 @@ def make_layer(config: RunConfig) -> Recurrent:
     """Make the recurrent layers that the settings name.
 
     A size that the cell itself names, such as that of a projection, is half the hidden size.
+
+    Raises:
+        InputError: the cell cannot have these sizes.
     """
-    cell = catalogue()[config.cell]
+    try:
+        layer = _layer(config)
+        for number in range(config.layers):
+            _check_units(config.trained_cell, layer.sizes(number))
+    except ValueError as error:
+        raise InputError(
+            f"{config.layers} × {config.cell} of {config.hidden_size} units on embeddings of "
+            f"{config.embedding_size}: {error}",
+            "a cell that can have such layers",
+            "give other sizes, or change the cell",
+        ) from None
+    return layer
+
+
+def _layer(config: RunConfig) -> Recurrent:
+    cell = config.trained_cell
     sizes: dict[str, Any] = cell.usual_sizes(config.hidden_size)
+    if taken := sorted(sizes.keys() & signature(Recurrent).parameters.keys()):
+        raise ValueError(f"its size {taken[0]!r} has the name of a setting of every layer")
     return Recurrent(
         cell,
         config.embedding_size,
@@ -68,6 +94,14 @@ def make_layer(config: RunConfig) -> Recurrent:
         dropout=config.dropout if config.layers > 1 else 0.0,
         **sizes,
     )
+
+
+def _check_units(cell: Cell, sizes: Mapping[str, int]) -> None:
+    """Raise unless each size of the cell is a number here, and none that is out of all bounds."""
+    for size in sizes_of(cell):
+        units = sizes[size]
+        if units > MOST_UNITS:
+            raise ValueError(f"a value of it has {units:,} units, at most {MOST_UNITS:,} may be")
 
 
 def parameter_count(config: RunConfig) -> int:

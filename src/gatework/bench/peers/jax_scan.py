@@ -64,7 +64,7 @@ class JaxScan:
 
     def prepare(self, problem: Problem, kind: Kind, threads: int) -> Work | None:
         """The compiled scan. XLA takes every core, so with fewer threads there is no comparison."""
-        if problem.cell not in STEPS or kind == "streaming" or threads != _cores():
+        if problem.listed not in STEPS or kind == "streaming" or threads != _cores():
             return None
         jax = import_module("jax")
         cpu = jax.devices("cpu")[0]
@@ -98,7 +98,7 @@ def _tensor(array: Any) -> Tensor:
 
 def _scan(jax: Any, problem: Problem) -> Callable[..., Any]:
     """The layer: the product with the input for all steps at once, then the scan."""
-    count, step = STEPS[problem.cell]
+    count, step = STEPS[problem.listed]
 
     def run(x: Any, w: Any, u: Any, b: Any, b2: Any) -> Any:
         zeros = (jax.numpy.zeros((problem.shape.batch, problem.shape.units), x.dtype),) * count

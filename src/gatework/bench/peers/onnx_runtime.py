@@ -55,7 +55,7 @@ class OnnxRuntime:
 
     def prepare(self, problem: Problem, kind: Kind, threads: int) -> Work | None:
         """A run of the graph; it knows no training."""
-        if problem.cell not in NODES or kind == "training":
+        if problem.listed not in NODES or kind == "training":
             return None
         streaming = kind == "streaming"
         session = _session(_graph(problem, streaming), threads)
@@ -100,7 +100,7 @@ def _streaming(session: Any, problem: Problem) -> Work:
 
 
 def _states(problem: Problem) -> tuple[str, ...]:
-    return ("h", "c") if problem.cell == "lstm" else ("h",)
+    return ("h", "c") if problem.listed == "lstm" else ("h",)
 
 
 def _session(model: Any, threads: int) -> Any:
@@ -116,7 +116,7 @@ def _session(model: Any, threads: int) -> Any:
 def _graph(problem: Problem, streaming: bool) -> Any:
     """The model; one that streams also reads and gives the states."""
     onnx = import_module("onnx")
-    node, shape = NODES[problem.cell], problem.shape
+    node, shape = NODES[problem.listed], problem.shape
     steps = 1 if streaming else shape.steps
     sizes: dict[str, tuple[int, ...]] = {"X": (steps, shape.batch, shape.features)}
     row = 1, shape.batch, shape.units
@@ -132,7 +132,7 @@ def _graph(problem: Problem, streaming: bool) -> Any:
     )
     graph = onnx.helper.make_graph(
         [body],
-        problem.cell,
+        problem.cell.name,
         [_described(onnx, *item) for item in sizes.items()],
         [_described(onnx, *item) for item in results.items()],
         [onnx.numpy_helper.from_array(v, n) for n, v in _weights(problem, node).items()],

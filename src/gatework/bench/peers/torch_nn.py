@@ -23,9 +23,9 @@ LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def torch_layer(problem: Problem) -> torch.nn.Module | None:
     """torch.nn's layer with the problem's weights; None when it has no such cell."""
-    if problem.cell not in LAYERS:
+    if problem.listed not in LAYERS:
         return None
-    name, options = LAYERS[problem.cell]
+    name, options = LAYERS[problem.listed]
     layer: torch.nn.Module = getattr(torch.nn, name)(
         problem.shape.features, problem.shape.units, dtype=problem.x.dtype, **options
     )

@@ -67,7 +67,7 @@ class TorchRecurrent:
 
     def prepare(self, problem: Problem, kind: Kind, threads: int) -> Work | None:
         """A call of its layer, with our weights."""
-        if problem.cell not in LAYERS or kind == "streaming":
+        if problem.listed not in LAYERS or kind == "streaming":
             return None
         layer, x = _layer(problem), problem.x
         sources = [x, *layer.parameters()]
@@ -88,7 +88,7 @@ class TorchRecurrent:
 
 
 def _layer(problem: Problem) -> Any:
-    about, blocks = LAYERS[problem.cell], _blocks(problem)
+    about, blocks = LAYERS[problem.listed], _blocks(problem)
     layer = getattr(import_module("torchrecurrent"), about.name)(*problem.shape[2:])
     with torch.no_grad():
         for name, tensor in layer.named_parameters():

@@ -28,7 +28,7 @@ def _method(found: Found) -> Iterator[str]:
     }
     yield table(("", ""), [(name, str(value)) for name, value in rows.items()])
     for one in found:
-        settings = one.run.config.model_dump(mode="json", exclude_none=True, exclude={"files"})
+        settings = one.run.config.shown()
         told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
         yield paragraph(
             f"{one.name}: {one.run.manifest.parameters:,} parameters; {told}.", quiet=True

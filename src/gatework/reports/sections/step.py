@@ -19,12 +19,12 @@ WORDS = (
 
 
 def _cells(found: Found) -> Iterator[str]:
-    cells = {one.run.config.cell: one.run.load_model().layer.eval_cell for one in found}
-    for name, cell in cells.items():
+    cells = {one.run.config.trained_cell: one.run.load_model().layer.eval_cell for one in found}
+    for cell in cells.values():
         explained = explain(cell)
         yield figure(cell_svg(cell), "; ".join(explained.equations), explained.title, cell=True)
         yield preformatted("\n".join(explained.equations))
-        yield paragraph(f"W stands for the learned matrices of {name}.", quiet=True)
+        yield paragraph(f"W stands for the learned matrices of {cell.name}.", quiet=True)
 
 
 STEP = Section("What a step computes", (Part(_cells, WORDS),))

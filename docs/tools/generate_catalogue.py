@@ -18,6 +18,7 @@ from gatework import explain
 from gatework.cells import catalogue
 from gatework.compiler.program import program
 from gatework.lang import Cell
+from gatework.lang.axes import SCALAR, slots
 from gatework.lang.definition import Parameter
 
 DOCS = Path(__file__).parents[1]
@@ -120,8 +121,8 @@ def section(name: str, family: Family) -> str:
     """One cell: documentation, equations, parameters, stages, kept values."""
     cell = catalogue()[name]
     made = program(cell)
-    states = ", ".join(f"`{s.name}` ({s.size})" for s in cell.states)
-    further = ", ".join(f"`{s.name}` ({s.size})" for s in cell.further)
+    states = ", ".join(f"`{s.name}` ({named(s.size)})" for s in cell.states)
+    further = ", ".join(f"`{s.name}` ({named(s.size)})" for s in cell.further)
     constants = ", ".join(f"`{n}={v}`" for n, v in cell.constants.items())
     forward, backward = (len(p.stages) for p in (made.forward, made.backward))
     kept = ", ".join(f"`{n}`" for n in made.derivative.kept)
@@ -138,7 +139,7 @@ def section(name: str, family: Family) -> str:
             "",
             *([f"- reads beside its input, at each step: {further}"] if further else []),
             f"- states: {states}",
-            *([] if cell.output is None else [f"- output: {cell.output.size}"]),
+            *([] if cell.output is None else [f"- output: {named(cell.output.size)}"]),
             *([f"- constants: {constants}"] if constants else []),
             f"- stages of a step: {forward} forward, {backward} backward",
             f"- kept for the backward pass: {kept}",
@@ -154,9 +155,14 @@ def blocks(parameter: Parameter) -> str:
 
 def shape(parameter: Parameter) -> str:
     """A parameter's shape in the names of its sizes."""
-    counts = {r: parameter.rows.count(r) for r in dict.fromkeys(parameter.rows)}
+    counts = {named(r): parameter.rows.count(r) for r in dict.fromkeys(parameter.rows)}
     rows = " + ".join(f"{n} · {r}" if n > 1 else r for r, n in counts.items())
-    return f"[{rows}]" if parameter.cols is None else f"[{rows}, {parameter.cols}]"
+    return f"[{rows}]" if parameter.cols is None else f"[{rows}, {named(parameter.cols)}]"
+
+
+def named(size: str) -> str:
+    """A size as it is read: its axes with a cross between them."""
+    return " × ".join(axis for axis in slots(size) if axis != SCALAR) or size
 
 
 def pictures() -> dict[Path, str]:

@@ -100,15 +100,15 @@ def cell_of_data(data: Mapping[str, Any]) -> Cell:
 
 
 def _cell(data: Mapping[str, Any]) -> Cell:
-    nodes = _nodes(data["nodes"])
+    nodes, output = _nodes(data["nodes"]), data.get("output")
     return Cell(
         name=_text(data["name"]),
         doc=_text(data["doc"]),
         input=_symbol(nodes, data["input"], "sequence"),
-        further=tuple(_symbol(nodes, k, "sequence", "constant") for k in data["further"]),
+        further=tuple(_symbol(nodes, k, "sequence", "constant") for k in data.get("further", ())),
         states=tuple(_symbol(nodes, k, "state") for k in data["states"]),
         next_states=tuple(_at(nodes, k) for k in data["next"]),
-        output=None if data["output"] is None else _at(nodes, data["output"]),
+        output=None if output is None else _at(nodes, output),
         names={_path(n): _at(nodes, k) for n, k in data["names"].items()},
         parameters=tuple(_parameter(*row) for row in data["parameters"]),
         noises=tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,10 @@ def test_models_weigh_the_same(parameters):
         assert parameter_count(config) == pytest.approx(parameters, rel=0.01)
 
 
-@pytest.mark.parametrize("chosen", [(), (cells.rnn, cells.rnn)])
+LONG_NAME = replace(cells.gru, name="g" * 101)
+
+
+@pytest.mark.parametrize("chosen", [(), (cells.rnn, cells.rnn), (cells.rnn, LONG_NAME)])
 def test_cells_that_cannot_be_compared_are_named(chosen):
     with pytest.raises(InputError):
         matched_configs(chosen, 100_000, RunConfig.of())

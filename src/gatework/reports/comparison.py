@@ -65,7 +65,8 @@ def matched_configs(cells: Sequence[Cell], parameters: int, base: RunConfig) -> 
     """
     if not cells:
         raise InputError("no cells", "one or more to compare", "give rnn, lstm and gru")
-    bases = [base.model_copy(update=dict(cell_settings(cell))) for cell in cells]
+    common = base.model_dump()
+    bases = [RunConfig.of(**{**common, **cell_settings(cell)}) for cell in cells]
     check_unlike(cells)
     return [_with_parameters(config, parameters) for config in bases]
 

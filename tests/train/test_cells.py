@@ -106,11 +106,6 @@ def repeated(times, change):
 
 
 @gw.cell
-def mapping(x, h):
-    return gw.tanh(gw.linear("n", x, h) + gw.weight("u")(gw.vector("p")))
-
-
-@gw.cell
 def observing(x, h):
     gw.observe("seen", gw.tanh(gw.linear("z", x)))
     return gw.dropout(gw.tanh(gw.linear("n", x, h)), 0.1)
@@ -128,7 +123,6 @@ stopped = repeated(1, gw.stop)
         (repeated(1, lambda v: gw.where(v > 0, 1, 0)), "no gradient"),
         (gw.cell(lambda x, h: gw.tanh(gw.linear("n", x, h))), "'<lambda>'"),
         (gw.cells.lstm.pin(f=1 - gw.cells.lstm.names["i"]), "a name that a folder can have"),
-        (mapping, "maps 'p', which is the same at every step"),
         (observing, "weights that no new state needs"),
         (repeated(400, gw.tanh), "405 deep"),
         (repeated(21, lambda v: v + v), "written out"),

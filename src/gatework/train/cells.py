@@ -16,7 +16,7 @@ from gatework.cells import catalogue
 from gatework.errors import InputError, suggest
 from gatework.lang.axes import SCALAR, within
 from gatework.lang.definition import Cell
-from gatework.lang.expressions import Apply, Count, Expr, Product, Symbol, expand, postorder
+from gatework.lang.expressions import Apply, Count, Expr, expand, postorder
 from gatework.lang.sizes import names_in
 from gatework.lang.writing import cell_as_data, cell_of_data
 from gatework.printable import brief
@@ -207,7 +207,7 @@ def _check_trainable(cell: Cell) -> None:
             "define it by a function of that name, or dataclasses.replace(cell, name='latch')",
         )
     _check_length(cell)
-    _check_maps(cell)
+    _check_weights(cell)
     if not _learns_from_its_input(cell):
         raise InputError(
             f"cell {cell.name!r}: no gradient passes from its output to its input",
@@ -216,15 +216,7 @@ def _check_trainable(cell: Cell) -> None:
         )
 
 
-def _check_maps(cell: Cell) -> None:
-    rows = (n.args[0] for n in postorder(cell.named_values()) if isinstance(n, Product))
-    for row in rows:
-        if isinstance(row, Symbol) and row.role in ("parameter", "constant"):
-            raise InputError(
-                f"cell {cell.name!r} maps {row.name!r}, which is the same at every step",
-                "maps of what is read or computed in a step",
-                "learn the mapped value itself, as another vector(name)",
-            )
+def _check_weights(cell: Cell) -> None:
     if cell.deterministic().parameters != cell.parameters:
         raise InputError(
             f"cell {cell.name!r} has weights that no new state needs, beside dropout or zoneout",

@@ -56,7 +56,22 @@ def decaying_gru_of_torch(layer, x, h):
     return torch.gru_cell(x, decay * h, *(getattr(layer, f"{n}_l0") for n in names))
 
 
+@cell
+def learned_drive(x, h):
+    return tanh(linear("n", x, h) + weight("u")(gw.vector("p")))
+
+
+def learned_drive_of_torch(layer, x, h):
+    total = x @ layer.weight_ih_l0.T + layer.bias_ih_l0 + h @ layer.weight_hh_l0.T
+    return torch.tanh(total + layer.bias_hh_l0 + layer.p_l0 @ layer.weight_u_l0.T)
+
+
 CELLS = {
+    "learned_drive": (
+        learned_drive,
+        learned_drive_of_torch,
+        {},
+    ),  # a map of what is the same always
     "runge_kutta": (runge_kutta, runge_kutta_of_torch, {}),
     "there_and_back": (there_and_back, there_and_back_of_torch, {"memory": 5}),
     "decaying_gru": (decaying_gru, decaying_gru_of_torch, {}),

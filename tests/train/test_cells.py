@@ -34,6 +34,10 @@ EQUATIONS = cell_settings(latch)["equations"]
 def test_every_cell_of_the_catalogue_is_kept_by_its_name():
     for name, cell in catalogue().items():
         assert check_cell(name) == name
+        if cell.further:
+            with pytest.raises(InputError, match="beside its input"):
+                cell_settings(cell)
+            continue
         assert cell_settings(cell) == {"cell": name, "equations": None}
         assert RunConfig.of(cell=name).trained_cell is cell
 
@@ -202,6 +206,11 @@ def test_sizes_that_no_layer_can_have_are_told():
 # ---- equations from a stranger -------------------------------------------------------------------
 
 
+def learning(*parameter):
+    """The equations with one parameter more."""
+    return changed(lambda d: d["parameters"].append(list(parameter)))
+
+
 def changed(change):
     data = cell_as_data(latch)
     change(data)
@@ -222,12 +231,20 @@ def changed(change):
         (changed(lambda d: d.update(name="other")), "called 'other'"),
         (changed(lambda d: d["names"].pop("h")), "'h' is not what a step computes"),
         (changed(lambda d: d["names"].update(h=0)), "'h' is not what a step computes"),
-        (changed(lambda d: d["parameters"].append(["p", ["p"], ["s"], None, None])), "a size"),
         (
-            changed(lambda d: d["parameters"].append(["pin_f", ["p"], ["hidden"], "input", 1])),
+            learning("p", ["p"], ["s"], None, None, True),
+            "a size",
+        ),
+        (
+            changed(
+                lambda d: d["parameters"].append(["pin_f", ["p"], ["hidden"], "input", 1, True])
+            ),
             "own",
         ),
-        (changed(lambda d: d["parameters"].append(["p", ["p"], ["1"], None, 1e39])), "too large"),
+        (
+            learning("p", ["p"], ["1"], None, 1e39, True),
+            "too large",
+        ),
         (changed(lambda d: d["names"].update({f"v{k}": 0 for k in range(5_000)})), "very many"),
         (changed(lambda d: d["nodes"].append(["call", "os.system", []])), "no kind"),
         (changed(lambda d: d.update(next=d["states"], names={"h": d["states"][0]})), "no gradient"),

@@ -33,6 +33,16 @@ def sized(names: Sequence[str]) -> str:
     return SCALAR if set(names) <= {SCALAR} else ",".join(names)
 
 
+def shape_of(order: Sequence[str], names: Sequence[str]) -> str:
+    """The size of a value with some of a cell's axes.
+
+    Example:
+        >>> shape_of(("head", "key", "value"), ("value", "head"))
+        'head,1,value'
+    """
+    return sized([axis if axis in names else SCALAR for axis in order])
+
+
 def has_axes(size: str) -> bool:
     """Whether a size is one of several axes.
 

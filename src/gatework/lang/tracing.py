@@ -7,12 +7,11 @@ import linecache
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
-from graphlib import CycleError, TopologicalSorter
 from types import FunctionType
 from typing import Any, overload
 
 from gatework.lang.advice import how_to_write, meant
-from gatework.lang.axes import SCALAR, has_axes, shown, sized, slots, within
+from gatework.lang.axes import SCALAR, has_axes, shape_of, shown, slots, within
 from gatework.lang.definition import (
     OUTPUT,
     Cell,
@@ -21,8 +20,6 @@ from gatework.lang.definition import (
     Per,
     Start,
     WeightDrop,
-    check_known,
-    checked_mapping,
     collecting,
 )
 from gatework.lang.expressions import (
@@ -42,6 +39,7 @@ from gatework.lang.expressions import (
 )
 from gatework.lang.nesting import nested
 from gatework.lang.sharing import is_one_sum
+from gatework.lang.signature import Options, Signature, signature_of
 from gatework.lang.sizes import checked
 from gatework.lang.source import kind_problem, name_of, source_of
 
@@ -124,175 +122,26 @@ def cell(
         ... def decaying(x, gap, /, h):
         ...     return tanh(linear("n", x, h / (1 + gap)))
     """
+    options = Options(sizes or {}, given or {}, axes or {}, repeat, output)
     if function is None:
-        return lambda f: _define(f, sizes or {}, given or {}, axes or {}, repeat, output)
-    return _define(function, sizes or {}, given or {}, axes or {}, repeat, output)
+        return lambda f: _define(f, options)
+    return _define(function, options)
 
 
-def _define(
-    function: Callable[..., Any],
-    sizes: Mapping[str, str],
-    given: Mapping[str, str],
-    axes: Mapping[str, Sequence[str]],
-    repeat: str | None,
-    output: bool,
-) -> Cell:
+def _define(function: Callable[..., Any], options: Options) -> Cell:
     source = source_of(function)
-    checked_mapping("sizes=", sizes)
-    checked_mapping("given=", given)
-    order = _order(axes)
-    sizes = {**sizes, **{state: _shape(order, own) for state, own in axes.items()}}
-    arguments = inspect.signature(function).parameters.values()
-    constants = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
-    rows = [a.name for a in arguments if a.kind not in (a.KEYWORD_ONLY, a.VAR_POSITIONAL)]
-    inputs = max(1, sum(a.kind is a.POSITIONAL_ONLY for a in arguments))
-    star = next((a.name for a in arguments if a.kind is a.VAR_POSITIONAL), None)
-    problem = kind_problem(source) or _signature_problem(arguments, constants, rows, sizes)
-    problem = problem or _inputs_problem(rows, inputs, sizes, given)
-    problem = problem or _repeat_problem(star, repeat, constants)
-    problem = problem or _output_problem(output, rows)
-    if problem:
+    try:
+        if (problem := kind_problem(source)) is not None:
+            raise ValueError(problem)
+        signature = signature_of(function, options)
+    except ValueError as error:
         code = source.__code__
-        raise DefinitionError(f"{code.co_filename}:{code.co_firstlineno}: {problem}")
+        raise DefinitionError(f"{code.co_filename}:{code.co_firstlineno}: {error}") from None
 
     def trace(values: Mapping[str, Number]) -> Cell:
-        repeated = [f"{star}{k + 1}" for k in range(_times(repeat, values))]
-        read = _read(rows[:inputs], sizes, given)
-        states = _states([*rows[inputs:], *repeated], sizes)
-        return Trace(function, source, read, states, values, order, output).run(trace)
+        return Trace(function, source, signature, values).run(trace)
 
-    return trace(constants)
-
-
-def _order(axes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The axes of a cell in one order, that of its states."""
-    after: dict[str, set[str]] = {}
-    for state, names in checked_mapping("axes=", axes).items():
-        if not isinstance(names, tuple | list) or not all(isinstance(n, str) for n in names):
-            raise TypeError(
-                f"axes= names the axes of a state in their order, {{{state!r}: ('key', 'value')}}; "
-                f"got {names!r}"
-            )
-        if len(set(names)) < len(names) or not all(n.isidentifier() for n in names):
-            raise ValueError(
-                f"the axes of {state!r} need different names that are Python identifiers, got "
-                f"{tuple(names)}"
-            )
-        for k, name in enumerate(names):
-            after.setdefault(name, set()).update(names[:k])
-    try:
-        return tuple(TopologicalSorter(after).static_order())
-    except CycleError:
-        raise ValueError(
-            f"axes= names the same axes in two orders: {', '.join(map(str, axes.values()))}; "
-            "choose one for all states"
-        ) from None
-
-
-def _shape(order: Sequence[str], names: Sequence[str]) -> str:
-    """The size of a value with some of a cell's axes."""
-    return sized([axis if axis in names else SCALAR for axis in order])
-
-
-def _output_problem(output: bool, rows: list[str]) -> str | None:
-    if not isinstance(output, bool):
-        return (
-            f"output= says whether the output is no state, so it is True or False, got {output!r}"
-        )
-    if output and OUTPUT in rows:
-        return f"{OUTPUT!r} is what the output is called; rename the argument"
-    return None
-
-
-def _read(names: list[str], sizes: Mapping[str, str], given: Mapping[str, str]) -> list[Symbol]:
-    """What the arguments stand for that are read from outside, the input first."""
-    first, *others = names
-    rows = [symbol(first, "sequence", checked(sizes.get(first, "input")))]
-    for name in others:
-        role: Role = "constant" if name in given else "sequence"
-        rows.append(symbol(name, role, checked(given.get(name) or sizes.get(name, SCALAR))))
-    return rows
-
-
-def _states(names: list[str], sizes: Mapping[str, str]) -> tuple[Symbol, ...]:
-    return tuple(symbol(n, "state", checked(sizes.get(n, "hidden"))) for n in names)
-
-
-def _inputs_problem(
-    rows: list[str], inputs: int, sizes: Mapping[str, str], given: Mapping[str, str]
-) -> str | None:
-    """What is wrong with what stands before the slash, or None."""
-    if len(rows) <= inputs:
-        return (
-            f"{', '.join(rows)} stand before / and are read from outside, so there is no state; "
-            "states stand after it: def my_cell(x, gap, /, h)"
-        )
-    for name in rows[1:inputs]:
-        if name.startswith(("d_", "pin_")) or re.fullmatch(r"noise\d+", name):
-            return f"names such as {name!r} are the compiler's own; rename this input"
-    for name, size in given.items():
-        if name not in rows[1:inputs]:
-            return (
-                f"given= names {name!r}, which is none of the further inputs; they stand between "
-                "the first one and a slash: def my_cell(x, speaker, /, h)"
-            )
-        if name in sizes:
-            return f"{name!r} has a size in given= already; leave it out of sizes="
-        if not isinstance(size, str) or not (size.isidentifier() or size == SCALAR):
-            return (
-                f"given= names the size of each input, which the layer is given as a number: "
-                f"given={{{name!r}: 'context'}} here and context=16 there; got {size!r}"
-            )
-    return None
-
-
-def _repeat_problem(
-    star: str | None, repeat: str | None, constants: Mapping[str, Any]
-) -> str | None:
-    if star is None and repeat is None:
-        return None
-    if star is None or repeat not in constants:
-        return (
-            "a cell takes the input and its states each by name; for a number of states, "
-            "name the constant that counts them: "
-            "@cell(repeat='delay') def my_cell(x, h, *past, delay=1)"
-        )
-    return None
-
-
-def _times(repeat: str | None, values: Mapping[str, Number]) -> int:
-    times = 0 if repeat is None else values[repeat]
-    if not isinstance(times, int) or times < (repeat is not None):
-        raise ValueError(f"{repeat} counts states, so it expects an int of 1 or more, got {times}")
-    return times
-
-
-def _signature_problem(
-    arguments: Any, constants: Mapping[str, Any], rows: list[str], sizes: Mapping[str, str]
-) -> str | None:
-    if len(rows) < 2 or any(a.kind is a.VAR_KEYWORD for a in arguments):
-        return "a cell takes the input and at least one state, each by name: def my_cell(x, h)"
-    for argument in arguments:
-        if argument.default is argument.empty or argument.kind is argument.KEYWORD_ONLY:
-            continue
-        if argument.kind is argument.POSITIONAL_ONLY:
-            return (
-                f"{argument.name!r} stands before / and has a default, but it is read from outside "
-                "at every call; leave the default out"
-            )
-        if argument.kind is argument.POSITIONAL_OR_KEYWORD:
-            return (
-                f"{argument.name!r} has a default, so it would be a state; "
-                f"a constant stands after a star: *, {argument.name}={argument.default!r}"
-            )
-    for name, value in constants.items():
-        if not isinstance(value, int | float):
-            return f"the constant {name!r} needs a number as its default: {name}=0.1"
-    try:
-        check_known("argument", sizes, rows, "the cell")
-    except ValueError as error:
-        return f"in sizes=, {error}"
-    return None
+    return trace(signature.constants)
 
 
 class Trace:
@@ -302,18 +151,18 @@ class Trace:
         self,
         function: Callable[..., Any],
         source: FunctionType,
-        inputs: Sequence[Symbol],
-        states: tuple[Symbol, ...],
+        signature: Signature,
         constants: Mapping[str, Number],
-        axes: tuple[str, ...],
-        output: bool,
     ) -> None:
         self.function, self.source, self.title = function, source, name_of(function)
-        self.constants, self.axes, self.output = constants, axes, output
-        self.input, *self.further = inputs
-        self.states = states
-        self.inputs, self.outside = {*inputs}, {*inputs, *states}
-        self.leading = None if output else self.states[0]  # the output, whose maps are weight_hh
+        self.constants, self.axes, self.output = constants, signature.axes, signature.output
+        self.input, *self.further = signature.inputs
+        self.states = signature.states(constants)
+        self.inputs = {*signature.inputs}
+        self.outside = {*self.inputs, *self.states}
+        self.leading = (
+            None if self.output else self.states[0]
+        )  # the output, whose maps are weight_hh
         self.names: dict[str, Expr] = {}
         self.observed: list[str] = []
         self.linears: dict[str, list[Expr]] = {}
@@ -441,7 +290,7 @@ class Trace:
             return self._checked(given)
         unknown = [n for n in names if n not in self.axes]
         if not unknown and len(set(names)) == len(names):
-            return _shape(self.axes, names)
+            return shape_of(self.axes, names)
         if isinstance(given, str) or not self.axes:
             raise TypeError(
                 f"size= names a size, which the layer is given as a number: size='context' here "

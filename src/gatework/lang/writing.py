@@ -210,7 +210,9 @@ def _start(parameter: Parameter) -> float | str | None:
     return "numbers" if isinstance(parameter.init, Start) else parameter.init
 
 
-def _parameter(name: Any, blocks: Any, rows: Any, cols: Any, start: Any, learned: Any) -> Parameter:
+def _parameter(
+    name: Any, blocks: Any, rows: Any, cols: Any, start: Any = None, learned: Any = True
+) -> Parameter:
     init = LOST if start == "numbers" else None if start is None else _number(start)
     return Parameter(
         _name(name),

@@ -271,3 +271,12 @@ def test_a_sum_of_two_maps_times_itself_is_one_gate(use):
         return tanh(use(v)), tanh(linear("c", x, c))
 
     assert {p.name for p in squared.parameters} >= {"weight_hh", "weight_ch"}
+
+
+def test_a_gate_named_as_the_state_maps_what_is_computed():
+    @cell
+    def twice(x, h):
+        return tanh(linear("h", x, h, tanh(linear("u", x, h))))
+
+    names = ["weight_ih", "weight_hh", "weight_h_h"]
+    assert [p.name for p in twice.parameters if p.cols] == names

@@ -29,6 +29,8 @@ from gatework.bench.peers import Work, jax_scan
 from gatework.bench.problem import KINDS, make_problem
 from gatework.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 CELLS = cells.catalogue()
 BY_NAME = {c.name: c for c in CONTESTANTS}
 

@@ -279,6 +279,7 @@ def test_the_reverse_direction_is_the_forward_one_on_the_flipped_sequence(cell):
 BEGINS = [[1, 0, 0], [0, 0, 1], [1, 0, 0], [1, 1, 0], [0, 0, 1]]  # [T, B]
 
 
+@pytest.mark.slow
 @every_cell
 @pytest.mark.parametrize(
     ("begin", "lengths"),

@@ -7,6 +7,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import gatework as gw
 
+pytestmark = pytest.mark.slow
+
 B, T, I, H, V = 4, 6, 5, 8, 11
 LENGTHS = torch.tensor([6, 2, 5, 3])
 

@@ -13,6 +13,8 @@ from gatework.bench import OURS, Pace
 from gatework.bench.peers import Work
 from gatework.cli import benching
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--shapes", "2,3,5,7", "--threads", "1"]
 
 

@@ -14,6 +14,8 @@ from gatework.reports.inspection import inspect_run
 from gatework.reports.inspection_page import inspection_page
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(gatework, tmp_path, small):

@@ -16,6 +16,8 @@ from gatework.reports import held_out
 from gatework.studio.models import open_models
 from gatework.train import Run
 
+pytestmark = pytest.mark.slow
+
 FILE = '''
 from gatework import cell, linear, sigmoid, tanh
 from gatework.cells import gru

@@ -10,6 +10,8 @@ import pytest
 
 from gatework.cli import asked
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-c", "from gatework.cli import main; main()"]
 
 

@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from gatework.train import Run, RunConfig, Runner
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-c", "from gatework.cli import main; main()"]
 
 

@@ -21,7 +21,7 @@ from gatework.nn.steps import RecurrentCell
 from numerics import assert_same, flat, gradients, randomised
 
 TOLERANCE = 1e-10
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.slow]
 
 LAYERS = {
     "lstm": lambda: nn.LSTM(3, 5),

@@ -13,6 +13,8 @@ import gatework as gw
 from gatework.autograd import operator
 from numerics import assert_same, flat
 
+pytestmark = pytest.mark.slow
+
 CELLS = ["gru", "layer_norm_lstm"]  # of one state and of two: a graph sees no equations
 
 

@@ -13,7 +13,7 @@ import torch
 import gatework as gw
 from numerics import assert_same
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the packages'
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]  # the packages' warnings
 
 _PATH = Path(__file__).parents[2] / "benchmarks" / "models_of_others.py"
 _SPEC = importlib.util.spec_from_file_location("models_of_others", _PATH)

@@ -215,6 +215,7 @@ def outcomes():
     return {(check, name): outcome for check, name, outcome in lines}, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("check", CHECKS)
 def test_what_is_recorded_gives_the_same_numbers(outcomes, check, name):

@@ -18,6 +18,8 @@ from gatework.train import Run, RunConfig, Runner, Trainer, fit
 from gatework.train.evaluate import bits_per_byte
 from gatework.train.run import runs_of
 
+pytestmark = pytest.mark.slow
+
 LINES = ['def f(x):\n    return [x, (x + 1), "a string"]\n\n', "y = 'it is' + z  # why\n"]
 
 

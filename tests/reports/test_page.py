@@ -20,6 +20,8 @@ from gatework.reports.page import bright_text, figure, page, paragraph, preforma
 from gatework.reports.passages import draw_passage
 from gatework.train import Record
 
+pytestmark = pytest.mark.slow
+
 TEXT = 'def f(a):\n\t"<&>" '
 PASSAGE = Passage(
     characters=characters_of(TEXT.encode()),

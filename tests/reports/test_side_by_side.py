@@ -12,6 +12,8 @@ from gatework.errors import InputError
 from gatework.reports import held_out
 from gatework.train import Run
 
+pytestmark = pytest.mark.slow
+
 TEXT = b"def f(x):\n    return [x, (x + 1)]\n\n" * 120
 SMALL = {"embedding_size": 4, "batch_size": 4, "window": 8, "steps": 4, "threads": 1}
 

@@ -13,6 +13,8 @@ from gatework.studio.reading import Reading
 from gatework.train import RunConfig, cell_settings
 from gatework.train.model import LanguageModel
 
+pytestmark = pytest.mark.slow
+
 KINDS = {
     "rnn": "no gate",
     "gru": "a state that a gate keeps",

@@ -9,7 +9,7 @@ import pytest
 from browser import wait_until
 from gatework.studio.serving import serve
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 COLOURS = """canvas => {
   const { width, height } = canvas;

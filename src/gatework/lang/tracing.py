@@ -344,7 +344,8 @@ class Trace:
             name = f"{row.name}h" if f"{row.name}h" != "ih" else "i_h"  # ih is the input's
         else:
             known = [g for g, r in self.groups.items() if r is row]
-            own = f"{gate}_h" if gate in ("i", "h") else f"{gate}h"  # ih, hh: input and state
+            taken = self.groups.get(f"{gate}h", row) is not row  # as hh is by the first state
+            own = f"{gate}_h" if gate == "i" or taken else f"{gate}h"  # ih is the input's
             name = known[0] if known else own
         if self.groups.setdefault(name, row) is not row:
             which = "the earlier one" if isinstance(row, Symbol) else "this one"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["InputError", "suggest"]
+__all__ = ["InputError", "explained", "suggest"]
 
 
 class InputError(ValueError):
@@ -25,6 +27,19 @@ class InputError(ValueError):
     def __init__(self, came: str, expected: str, mend: str) -> None:
         self.came, self.expected, self.mend = came, expected, mend
         super().__init__(f"{came}\n  expected: {expected}\n  to mend:  {mend}")
+
+
+@contextmanager
+def explained(path: Path, expected: str) -> Iterator[None]:
+    """Turn what the operating system says of a file into what a user can mend."""
+    try:
+        yield
+    except FileNotFoundError:
+        mend = "check the spelling and the current directory"
+        raise InputError(f"no such file: {str(path)!r}", expected, mend) from None
+    except OSError as error:
+        came = f"{str(path)!r} cannot be read ({error.strerror})"
+        raise InputError(came, expected, "check the path and its permissions") from None
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from gatework.cells import catalogue
-from gatework.errors import InputError, suggest
+from gatework.errors import InputError, explained, suggest
 from gatework.files import read_bytes
 from gatework.lang.definition import Cell
 
@@ -101,15 +101,8 @@ def _run(path: Path) -> Mapping[str, Any]:
 
 
 def _read(path: Path) -> bytes:
-    expected = "a Python file with a cell in it"
-    try:
+    with explained(path, "a Python file with a cell in it"):
         return read_bytes(path, MOST_BYTES)
-    except FileNotFoundError:
-        mend = "check the spelling and the current directory"
-        raise InputError(f"no such file: {str(path)!r}", expected, mend) from None
-    except OSError as error:
-        came = f"{str(path)!r} cannot be read ({error.strerror})"
-        raise InputError(came, expected, "check the path and its permissions") from None
 
 
 @contextmanager

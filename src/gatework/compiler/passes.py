@@ -198,7 +198,7 @@ class _Lowering:
         self.whole = {a for n in self.level for a in n.args if not _reads_along(n, a)}
         self.last_use: dict[Expr, int] = {}  # the last stage that reads a value
         for node, k in reversed(self.level.items()):  # results before their arguments
-            last = max(k, self.last_use.get(node, 0)) if self.is_repeated(node) else k
+            last = max(k, self.last_use.get(node, 0)) if self.is_recomputed(node) else k
             for a in node.args:
                 self.last_use[a] = max(last, self.last_use.get(a, 0))
         self.temporaries: dict[str, str] = {}
@@ -235,12 +235,12 @@ class _Lowering:
 
     def must_be_stored(self, node: Expr) -> bool:
         """Whether a value outlives the registers of its stage."""
-        if node not in self.level or self.is_repeated(node):
+        if node not in self.level or self.is_recomputed(node):
             return False
         later = self.last_use.get(node, 0) > self.level[node]
         return later or isinstance(node, ROWS) or node.size == SCALAR
 
-    def is_repeated(self, node: Expr) -> bool:
+    def is_recomputed(self, node: Expr) -> bool:
         """Whether a value is computed again in each stage that reads it.
 
         A row with axes is long: arithmetic on what it is made of costs less than its memory.

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 
 from gatework.forking import cached_property
+from gatework.lang.axes import has_axes
 from gatework.lang.definition import Cell, Parameter
 from gatework.lang.expressions import Arrange, Count, Expr, Matrix, Role, Symbol, postorder
 from gatework.lang.sizes import names_in
@@ -104,6 +105,11 @@ class Recurrence:
             found |= {*p.rows, *({p.cols} if p.cols else ())}
         bounds = {size for n in nodes if isinstance(n, Arrange) for size in n.bounds()}
         return frozenset(found | {name for size in found | bounds for name in names_in(size)})
+
+    @property
+    def has_axes(self) -> bool:
+        """Whether rows have axes, which threads do not share: each has sequences of its own."""
+        return any(has_axes(s.size) for s in self.states)
 
     @property
     def handed_out(self) -> frozenset[str]:

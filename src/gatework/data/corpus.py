@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gatework.data import stdlib
 from gatework.data.kinds import note_on
-from gatework.errors import InputError
+from gatework.errors import InputError, explained
 from gatework.files import open_regular, read_bytes
 
 if TYPE_CHECKING:
@@ -140,13 +140,8 @@ def _explained(path: Path) -> Iterator[None]:
         mend = f"name the files in it, for example {path}/*.txt"
         raise InputError(f"{str(path)!r} is a directory", EXPECTED, mend)
     try:
-        yield
-    except FileNotFoundError:
-        mend = "check the spelling and the current directory"
-        raise InputError(f"no such file: {str(path)!r}", EXPECTED, mend) from None
-    except OSError as error:
-        came = f"{str(path)!r} cannot be read ({error.strerror})"
-        raise InputError(came, EXPECTED, "check the path and its permissions") from None
+        with explained(path, EXPECTED):
+            yield
     except MemoryError:
         came = f"{str(path)!r} does not fit into memory"
         raise InputError(came, EXPECTED, "give a part of it") from None

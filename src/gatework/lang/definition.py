@@ -414,10 +414,17 @@ class Cell:
 
     def size_names(self) -> tuple[str, ...]:
         """The sizes a layer must know beside the input's and the hidden size."""
+        return tuple(sorted(self._names_of_sizes() - {"input", "hidden"}))
+
+    def has_hidden_size(self) -> bool:
+        """Whether any value has the hidden size; of a cell with axes perhaps none has."""
+        return "hidden" in self._names_of_sizes()
+
+    @of_the_cell(1)
+    def _names_of_sizes(self) -> frozenset[str]:
         nodes = (*self.further, *self.states, *postorder(self.named_values()))
         bounds = {size for n in nodes if isinstance(n, Arrange) for size in n.bounds()}
-        names = {name for size in {n.size for n in nodes} | bounds for name in names_in(size)}
-        return tuple(sorted(names - {"input", "hidden"}))
+        return frozenset(n for size in {n.size for n in nodes} | bounds for n in names_in(size))
 
     def axis_names(self) -> tuple[str, ...]:
         """The axes of its states, where they have several."""
@@ -462,22 +469,22 @@ class Cell:
             )
         return found
 
-    def usual_sizes(self, hidden_size: int) -> dict[str, int]:
+    def usual_sizes(
+        self, hidden_size: int, given: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
         """A number for every size that the cell names: half the hidden size, and lengths of axes.
+
+        Args:
+            hidden_size: The hidden size.
+            given: The numbers of some.
 
         Example:
             >>> from gatework import cells
             >>> cells.projected_lstm.usual_sizes(128)
             {'proj_size': 64}
         """
-        plain = dict.fromkeys(self.size_names(), max(1, hidden_size // 2))
-        return {**plain, **self.axis_lengths(hidden_size, {})}
-
-    @of_the_cell(1)
-    def has_hidden_size(self) -> bool:
-        """Whether any value has the hidden size; of a cell with axes perhaps none has."""
-        nodes = (*self.further, *self.states, *postorder(self.named_values()))
-        return any("hidden" in names_in(node.size) for node in nodes)
+        plain, given = dict.fromkeys(self.size_names(), max(1, hidden_size // 2)), given or {}
+        return {**plain, **given, **self.axis_lengths(hidden_size, given)}
 
     def check_sizes(self, sizes: Sizes) -> None:
         """Raise unless every size has a number of units, and parts of rows fit into them.
@@ -486,12 +493,19 @@ class Cell:
             ValueError: If a number does not come out, or a part or an index does not fit.
         """
         try:
-            for node in postorder(self.named_values()):
-                units(node.of if isinstance(node, Count) else node.size, sizes)
+            for node, size in self._composed():
+                units(size, sizes)
                 if isinstance(node, Arrange):
                     node.check(sizes)
         except ValueError as error:
             raise ValueError(f"in cell {self.name!r}, {error}") from error
+
+    @of_the_cell(1)
+    def _composed(self) -> tuple[tuple[Expr, str], ...]:
+        """The values whose size, or that which they count, is made of others; parts of rows."""
+        nodes = postorder(self.named_values())
+        sizes = ((n, n.of if isinstance(n, Count) else n.size) for n in nodes)
+        return tuple((n, s) for n, s in sizes if isinstance(n, Arrange) or not s.isidentifier())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "retrace": None}  # the traced function is no part of the equations

@@ -101,9 +101,9 @@ def explain(
     for name, value in {"input_size": input_size, "hidden_size": hidden_size, **sizes}.items():
         if not isinstance(value, int) or value <= 0:
             raise ValueError(f"{name} should be a positive int, got {value!r}")
-    others = {**cell.usual_sizes(hidden_size), **cell.axis_lengths(hidden_size, sizes)}
+    others = cell.usual_sizes(hidden_size, sizes)
     hidden = {"hidden": hidden_size} if cell.has_hidden_size() else {}
-    known = Sizes.of({"1": 1, "input": input_size, **hidden, **others, **sizes})
+    known = Sizes.of({"1": 1, "input": input_size, **hidden, **others})
     made = program(cell)
     return Explanation(
         cell=cell,

@@ -88,7 +88,7 @@ def choose(
     threads = threads if steps * batch * work >= WORTH_SHARING else 1
     few = steps <= FEW_STEPS and sizes[states[0].size] >= FEW_STEPS_UNITS * threads
     shared = threads > 1 and (few or batch < SHARED_ROWS * threads)
-    if carried and shared:  # axes are not divided among threads: each has sequences of its own
+    if plan.recurrence.has_axes and shared:
         threads, shared = max(1, min(threads, batch)), False
     setting = Setting(
         target=target,

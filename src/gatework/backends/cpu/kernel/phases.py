@@ -21,7 +21,7 @@ from gatework.backends.cpu.kernel.gradients import wanted_contractions, wanted_s
 from gatework.backends.cpu.kernel.layout import Layout, Storage, panels_of
 from gatework.compiler.passes import Kind, Lowered, Pass, Place, When
 from gatework.compiler.plan import Plan
-from gatework.lang.axes import SCALAR, has_axes
+from gatework.lang.axes import SCALAR
 from gatework.lang.definition import block_of
 
 ANYBODY = "anybody"  # every thread may touch all of it
@@ -99,12 +99,10 @@ class Waits:
 
     def __init__(self, plan: Plan, layout: Layout, skip: frozenset[str]) -> None:
         phases = Phases(plan, layout, skip)
-        works = (w for stage in layout.passes.stages() for w in stage.works)
-        alone = any(has_axes(w.size) for w in works)  # threads never share the units of such rows
         self.order = tuple(p.name for p in phases.in_order(shared=False) if p.touches)
         self._before = {
             shared: waits(phases.in_order(shared)) | waits(phases.steps(shared))
-            for shared in ((False,) if alone else (False, True))
+            for shared in ((False,) if plan.recurrence.has_axes else (False, True))
         }
 
     @property

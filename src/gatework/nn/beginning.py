@@ -76,4 +76,4 @@ def filled_states(layer: Recurrent, states: States, like: Tensor) -> GivenStates
 
 def stacked(rows: Sequence[Tensor]) -> Tensor:
     """A state [B, n] of every layer and direction as one tensor [L * D, B, n]."""
-    return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0].unsqueeze(0)
+    return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0][None]

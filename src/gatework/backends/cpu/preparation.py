@@ -97,14 +97,14 @@ class Preparation:
 
     def _make(self) -> list[Tensor | None]:
         """Make the memory that the kernel writes, in the order of the invocation."""
-        block, steps, made = self.block, self.invocation.steps, []
+        block, made = self.block, []
         for argument, make in self.invocation.made:
             tensor = make()
             made.append(tensor)
             if argument is not None:
                 block[argument] = tensor.data_ptr()
-        for argument, slots, first in self.invocation.views:
-            view = made[slots].narrow(0, first, steps)
+        for argument, slots, part in self.invocation.views:
+            view = made[slots][part]
             made.append(view)
             if argument is not None:
                 block[argument] = view.data_ptr()

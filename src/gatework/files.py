@@ -66,6 +66,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     Whoever reads `path` finds the old content or the new, never a part of one. What stands in the
     place of the file beside it, left by a process that was killed or a link that leads elsewhere,
     is removed, not followed.
+
+    Raises:
+        OSError: the disk is full, or the folder gone or not to be written to; `strerror` says so.
+            What stood at `path` is as it was.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -73,6 +77,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         with partial.open("xb") as file:
             file.write(content)
         os.replace(partial, path)
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror}; it needs {len(content):,} bytes)"
+        raise OSError(error.errno, reason, str(path)) from None
     finally:
         if not partial.is_dir():
             partial.unlink(missing_ok=True)

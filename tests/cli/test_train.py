@@ -289,6 +289,24 @@ def test_a_run_that_was_killed_before_it_was_saved_says_so(gatework, text, small
     assert "beginning anew" in result.out
 
 
+def test_a_full_disk_is_told_and_the_run_goes_on_from_what_is_kept(
+    gatework, text, small, monkeypatch
+):
+    def full(path, content):
+        raise OSError(28, "cannot be written (No space left on device)", str(path))
+
+    settings = [text, *small, "--steps"]
+    assert gatework("train", *settings, "4", "--out", "mine").code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("gatework.train.checkpoint.write_atomically", full)
+        result = gatework("train", "--resume", "mine", "--steps", "8")
+    assert result.code == 2
+    assert "checkpoint.safetensors': cannot be written (No space left on device)" in result.err
+    assert "make room, then: gatework train --resume mine" in result.err
+    assert Run.open(Path("mine")).load_model(last=True)
+    assert gatework("train", "--resume", "mine", "--steps", "8").code == 0
+
+
 @pytest.mark.parametrize("command", ["train", "compare"])
 def test_several_processes_of_torchrun_are_refused(gatework, monkeypatch, command):
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -69,14 +69,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _fail(error)
     except OSError as error:  # a full disk, a folder taken away
-        _fail(error)
+        _fail(_told(error))
     except Signalled as ended:
         notes = "; ".join(["interrupted", *getattr(ended, "__notes__", [])])
         print(printable(notes), file=sys.stderr)
         sys.exit(ended.exit_code)
 
 
-def _fail(error: Exception) -> NoReturn:
+def _told(error: OSError) -> str:
+    """What the system says of a file, and what is kept of the work."""
+    what = str(error) if error.filename is None else f"{error.filename!r}: {error.strerror}"
+    return "\n  ".join([what, *getattr(error, "__notes__", [])])
+
+
+def _fail(error: object) -> NoReturn:
     print(printable(f"error: {error}"), file=sys.stderr)
     sys.exit(2)
 

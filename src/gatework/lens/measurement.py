@@ -16,8 +16,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from gatework.files import write_atomically
 from gatework.lens.drawing import Plot
 
 __all__ = ["Arrays", "Measurement", "axes", "load"]
@@ -98,10 +99,7 @@ class Measurement:
             "keys": keys,
             "fields": plain,
         }
-        try:
-            save_file(arrays, path, {HEADER: json.dumps(about)})
-        except SafetensorError as error:
-            raise OSError(f"{str(path)!r} cannot be written ({error})") from None
+        write_atomically(Path(path), save(arrays, {HEADER: json.dumps(about)}))
 
     def plot(self) -> Plot:
         """Draw the measurement: a `gatework.lens.drawing.Plot`, which can be saved as SVG or PNG.

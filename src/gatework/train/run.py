@@ -10,7 +10,9 @@ report.html              curves, sample and settings on one page
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -137,12 +139,14 @@ class Run:
 
     def save(self, trainer: Trainer) -> None:
         """Write the checkpoint, then the weights."""
-        save_trainer(trainer, self.path / CHECKPOINT)
-        save_weights(trainer.model, self.path / LAST)
+        with self._told():
+            save_trainer(trainer, self.path / CHECKPOINT)
+            save_weights(trainer.model, self.path / LAST)
 
     def save_best(self, model: LanguageModel, place: Place) -> None:
         """Keep a model as the best so far."""
-        save_weights(model, self.path / BEST, place)
+        with self._told():
+            save_weights(model, self.path / BEST, place)
 
     def load_trainer(self, config: RunConfig) -> Trainer:
         """Return a trainer in exactly the place where the run was saved last.
@@ -190,7 +194,7 @@ class Run:
 
     def log(self, record: Record) -> None:
         """Append a measurement."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+        with self._told(), (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(to_line(record))
 
     def records(self) -> Iterator[Record]:
@@ -208,6 +212,16 @@ class Run:
 
     def _write(self, name: str, text: str) -> None:
         write_atomically(self.path / name, text.encode())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """While entered, what the system refuses is told with the way to go on."""
+        try:
+            yield
+        except OSError as error:
+            more = f"gatework train --resume {shlex.quote(str(self.path))}"
+            error.add_note(f"the run is kept as it was saved last; make room, then: {more}")
+            raise
 
 
 def runs_of(path: Path) -> list[Run]:

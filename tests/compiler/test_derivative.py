@@ -9,8 +9,8 @@ from gatework.backends.cpu.vector.pointwise import EMITTERS
 from gatework.backends.reference import OPERATIONS
 from gatework.compiler.derivative import derive
 from gatework.compiler.recurrence import of_cell
-from gatework.lang.expressions import apply, const, postorder, substitute, symbol
-from gatework.lang.functions import FUNCTIONS
+from gatework.lang.expressions import Apply, apply, const, postorder, substitute, symbol
+from gatework.lang.functions import FUNCTIONS, JUMPS
 from numerics import assert_same, problem
 
 CELLS = gw.cells.catalogue()
@@ -228,3 +228,18 @@ def test_substitution_of_a_rule_is_exact_at_saturation():
         found, _ = by_rule(function, [torch.tensor([40.0, -40.0, 0.0], dtype=torch.float64)])
         assert found[0].isfinite().all()
     assert substitute([const(1)], {}) == (const(1),)
+
+
+def test_what_was_decided_is_read_back_not_decided_again():
+    """A value that is computed again may be rounded to the other side of a jump."""
+
+    @gw.cell
+    def deciding(x, h, c):
+        s = 0.7 * c + 0.3 * h * x[1]
+        t = gw.floor(s * h) + gw.sign(h + 2 * c)
+        return gw.linear("z", h) * gw.where(s < 0.5 * h * c + c, t, s), s
+
+    backward = problem(deciding).job.program.backward.recurrence
+    assert not [
+        n for n in postorder(backward.results()) if isinstance(n, Apply) and n.function in JUMPS
+    ]

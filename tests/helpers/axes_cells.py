@@ -181,6 +181,7 @@ def random_axes_cells(draw):
             "sum": lambda: _along(draw, gw.sum, a) * 0.2,
             "mean": lambda: b * _along(draw, gw.mean, a),
             "amax": lambda: _along(draw, gw.amax, a) - b,
+            "peak": lambda: b * _along(draw, gw.amax, a * b + 0.3 * a),
             "unit": lambda: _along(draw, gw.rms_norm, a, eps=0.1),
             "softmax": lambda: _along(draw, gw.softmax, a),
         }[draw(st.sampled_from(OPERATIONS))]()
@@ -210,7 +211,7 @@ def random_axes_cells(draw):
     return random_axes_cell
 
 
-OPERATIONS = ("mul", "add", "mix", "div", "where", "sum", "mean", "amax", "unit", "softmax")
+OPERATIONS = ("mul", "add", "mix", "div", "where", "sum", "mean", "amax", "peak", "unit", "softmax")
 
 
 def _along(draw, word, v, **options):

@@ -80,6 +80,25 @@ def test_machine_code_of_more_random_cells(part, cell, shape, lengths, reverse, 
     assert_plans_agree(Cpu(), cell, shape, sizes, torch.float64, of_each, reverse)
 
 
+def test_what_is_largest_is_what_was_largest():
+    """S is computed again in the backward pass: rounded otherwise, no unit would be the largest."""
+
+    @cell(axes={"S": ("head", "key", "value"), "m": ("head",)}, output=True)
+    def peaks(x, S, m):
+        k = linear("k", x, size=("head", "key"))
+        v = linear("v", x, size=("head", "value"))
+        a = 0.9 * m
+        m = gw.maximum(a, linear("i", x, size="head"))
+        S = gw.exp(a - m) * S + k * v * 0.1
+        r = gw.sum(S, dim="key")
+        S = S + gw.layer_norm(gw.amax(S, dim="value"), dim="key")
+        return r + gw.mean(S, dim="key"), (S, m)
+
+    for values in (1, 4, 5):
+        sizes = Sizes.of({"1": 1, "input": 3, "hidden": 4, "head": 2, "key": 5, "value": values})
+        assert_plans_agree(Cpu(), peaks, (6, 5), sizes, torch.float64, None, False)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 def test_several_threads_give_what_one_gives(threads):
     layer, _ = layer_of("gated_heads", (2, 24, 40), torch.float32)

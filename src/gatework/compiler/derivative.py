@@ -37,7 +37,7 @@ from gatework.lang.expressions import (
     reduce,
     symbol,
 )
-from gatework.lang.functions import FUNCTIONS
+from gatework.lang.functions import FUNCTIONS, JUMPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +87,8 @@ def derive(forward: Recurrence, wrt: tuple[Symbol, ...]) -> Derivative:
         Summation(p, outputs.name_of(gradients.of(p), adjoint(p.name)))
         for p in gradients.parameters()
     ]
+    for row in gradients.compared:
+        kept.sequence(row)
     results = (*(gradients.of(s) for s in forward.states), *outputs.values.values())
     rewritten = kept.rewrite(results)
     backward = Recurrence(
@@ -144,6 +146,7 @@ class _Gradients:
         )
         self.nodes = tuple(postorder(forward.results()))
         self.sums: dict[Expr, Expr] = {}
+        self.compared: list[Expr] = []  # rows whose largest number has a gradient
         for value, g in zip(forward.results(), (*self.states, *self.read), strict=True):
             self._add(value, g)
         for node in reversed(self.nodes):
@@ -188,6 +191,7 @@ class _Gradients:
             if node.function == "sum":
                 self._add(row, g)
             else:  # of equal largest ones each gets its part, as torch.amax has it
+                self.compared.append(row)
                 others = reduce("sum", apply("where", row < node, 0, 1), node.size)
                 self._add(row, apply("where", row < node, 0, g / others))
         elif isinstance(node, Arrange):
@@ -222,9 +226,14 @@ class Kept:
     """Chooses which forward values the backward pass reads back, and which it computes again.
 
     Read back: the states before and after the step, whatever comes out of a product or a
-    reduction before the next non-linear function, that function's result, and the rows that
-    products read. Computed again: what arithmetic or one function of kept values gives, and rows
-    that are read back in another order; a computed row would have to be complete first.
+    reduction before the next non-linear function, that function's result, the rows that products
+    read, and what was decided about computed values. Computed again: what arithmetic or one
+    function of kept values gives, and rows that are read back in another order; a computed row
+    would have to be complete first.
+
+    What is computed again may be rounded otherwise, where machine code adds a product in one step.
+    That changes a number in its last bit, but a decision, as that of `v < amax(v)`, to its
+    opposite.
     """
 
     def __init__(self, forward: Recurrence) -> None:
@@ -233,7 +242,7 @@ class Kept:
         self.new = {v: s.name for s, v in zip(forward.states, forward.next_states, strict=True)}
         self.outputs = {v: n for n, v in forward.outputs.items()}
         self.names: dict[Expr, str] = {}  # kept value -> name
-        self.operands: set[Expr] = set()  # what products read
+        self.operands: set[Expr] = set()  # rows that are read as they were, to the last bit
         self.raw: dict[Expr, bool] = {}
         self.numbers = count()  # a spared value's number is not given again
 
@@ -247,7 +256,11 @@ class Kept:
         return {n: v for v, n in self.names.items()}
 
     def sequence(self, row: Expr) -> Symbol:
-        """A row that a product reads, as a sequence, for the gradient of its matrix."""
+        """A row as a sequence: a product reads it, for its matrix, or it is compared.
+
+        What is compared with its own largest number must be what that was taken from: else no
+        unit, or another one, may be the largest.
+        """
         self.operands.add(row)
         if isinstance(row, Symbol) and row.role == "sequence":
             return row
@@ -276,7 +289,7 @@ class Kept:
             return node
         if isinstance(node, Symbol):
             return self._leaf(node)
-        if node in self.new or node in self.names or self._is_raw(node):
+        if node in self.new or node in self.names or self._is_raw(node) or self._decides(node):
             return self._keep(node)
         if isinstance(node, Arrange):
             return node.rebuilt(tuple(self._expressed(a) for a in node.args))
@@ -303,6 +316,11 @@ class Kept:
             )
         return self.raw[node]
 
+    def _decides(self, node: Expr) -> bool:
+        """Whether a value tells, of computed ones, on which side of a jump they are."""
+        decides = isinstance(node, Apply) and node.function in JUMPS
+        return decides and any(a.args and a not in self.new for a in node.args)
+
     def _is_row(self, node: Expr) -> bool:
         """Whether a value is a complete row before a backward step begins."""
         if isinstance(node, Symbol | Const) or node in self.new:
@@ -318,6 +336,8 @@ class Kept:
     def _follows(self, node: Expr) -> bool:
         """Whether a value can be computed again without a row that is not there."""
         if isinstance(node, Arrange) and not all(self._is_row(a) for a in node.args):
+            return False
+        if self._decides(node):
             return False
         again = _is_cheap(node) or isinstance(node, Arrange)
         return again and all(self._is_available(a) for a in node.args)

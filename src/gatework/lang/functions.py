@@ -105,5 +105,8 @@ FUNCTIONS: dict[str, Function] = {f.name: f for f in _ALL}
 ARITHMETIC = frozenset(f.name for f in _ARITHMETIC)
 """Sums, products and quotients."""
 
+JUMPS = frozenset(["lt", "le", "sign", "floor"])
+"""What may change a lot where an argument changes by as little as a rounding."""
+
 CHOICES = frozenset(f.name for f in _CHOICES)
 """What hands on one of its arguments."""

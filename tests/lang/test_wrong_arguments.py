@@ -24,6 +24,9 @@ WRONG = {
     "observing": (lambda: GRU.observing(3), TypeError, "observing expects a mapping"),
     "observing, text": (lambda: GRU.observing({"a": "b"}), TypeError, "a value of the cell or"),
     "constant": (lambda: gw.cells.cornn(dt=10**400), ValueError, "must be finite"),
+    "an axis by number": (
+        lambda: gw.cell(lambda x, h: h - gw.mean(h, dim=-1)), ValueError, "the name of an axis, .*-1"
+    ),
     "sizes": (lambda: gw.cell(sizes=3)(lambda x, h: h), TypeError, "sizes= expects a mapping"),
     "zoneout": (lambda: rewriting.zoneout(GRU, {3: 0.1}), TypeError, "by a string, got 3"),
     "backend": (lambda: gw.use_backend(3).__enter__(), TypeError, "by a string, got 3"),

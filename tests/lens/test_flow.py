@@ -62,6 +62,13 @@ def test_a_gradient_that_nothing_reaches_is_vanishing():
     assert flow.verdict("l0.h") == "vanishing"
 
 
+def test_a_step_that_reads_no_state_has_the_spectral_radius_zero():
+    layer = gw.nn.Recurrent(gw.cell(lambda x, h: gw.tanh(gw.linear("n", x))), 2, 3)
+    flow = gradient_flow(layer, [torch.randn(9, 2, 2)])
+    assert (flow.spectral_radius["l0"] == 0).all()
+    assert flow.verdict("l0.h") == "vanishing"
+
+
 def test_measuring_leaves_the_model_as_it_was():
     layer, x = gw.nn.LSTM(2, 3, 2, dropout=0.5), torch.randn(9, 2, 2)
     before = {n: p.clone() for n, p in layer.named_parameters()}

@@ -29,6 +29,8 @@ from gatework.lens import (
 )
 
 LAYER, X = gw.nn.LSTM(3, 4), torch.randn(9, 2, 3)
+DELAYED = gw.cell(sizes={"old": "input"}, output=True)(lambda x, old: (gw.linear("y", old), x))
+DELAY = gw.nn.Recurrent(DELAYED, 3, 3)
 LABELS = {"a": np.zeros((9, 2))}
 
 WRONG = {
@@ -96,6 +98,10 @@ WRONG = {
         lambda: next(label_text(b"a", streams="x")), TypeError, "streams is 'x'; expected"),
     "no cells to compare": (
         lambda: gw.equivalent(gw.cells.lstm, 2), TypeError, "equivalent expects a cell"),
+    "nothing to saturate": (
+        lambda: saturation(DELAY, [X]), ValueError, "nothing that could be saturated"),
+    "no state to follow": (
+        lambda: gradient_flow(DELAY, [X]), ValueError, "no state that a step computes"),
     "backwards": (
         lambda: kept_shares(LAYER, X).between("l0.c", 5, 2), ValueError, "no way from step 5"),
 }  # fmt: skip

@@ -575,6 +575,8 @@ def _without(v: Value, dim: Dim) -> str:
     """The size of what is left of a value without some of its axes; all of them by default."""
     if dim is None:
         return SCALAR
+    if isinstance(dim, int):
+        raise TypeError(f"dim= takes the name of an axis, or several; got {dim}; all units without it")
     size = as_expr(v).size
     names, own = ((dim,) if isinstance(dim, str) else tuple(dim)), slots(size)
     for name in names:

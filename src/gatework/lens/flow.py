@@ -258,6 +258,8 @@ class _Ran:
         call = Call((1, count), self.call.sizes, tensors)
         with torch.enable_grad():
             after = torch.cat(Reference().run(program(self.cell).forward, call).states, 1)  # [N, N]
+            if not after.requires_grad:  # no new state reads an old one
+                return np.zeros((count, count))
             found = torch.autograd.grad(after.diagonal().sum(), previous, materialize_grads=True)
         return torch.cat(found, 1).double().cpu().numpy()
 
@@ -284,6 +286,11 @@ def _differentiated(
         run.check()
     check_finite("the loss", value)
     zeros = [zero for run in runs for zero in run.zeros.values()]
+    if not zeros:
+        raise ValueError(
+            "the recurrent layers have no state that a step computes: each is what was read, or an "
+            "older value, so there is no gradient to follow"
+        )
     gradients = iter(torch.autograd.grad(value.sum(), zeros, materialize_grads=True))
     return [
         _Ran(

@@ -173,6 +173,11 @@ class SaturationMeter:
         """The shares of all steps."""
         counts = {**self._gates, **self._squashed}
         moments = {**{name: c.moments for name, c in counts.items()}, **self._states}
+        if not moments:
+            raise ValueError(
+                "the recurrent layers have no gate, no tanh and no state that a step computes, so "
+                "there is nothing that could be saturated"
+            )
         return Saturation(
             steps=max(m.count for m in moments.values()),
             left={name: c.left / c.moments.count for name, c in counts.items()},

@@ -24,6 +24,12 @@ WRONG = {
     "observing": (lambda: GRU.observing(3), TypeError, "observing expects a mapping"),
     "observing, text": (lambda: GRU.observing({"a": "b"}), TypeError, "a value of the cell or"),
     "constant": (lambda: gw.cells.cornn(dt=10**400), ValueError, "must be finite"),
+    "values in a list": (
+        lambda: gw.cell(lambda x, h: gw.linear("n", [x, h])), ValueError, r"linear\(name, x, h\)"
+    ),
+    "a known condition": (
+        lambda: gw.cell(lambda x, h: gw.where(True, x, h)), ValueError, "a if condition else b"
+    ),
     "an axis by number": (
         lambda: gw.cell(lambda x, h: h - gw.mean(h, dim=-1)), ValueError, "the name of an axis, .*-1"
     ),

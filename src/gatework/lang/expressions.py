@@ -381,7 +381,20 @@ def as_expr(value: Any) -> Expr:
     if isinstance(value, Real) and not isinstance(value, bool):
         return const(finite("a number in a cell", value))
     raise TypeError(
-        f"expected a value of the cell or a number, got {type(value).__name__}; "
+        f"expected a value of the cell or a number, got {type(value).__name__}; {_instead(value)}"
+    )
+
+
+def _instead(value: Any) -> str:
+    """What to write where something is given that is neither a value nor a number."""
+    if isinstance(value, list | tuple):
+        return (
+            "several values are given one by one, as in linear(name, x, h), are put side by side by "
+            "cat([a, b]), and are added by +"
+        )
+    if isinstance(value, bool):
+        return "what is known when the cell is written needs no where: a if condition else b"
+    return (
         "a learned value is made by vector(name) or scalar(name), a known row by "
         "vector(name, init, learned=False)"
     )

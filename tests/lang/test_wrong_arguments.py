@@ -31,7 +31,7 @@ WRONG = {
         lambda: gw.cell(lambda x, h: gw.where(True, x, h)), ValueError, "a if condition else b"
     ),
     "an axis by number": (
-        lambda: gw.cell(lambda x, h: h - gw.mean(h, dim=-1)), ValueError, "the name of an axis, .*-1"
+        lambda: gw.cell(lambda x, h: h - gw.mean(h, dim=-1)), ValueError, "name of an axis, .*-1"
     ),
     "sizes": (lambda: gw.cell(sizes=3)(lambda x, h: h), TypeError, "sizes= expects a mapping"),
     "zoneout": (lambda: rewriting.zoneout(GRU, {3: 0.1}), TypeError, "by a string, got 3"),

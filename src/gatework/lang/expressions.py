@@ -389,8 +389,8 @@ def _instead(value: Any) -> str:
     """What to write where something is given that is neither a value nor a number."""
     if isinstance(value, list | tuple):
         return (
-            "several values are given one by one, as in linear(name, x, h), are put side by side by "
-            "cat([a, b]), and are added by +"
+            "several values are given one by one, as in linear(name, x, h), are put side by side "
+            "by cat([a, b]), and are added by +"
         )
     if isinstance(value, bool):
         return "what is known when the cell is written needs no where: a if condition else b"

@@ -576,7 +576,9 @@ def _without(v: Value, dim: Dim) -> str:
     if dim is None:
         return SCALAR
     if isinstance(dim, int):
-        raise TypeError(f"dim= takes the name of an axis, or several; got {dim}; all units without it")
+        raise TypeError(
+            f"dim= takes the name of an axis, or several; got {dim}; all units without it"
+        )
     size = as_expr(v).size
     names, own = ((dim,) if isinstance(dim, str) else tuple(dim)), slots(size)
     for name in names:

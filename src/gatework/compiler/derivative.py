@@ -87,8 +87,8 @@ def derive(forward: Recurrence, wrt: tuple[Symbol, ...]) -> Derivative:
         Summation(p, outputs.name_of(gradients.of(p), adjoint(p.name)))
         for p in gradients.parameters()
     ]
-    for row in gradients.compared:
-        kept.sequence(row)
+    for compared in gradients.compared:
+        kept.sequence(compared)
     results = (*(gradients.of(s) for s in forward.states), *outputs.values.values())
     rewritten = kept.rewrite(results)
     backward = Recurrence(

@@ -22,7 +22,7 @@ import torch
 import typer
 
 import gatework.lang
-from gatework.cells import catalogue
+from gatework.cells import catalogue, families
 from gatework.cli import main
 from gatework.cli.app import app
 
@@ -223,7 +223,18 @@ def test_the_pictures_of_the_cells_are_current():
         )
 
 
-def test_the_catalogue_page_has_every_cell():
-    page = (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8")
-    assert GENERATOR["page"]() == page, "run: python docs/tools/generate_catalogue.py"
-    assert sorted(re.findall(r"^### `(\w+)`", page, re.MULTILINE)) == sorted(catalogue())
+def test_the_catalogue_pages_have_every_cell():
+    folder = ROOT / "docs" / "catalogue"
+    pages = GENERATOR["pages"]()
+    for path, text in pages.items():
+        found = path.read_text(encoding="utf-8") if path.exists() else ""
+        assert found == text, "run: python docs/tools/generate_catalogue.py"
+    assert set(folder.glob("*.md")) == set(pages) - {folder.with_suffix(".md")}
+    shown = re.findall(r"^### `(\w+)`", "\n".join(pages.values()), re.MULTILINE)
+    assert sorted(shown) == sorted(catalogue())
+
+
+def test_every_family_of_cells_has_its_page_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"catalogue/(\w+)\.md", navigation)
+    assert listed == list(families()), "name the page of each family in mkdocs.yml"

@@ -2,20 +2,23 @@
 
     python docs/tools/generate_catalogue.py
 
-rewrites `catalogue.md`, the pictures of the cells in `images/cells`, and in every other page the
-block of equations that follows a line `<!-- equations: NAME -->`. A test compares them with what
-this script would write.
+rewrites `catalogue.md`, a page for each family in `catalogue/`, the pictures of the cells in
+`images/cells`, and in every other page the block of equations that follows a line
+`<!-- equations: NAME -->`. A test compares them with what this script would write.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from gatework import cells as catalogue_package
 from gatework import explain
-from gatework.cells import catalogue
+from gatework.cells import catalogue, families
+from gatework.cells.family import Family
 from gatework.compiler.program import program
 from gatework.lang import Cell
 from gatework.lang.axes import SCALAR, slots
@@ -24,20 +27,27 @@ from gatework.lang.definition import Parameter
 DOCS = Path(__file__).parents[1]
 MARKED = re.compile(r"(<!-- equations: (\w+) -->\n)(?:\n*\$\$\n.*?\n\$\$\n)?", re.DOTALL)
 
-FIRST = ("rnn", "lstm", "gru")
-
 HEAD = """\
 # The catalogue
 
-Every cell that comes with Gatework, as its equations. This page is written from the cells
-themselves by `docs/tools/generate_catalogue.py`: first in the notation of a paper, then as the code
-that defines it. The picture is drawn from the equations as well: what a step computes, from the
-state and input at the left to the new state at the right. A gate is a value between 0 and 1 that
-multiplies something, a learned map is a matrix with its bias and the function put on it, and the
-memory's path is where a state reaches its own new value by arithmetic alone.
+Every cell that comes with Gatework, by families: cells that share an idea. A family has a page, on
+which each cell stands as its equations. In a terminal, `gatework cells` lists them,
+`gatework cells xlstm` finds some by their name, authors, year or any other word, and
+`gatework explain lstm` prints the equations of one. In Python they are attributes of
+`gatework.cells`, entries of `gatework.cells.catalogue()`, and named by family in
+`gatework.cells.families()`. A layer of any cell is `gatework.nn.Recurrent(cell, input_size,
+hidden_size)`.
+"""
 
-All of them are attributes of `gatework.cells` and entries of `gatework.cells.catalogue()`. A
-layer of any cell is `gatework.nn.Recurrent(cell, input_size, hidden_size)`.
+NOTATION = """\
+## How a cell is shown { #notation }
+
+These pages are written from the cells themselves by `docs/tools/generate_catalogue.py`. The picture
+is drawn from the equations: what a step computes, from the state and input at the left to the new
+state at the right. A gate is a value between 0 and 1 that multiplies something, a learned map is a
+matrix with its bias and the function put on it, and the memory's path is where a state reaches its
+own new value by arithmetic alone. Then come the equations in the notation of a paper, and the code
+that defines the cell.
 
 In the equations, $x$ is the input; $h$ and $c$ are the states left by the step before, $h_t$ and
 $c_t$ the new ones. $W^{ih}$ holds the weights on the input and $W^{hh}$ those on the first state,
@@ -61,12 +71,37 @@ def filled(text: str) -> str:
     return MARKED.sub(lambda m: f"{m[1]}\n{latex_block(cells[m[2]])}", text)
 
 
-def page() -> str:
-    """The whole page of the catalogue."""
-    names = sorted(catalogue())
-    listing = [f"| [`{name}`](#{name}) | {first_line(catalogue()[name])} |" for name in names]
-    table = "\n".join(["| cell | what it is |", "|---|---|", *listing, ""])
-    return "\n".join([HEAD, table, *(family.section() for family in families())])
+def pages() -> dict[Path, str]:
+    """The catalogue's pages by their files: the index, and one for each family."""
+    return {
+        DOCS / "catalogue.md": index(),
+        **{DOCS / "catalogue" / f"{n}.md": family_page(f) for n, f in families().items()},
+    }
+
+
+def index() -> str:
+    """The page of all families, with a line for each cell."""
+    tables = "\n".join(family_table(name, family) for name, family in families().items())
+    return "\n".join([HEAD, tables, NOTATION])
+
+
+def family_table(name: str, family: Family) -> str:
+    """A family's cells, each with a link; a link to `catalogue.md#lstm` arrives at its row."""
+    rows = [
+        f"| [`{cell}`](catalogue/{name}.md#{cell}){{ #{cell} }} | {first_line(catalogue()[cell])} |"
+        for cell in family.names
+    ]
+    head = f"## [{family.title}](catalogue/{name}.md) {{ #family-{name} }}"
+    lines = [head, "", family.about, "", "| cell | what it is |", "|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def family_page(family: Family) -> str:
+    """A family's idea and its cells, file by file."""
+    intro = f"{family.about} What the parts of an entry mean stands in [the catalogue]"
+    head = f"# {family.title}\n\n{intro}(../catalogue.md#notation).\n"
+    files = dict.fromkeys(files_of_cells()[cell] for cell in family.names)
+    return "\n".join([head, *(file.section(family.names) for file in files)])
 
 
 def first_line(cell: Cell) -> str:
@@ -74,7 +109,7 @@ def first_line(cell: Cell) -> str:
     return cell.doc.partition("\n")[0]
 
 
-class Family:
+class CellFile:
     """A file of the catalogue: its text, its documentation, its functions by name."""
 
     def __init__(self, path: Path) -> None:
@@ -84,11 +119,12 @@ class Family:
         self.functions = {n.name: n for n in module.body if isinstance(n, ast.FunctionDef)}
         self.cells = [name for name in self.functions if name in catalogue()]
 
-    def section(self) -> str:
-        """The family's documentation, then its cells."""
+    def section(self, family: Sequence[str]) -> str:
+        """The file's documentation, then those of its cells that are of a family."""
         head = f"## {self.title.rstrip('.')}\n"
         doc = f"{self.doc.strip()}\n" if self.doc else ""
-        return "\n".join(filter(None, [head, doc, *(section(name, self) for name in self.cells)]))
+        cells = [section(name, self) for name in family if name in self.cells]
+        return "\n".join(filter(None, [head, doc, *cells]))
 
     def source(self, cell: str) -> str:
         """The cell as it is written, after the functions of the file that it uses."""
@@ -110,14 +146,15 @@ class Family:
         return "\n".join(code)
 
 
-def families() -> list[Family]:
-    """The files of the catalogue: the three that everyone asks for, then by name."""
+@cache
+def files_of_cells() -> dict[str, CellFile]:
+    """The file that each cell is defined in."""
     folder = Path(catalogue_package.__file__).parent
-    others = sorted(p.stem for p in folder.glob("*.py") if p.stem not in ("__init__", *FIRST))
-    return [Family(folder / f"{name}.py") for name in (*FIRST, *others)]
+    files = [CellFile(path) for path in sorted(folder.glob("*.py"))]
+    return {cell: file for file in files for cell in file.cells}
 
 
-def section(name: str, family: Family) -> str:
+def section(name: str, file: CellFile) -> str:
     """One cell: documentation, equations, parameters, stages, kept values."""
     cell = catalogue()[name]
     made = program(cell)
@@ -130,9 +167,9 @@ def section(name: str, family: Family) -> str:
         [
             f"### `{name}` {{ #{name} }}\n",
             f"{cell.doc}\n",
-            f"![Data flow of {name}](images/cells/{name}.svg){{ loading=lazy }}\n",
+            f"![Data flow of {name}](../images/cells/{name}.svg){{ loading=lazy }}\n",
             latex_block(cell),
-            f"```py\n{family.source(name)}\n```\n",
+            f"```py\n{file.source(name)}\n```\n",
             "| parameter | blocks, in order | shape |",
             "|---|---|---|",
             *(f"| `{p.name}` | {blocks(p)} | {shape(p)} |" for p in cell.parameters),
@@ -173,10 +210,10 @@ def pictures() -> dict[Path, str]:
 
 def write() -> None:
     """Bring every page up to date."""
-    (DOCS / "images" / "cells").mkdir(exist_ok=True)
-    for path, svg in pictures().items():
-        path.write_text(svg, encoding="utf-8")
-    (DOCS / "catalogue.md").write_text(page(), encoding="utf-8")
+    for folder in ("images/cells", "catalogue"):
+        (DOCS / folder).mkdir(exist_ok=True)
+    for path, content in {**pictures(), **pages()}.items():
+        path.write_text(content, encoding="utf-8")
     for path in DOCS.glob("*.md"):
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
 

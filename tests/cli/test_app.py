@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -76,20 +78,78 @@ def test_explain_is_short_unless_all_is_wanted(gatework):
     assert everything == f"{explain(cells.lstm)}\n"
 
 
-@pytest.mark.parametrize("width", ["40", "100"])
-def test_the_catalogue_can_be_searched_and_read_at_any_width(gatework, monkeypatch, width):
+@pytest.mark.parametrize("width", ["40", "80", "120"])
+def test_the_catalogue_can_be_read_at_any_width(gatework, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
     out = gatework("cells", "GRU").out
-    assert "gru (h), 99,072" in out if width == "40" else "99,072" in out
+    assert ("99,072" in out) == (width == "120")
     assert "peephole_lstm" not in out
     assert "…" not in out
-    assert all(len(line) <= int(width) for line in out.splitlines())
-    both = gatework("cells", "norm", "gru").out
-    assert "layer_norm_gru" in both
-    assert "layer_norm_lstm" not in both
-    nothing = gatework("cells", "gur")
+    assert all(len(line.rstrip()) <= int(width) for line in unstyled(out).splitlines())
+
+
+def unstyled(text):
+    """The text without what makes a terminal write bold."""
+    return re.sub(r"\x1b\[\d*m", "", text)
+
+
+def test_in_a_pipe_every_cell_is_one_line(gatework):
+    lines = gatework("cells").out.splitlines()
+    assert sorted(line.split()[0] for line in lines) == sorted(catalogue())
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["layer_norm", "gru"], "layer_norm_gru"),
+        (["xLSTM", "matrix"], "mlstm"),  # of the file's documentation, and the family's title
+        (["state space", "2023"], "s6"),
+        (["Koutnik"], "rhn"),  # Koutník
+        (["waited"], "gru_d"),  # a state
+        (["mask"], "gru_d"),  # an input
+        (["beta"], "janet"),  # a constant
+        (["li-gru"], "ligru"),
+    ],
+)
+def test_cells_are_found_by_what_is_known_of_them(gatework, words, name):
+    found = [line.split()[0] for line in gatework("cells", *words).out.splitlines()]
+    assert name in found
+    assert len(found) < 5
+
+
+def test_one_family_is_shown_alone(gatework):
+    found = [line.split()[0] for line in gatework("cells", "--family", "matrix").out.splitlines()]
+    assert found == list(cells.families()["matrix"].names)
+    wrong = gatework("cells", "--family", "scans")
+    assert wrong.code == 2
+    assert "did you mean 'scan'" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["gur"], "did you mean 'gru'"),
+        (["lstm", "Hochreitr"], "did you mean 'hochreiter'"),
+        (["gru", "hochreiter"], "no cell has 'gru' and 'hochreiter' together"),
+        (["gru", "--family", "matrix"], "of the family 'matrix'"),
+        (["qqqqq"], "see them all with: gatework cells"),
+    ],
+)
+def test_words_that_find_nothing_are_answered_with_near_ones(gatework, words, hint):
+    nothing = gatework("cells", *words)
     assert nothing.code == 2
-    assert "did you mean 'gru'" in nothing.err
+    assert hint in nothing.err
+
+
+def test_what_is_known_of_cells_can_be_written_as_json(gatework):
+    gatework("cells", "Gers", "2000", "--family", "lstm", "--json", "cells.json")
+    written = {cell["name"]: cell for cell in json.loads(Path("cells.json").read_text())}
+    assert written["lstm"]["gates"] == ["i", "f", "o"]
+    assert written["lstm"]["states"] == ["h", "c"]
+    assert written["lstm"]["parameters"] == 132_096
+    assert gatework("cells", "--json", "missing/cells.json").code == 2
 
 
 def test_it_is_a_module_too():

@@ -1,4 +1,4 @@
-"""The catalogue: every cell as its equations, a file for each family."""
+"""The catalogue: every cell as its equations, a file for each paper or line of papers."""
 
 from gatework.cells.antisymmetric_rnn import antisymmetric_rnn, gated_antisymmetric_rnn
 from gatework.cells.atr import atr
@@ -7,6 +7,7 @@ from gatework.cells.caru import caru
 from gatework.cells.cfc import cfc
 from gatework.cells.cfn import cfn
 from gatework.cells.delta_net import delta_net, gated_delta_net
+from gatework.cells.family import FAMILIES, Family
 from gatework.cells.fastrnn import fastgrnn, fastrnn
 from gatework.cells.gated_linear_attention import gla
 from gatework.cells.gru import gru, gru_reset_before
@@ -68,6 +69,7 @@ __all__ = [
     "delta_net",
     "dreamer_gru",
     "dsgu",
+    "families",
     "fastgrnn",
     "fastrnn",
     "gated_antisymmetric_rnn",
@@ -145,4 +147,16 @@ def catalogue() -> dict[str, Cell]:
         >>> "lstm" in catalogue()
         True
     """
-    return {name: globals()[name] for name in __all__ if name != "catalogue"}
+    return {name: v for name in __all__ if isinstance(v := globals()[name], Cell)}
+
+
+def families() -> dict[str, Family]:
+    """The families of the catalogue by their short names; each cell belongs to one.
+
+    Example:
+        >>> families()["matrix"].title
+        'Matrix memories'
+        >>> "gru" in families()["gru"].names
+        True
+    """
+    return dict(FAMILIES)

@@ -392,22 +392,38 @@ def studio(
 
 
 @app.command(
-    epilog="Examples:\n\ngatework cells\n\ngatework cells gru\n\ngatework cells layer norm"
+    epilog="Examples:\n\n"
+    "gatework cells\n\n"
+    "gatework cells layer norm\n\n"
+    'gatework cells "state space" 2024\n\n'
+    "gatework cells --family scan"
 )
 def cells(
     words: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="WORD",
-            help="Show the cells with these words in name or description.",
+            help="Show the cells with all of these words: in the name, the documentation, "
+            "authors, year, states, gates, inputs or family.",
             show_default="all cells",
         ),
     ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only this family, such as lstm or scan."),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Also write what is known to this file.")
+    ] = None,
 ) -> None:
-    """List the catalogue: every cell with its states and parameters."""
-    from gatework.cli import catalogue
+    """List the catalogue by families, or look for cells in it.
 
-    catalogue.show_cells(words or [])
+    In a pipe each cell is one line: its name, family, states and what
+    it is.
+    """
+    from gatework.cli import listing
+
+    listing.show_cells(words or [], family, json)
 
 
 @app.command(
@@ -427,6 +443,6 @@ def explain(
     ] = False,
 ) -> None:
     """Print a cell's equations."""
-    from gatework.cli import catalogue
+    from gatework.cli import explaining
 
-    catalogue.explain_cell(cell, svg, everything)
+    explaining.explain_cell(cell, svg, everything)

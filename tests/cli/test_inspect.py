@@ -29,6 +29,7 @@ def test_it_writes_a_page_and_figures(gatework, run, tmp_path):
     result = gatework("inspect", "mine", "--figures")
     assert result.code == 0, result.err
     assert "mine/inspection.html" in result.out
+    assert re.search("stays above 1 % for (more than )?[0-9]+ bytes", result.out)
     assert "In short" in (run / "inspection.html").read_text(encoding="utf-8")
     folder = run / "inspection" / "mine"
     assert isinstance(load(folder / "retention.safetensors"), Retention)

@@ -5,9 +5,11 @@ Nothing else in Gatework runs a file, and this runs those alone that were typed 
 
 from __future__ import annotations
 
+import difflib
+import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -18,7 +20,7 @@ from gatework.errors import InputError, explained, suggest
 from gatework.files import read_bytes
 from gatework.lang.definition import Cell
 
-__all__ = ["CellFile"]
+__all__ = ["CellFile", "defined_here"]
 
 MOST_BYTES = 10_000_000
 """Of a file."""
@@ -49,11 +51,12 @@ class CellFile:
         if isinstance(found, FunctionType):
             raise InputError(f"{place} is a function, not a cell", "a cell", DECORATE)
         if name in self._content:
-            kind = type(found).__name__
-            raise InputError(f"{place} is of the type {kind}, not a cell", "a cell", "name another")
+            came = f"{place} is of the type {type(found).__name__}, not a cell"
+        else:
+            came = f"no {place}"
         known = self.cells()
         raise InputError(
-            f"no {place}",
+            came,
             f"one of its cells: {', '.join(known) or 'it has none'}",
             f"{suggest(name, known)}check the name",
         )
@@ -85,6 +88,16 @@ class CellFile:
         return list(names.values())
 
 
+def defined_here(name: str) -> str | None:
+    """How a function of a Python file in this folder is typed; the files are read and not run."""
+    definition = re.compile(rf"^def {re.escape(name)}\(".encode(), re.MULTILINE)
+    for path in sorted(Path().glob("*.py")):
+        with suppress(InputError, OSError):
+            if definition.search(read_bytes(path, MOST_BYTES)):
+                return f"{path}:{name}"
+    return None
+
+
 def _run(path: Path) -> Mapping[str, Any]:
     """What a file holds by name, after it was run."""
     module = ModuleType(path.stem)
@@ -101,8 +114,18 @@ def _run(path: Path) -> Mapping[str, Any]:
 
 
 def _read(path: Path) -> bytes:
-    with explained(path, "a Python file with a cell in it"):
+    expected = "a Python file with a cell in it"
+    if not path.exists() and (near := _near(path)):
+        raise InputError(f"no such file: {str(path)!r}", expected, f"did you mean {str(near)!r}?")
+    with explained(path, expected):
         return read_bytes(path, MOST_BYTES)
+
+
+def _near(path: Path) -> Path | None:
+    """The Python file of the same folder whose name is the nearest."""
+    there = {other.stem: other for other in path.parent.glob("*.py")}
+    near = difflib.get_close_matches(path.stem, there, n=1)
+    return there[near[0]] if near else None
 
 
 @contextmanager

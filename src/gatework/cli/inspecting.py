@@ -10,6 +10,7 @@ from rich.console import Console
 from gatework.cli.interrupt import kept
 from gatework.cli.terminal import Terminal
 from gatework.files import write_atomically
+from gatework.lens import MemoryHorizon
 from gatework.reports.inspection import Inspection, check_inspectable, inspect_run
 from gatework.reports.inspection_page import inspection_page
 from gatework.reports.sections import shown_measurements
@@ -42,11 +43,22 @@ def inspect(path: Path, out: Path | None, figures: bool, last: bool) -> None:
     for one in found:
         tracked = ", ".join(f"{n} {u.held_out:.2f}" for n, u in one.tracking.items())
         console.print(f"\n{one.name:<8} {one.bits:.3f} bits per byte, held out")
+        console.print(f"         {_memory(one.horizon)}")
         console.print(f"         units that follow, r held out: {tracked or 'none'}")
     console.print(f"\npage     {page}")
     if figures:
         with kept(lambda: f"the page is whole: {page}"):
             console.print(f"figures  {_write_figures(found, page.with_suffix(''))}/")
+
+
+def _memory(horizon: MemoryHorizon) -> str:
+    """How far back a model remembers."""
+    last = horizon.lags[-1]
+    near, far = (
+        f"{reach}" if (reach := horizon.reach(share)) <= last else f"more than {last}"
+        for share in (0.01, 0.0001)
+    )
+    return f"influence of a byte stays above 1 % for {near} bytes, above 0.01 % for {far}"
 
 
 def _inspect(run: Run, console: Console, last: bool) -> Inspection:

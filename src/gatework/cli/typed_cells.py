@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gatework.cells import catalogue
-from gatework.cli.cell_files import CellFile
+from gatework.cli.cell_files import CellFile, defined_here
 from gatework.errors import InputError, suggest
 from gatework.lang.definition import Cell
 from gatework.train.cells import check_cell, check_unlike
@@ -79,14 +79,17 @@ def _cell(text: str, files: dict[Path, CellFile]) -> Cell:
 
 
 def _listed(name: str) -> Cell:
+    own = None if name in catalogue() else defined_here(re.split("[:.]", name)[-1])
     if ":" in name:
         came = f"cell {name!r}: {name.partition(':')[0]!r} is no Python file"
-        raise InputError(came, "a file whose name ends in .py", f"write it as in {OWN}")
+        mend = f"write it as in {OWN}" if own is None else f"write {own}"
+        raise InputError(came, "a file whose name ends in .py", mend)
     try:
         return catalogue()[check_cell(name)]
     except InputError as error:
         expected = f"{error.expected}, or one of a file: {OWN}"
-        raise InputError(error.came, expected, error.mend) from None
+        mend = error.mend if own is None else f"write {own}"
+        raise InputError(error.came, expected, mend) from None
 
 
 def _with_values(cell: Cell, text: str) -> Cell:

@@ -49,6 +49,18 @@ def layer_of(cell=ring, **options):
     return gw.nn.Recurrent(cell, I, H, **options)
 
 
+def thirds(n):
+    return [1 / 3] * n
+
+
+def test_numbers_of_a_list_are_as_exact_as_the_layer():
+    @cell
+    def leaky(x, h):
+        return vector("rate", thirds, learned=False) * (linear("n", x) - h)
+
+    assert layer_of(leaky, dtype=torch.float64).rate_l0.tolist() == thirds(H)
+
+
 def test_each_layer_starts_with_the_numbers_for_its_sizes():
     layer = layer_of(num_layers=2, bidirectional=True)
     for suffix in ("_l0", "_l0_reverse", "_l1", "_l1_reverse"):

@@ -6,17 +6,19 @@ from gatework.cells.bistable_recurrent_cell import brc, nbrc
 from gatework.cells.caru import caru
 from gatework.cells.cfc import cfc
 from gatework.cells.cfn import cfn
-from gatework.cells.delta_net import delta_net, gated_delta_net
+from gatework.cells.delta_net import delta_net, gated_delta_net, kda
 from gatework.cells.family import FAMILIES, Family
 from gatework.cells.fastrnn import fastgrnn, fastrnn
 from gatework.cells.gated_linear_attention import gla
 from gatework.cells.gru import gru, gru_reset_before
 from gatework.cells.gru_d import gru_d
+from gatework.cells.hgrn import hgrn, hgrn2
 from gatework.cells.indrnn import indrnn, indy_gru, indy_lstm
 from gatework.cells.janet import janet
 from gatework.cells.joint_layer_norm import dreamer_gru, layer_norm_lstm_joint
 from gatework.cells.layer_norm_gru import layer_norm_gru
 from gatework.cells.layer_norm_lstm import layer_norm_lstm
+from gatework.cells.learning_memory import titans, ttt_linear
 from gatework.cells.lem import lem
 from gatework.cells.light_gru import lightru, ligru
 from gatework.cells.lipschitz_rnn import lipschitz_rnn
@@ -41,8 +43,10 @@ from gatework.cells.qrnn import qrnn
 from gatework.cells.ran import ran
 from gatework.cells.recurrent_highway_network import rhn
 from gatework.cells.residual_lstm import residual_lstm
+from gatework.cells.retention import retnet
 from gatework.cells.rg_lru import rg_lru
 from gatework.cells.rnn import irnn, leaky_rnn, rnn, rnn_relu
+from gatework.cells.rwkv import rwkv4, rwkv6, rwkv7
 from gatework.cells.scrn import scrn
 from gatework.cells.sgrn import sgrn
 from gatework.cells.sgu import dsgu, sgu
@@ -78,12 +82,15 @@ __all__ = [
     "gru",
     "gru_d",
     "gru_reset_before",
+    "hgrn",
+    "hgrn2",
     "indrnn",
     "indy_gru",
     "indy_lstm",
     "intersection_rnn",
     "irnn",
     "janet",
+    "kda",
     "layer_norm_gru",
     "layer_norm_lstm",
     "layer_norm_lstm_joint",
@@ -118,10 +125,14 @@ __all__ = [
     "qrnn",
     "ran",
     "residual_lstm",
+    "retnet",
     "rg_lru",
     "rhn",
     "rnn",
     "rnn_relu",
+    "rwkv4",
+    "rwkv6",
+    "rwkv7",
     "s6",
     "scrn",
     "sgrn",
@@ -134,6 +145,8 @@ __all__ = [
     "t_rnn",
     "tau_gru",
     "time_aware_lstm",
+    "titans",
+    "ttt_linear",
     "ugrnn",
     "unicornn",
     "working_memory_lstm",

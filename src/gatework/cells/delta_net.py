@@ -1,6 +1,18 @@
 """Memories written by the delta rule: a value replaces what is held under its key."""
 
-from gatework.lang import cell, linear, normalize, sigmoid, silu, sum
+from gatework.lang import (
+    cell,
+    count,
+    exp,
+    linear,
+    normalize,
+    observe,
+    sigmoid,
+    silu,
+    softplus,
+    sum,
+    vector,
+)
 
 
 @cell(axes={"S": ("head", "key", "value")}, output=True)
@@ -30,3 +42,20 @@ def gated_delta_net(x, S):
     S = a * S
     S = S + k * (b * (v - sum(k * S, "key")))
     return sum(q * S, "key"), S
+
+
+@cell(axes={"S": ("head", "key", "value")}, output=True)
+def kda(x, S):
+    """Kimi Delta Attention: a gate for every key, then the delta rule (Kimi Team 2025, eq. 1).
+
+    The gate is Mamba-2's; its map is of full rank here. The convolutions, the norm and the gate of
+    the output are the block's.
+    """
+    q, k = (normalize(silu(linear(g, x, bias=False, size=("head", "key"))), "key") for g in "qk")
+    v = silu(linear("v", x, bias=False, size=("head", "value")))
+    b = sigmoid(linear("b", x, bias=False, size="head"))  # how far it is corrected
+    step = vector("step", -4.0, size=("head", "key"))  # slow at first
+    a = softplus(linear("a", x, bias=False, size=("head", "key")) + step)
+    S = observe("decay", exp(-exp(vector("log_a", 0.0, size="head")) * a)) * S
+    S = S + k * (b * (v - sum(k * S, "key")))
+    return sum(q * S, "key") / count("key") ** 0.5, S

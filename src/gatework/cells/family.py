@@ -63,13 +63,13 @@ FAMILIES = {
         "Scans: gates that read no state",
         "The new state is linear in the old one, by factors made of the input alone. All steps can "
         "be computed at once, as a scan; state spaces are of this kind.",
-        "min_gru min_lstm t_rnn t_gru t_lstm qrnn lru rg_lru s6",
+        "min_gru min_lstm t_rnn t_gru t_lstm qrnn lru rg_lru hgrn s6 rwkv4",
     ),
     "matrix": _family(
         "Matrix memories",
         "Each head holds a matrix, to which outer products of a key and a value are written and "
         "which a query reads: linear attention, the delta rule, state spaces with heads.",
-        "mlstm gla delta_net gated_delta_net mamba2",
+        "mlstm gla retnet hgrn2 rwkv6 delta_net gated_delta_net kda rwkv7 mamba2 ttt_linear titans",
     ),
     "time": _family(
         "Continuous time and irregular steps",

@@ -223,6 +223,8 @@ def _checked_numbers(given: Any, name: str, shape: list[int]) -> Tensor:
     wanted = f"the init of {name!r} should return finite numbers of the shape {shape}"
     try:
         numbers = torch.as_tensor(given, device="cpu")
+        if isinstance(given, list | tuple) and not numbers.is_complex():
+            numbers = torch.as_tensor(given, device="cpu", dtype=torch.float64)  # as Python's are
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{wanted}, got {type(given).__name__}: {error}") from None
     if numbers.is_complex():

@@ -22,6 +22,27 @@ def test_powers_of_what_is_bounded():
     assert range_of(large**3).low <= -8
 
 
+def test_a_value_and_a_share_of_what_is_left_of_one():
+    """v + (1 - v) w is 1, or w, or between them, if v is a share; it may be written either way."""
+    v, w, far = apply("sigmoid", ROW), apply("sigmoid", 2 * ROW), 3 + apply("tanh", ROW)
+    assert range_of(v + (1 - v) * w) == Range(0.0, 1.0)
+    assert range_of(w * (1 - v) + v) == Range(0.0, 1.0)
+    assert range_of(v + (1 - v) * far).high == 4
+    assert range_of(v + (1 - w) * w).high == 2
+    assert range_of(v + (1 - v)) == Range(1.0, 1.0)
+    assert range_of(far + (1 - far) * w).high >= 4
+
+
+def test_a_gate_with_a_bound_keeps():
+    @cell
+    def bounded(x, c):
+        f, bound = sigmoid(linear("f", x)), sigmoid(gw.vector("bound"))
+        return (bound + (1 - bound) * f) * c + tanh(linear("n", x))
+
+    found = {k.name: k.keeps for k in keepers(bounded)["c"]}
+    assert found == {"f": True, None: True}  # so does the bound
+
+
 def test_the_value_of_a_spike_is_no_memory():
     spike = gw.pointwise(lambda v: gw.where(v > 0, 1.0, 0.0), lambda v: 1 / (1 + v * v))
 

@@ -13,6 +13,7 @@ from gatework.lang.expressions import (
     Count,
     Expr,
     Reduce,
+    apply,
     postorder,
 )
 from gatework.lang.functions import FUNCTIONS
@@ -132,6 +133,22 @@ def _div(node: Apply, a: Range, b: Range) -> Range:
     return _mul(node, a, Range(1 / b.high, 1 / b.low))
 
 
+def _add(node: Apply, a: Range, b: Range) -> Range:
+    """The sum; where it is v + (1 - v) w with v between 0 and 1, it is between 1 and w."""
+    high, (first, second) = a.high + b.high, node.args
+    for v, share, other, its in ((first, a, second, b), (second, b, first, a)):
+        rest = apply("sub", 1, v)
+        if other is rest:
+            return Range(1.0, 1.0)
+        if share.low >= 0 and share.high <= 1 and _has_factor(other, rest):
+            high = min(high, max(1.0, its.high))
+    return Range(a.low + b.low, high)
+
+
+def _has_factor(value: Expr, factor: Expr) -> bool:
+    return isinstance(value, Apply) and value.function == "mul" and factor in value.args
+
+
 def _sub(node: Apply, a: Range, b: Range) -> Range:
     other = node.args[1]
     high = a.high - b.low
@@ -165,7 +182,7 @@ def _pow(node: Apply, a: Range, b: Range) -> Range:
 
 
 _RULES: dict[str, Callable[..., Range]] = {
-    "add": lambda node, a, b: Range(a.low + b.low, a.high + b.high),
+    "add": _add,
     "sub": _sub,
     "mul": _mul,
     "div": _div,

@@ -9,7 +9,7 @@ import gatework as gw
 from gatework import cell, linear, observe, scalar, sigmoid, tanh, vector
 from gatework.lang.definition import Cell, Parameter
 from gatework.lang.expressions import Const, Symbol, const, postorder
-from gatework.lang.printing import equations, text
+from gatework.lang.printing import LaTeX, equations, text
 
 
 def shapes(cell: Cell, **sizes: int) -> dict[str, tuple[int, ...]]:
@@ -316,6 +316,34 @@ def test_equations_in_text(name):
 def test_equations_in_latex(name):
     lines = equations(gw.cells.catalogue()[name], as_latex=True)
     assert set(LATEX[name]) <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("h", "h"),
+        ("h'", "h_t"),
+        ("v12", "v_{12}"),
+        ("mu", r"\mu"),
+        ("mu_k", r"\mu_{k}"),
+        ("k_re'", r"k_{\mathrm{re}, t}"),
+        ("slow_gate", r"\mathrm{slow\_gate}"),
+        ("bias_ih.r_low", r"b^{ih}_{\mathrm{r\_low}}"),
+    ],
+)
+def test_names_in_latex(name, written):
+    assert LaTeX().symbol(name) == written
+
+
+def test_maps_and_powers_in_latex():
+    @cell
+    def squared(x, h):
+        return linear("slow_gate", x, bias=False) ** 10 + h
+
+    assert set(equations(squared, as_latex=True)) == {
+        r"\mathrm{slow\_gate} = W^{ih}_{\mathrm{slow\_gate}} x",
+        r"h_t = \mathrm{slow\_gate}^{10} + h",
+    }
 
 
 @pytest.mark.parametrize("name", gw.cells.catalogue())

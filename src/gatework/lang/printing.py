@@ -24,6 +24,10 @@ from gatework.lang.sizes import together
 
 SUM, TERM, UNARY, ATOM = 1, 2, 3, 4  # how tightly an expression binds
 SHOWN = 6  # units of an index that are written out
+GREEK = (
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda",
+    "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
+)  # fmt: skip
 
 _INFIX = {
     "add": (" + ", SUM),
@@ -58,6 +62,10 @@ class Text:
         """A function of its arguments."""
         return f"{function}({', '.join(args)})"
 
+    def power(self, base: str, exponent: str) -> str:
+        """A row to the power of a number."""
+        return f"{base}^{exponent}"
+
     def reduction(self, node: Reduce, row: str) -> str:
         """A sum or maximum over the units, or over the axes that are named."""
         return self.call(node.function, [row, *axes_of(node)])
@@ -74,15 +82,15 @@ class LaTeX(Text):
     }
 
     def symbol(self, name: str) -> str:
-        """A row by its name: a letter with its number, b^{group}_{gate}, or the whole name."""
-        if name.endswith("'"):
-            return f"{self.symbol(name[:-1])}_t"
+        """A row by its name: a letter and what stands below it, b^{group}_{gate}, or a word."""
+        name, new = name.removesuffix("'"), name.endswith("'")
         stem, _, block = name.partition(".")
         if stem.startswith("bias_") and block:
-            return f"b^{{{stem.removeprefix('bias_')}}}_{{{block}}}"
-        if len(name) == 1 or name[1:].isdigit():
-            return f"{name[0]}_{{{name[1:]}}}" if name[1:] else name
-        return rf"\mathrm{{{name.replace('_', chr(92) + '_')}}}"
+            return f"b^{{{_word(stem.removeprefix('bias_'))}}}_{{{_word(block)}}}"
+        letter, below = _letter_and_below(name)
+        if not below:
+            return f"{letter}_t" if new else letter
+        return f"{letter}_{{{below}, t}}" if new else f"{letter}_{{{below}}}"
 
     def const(self, value: float) -> str:
         """A number."""
@@ -93,8 +101,13 @@ class LaTeX(Text):
         """A matrix times a row."""
         mark = r"^{\top}" if node.transposed else ""
         group, gate = node.matrix.group, node.matrix.gate
-        place = f"_{{{gate}}}" if group == gate else f"^{{{group}}}_{{{gate}}}"
+        above = "" if group == gate else f"^{{{_word(group)}}}"
+        place = f"{above}_{{{_word(gate)}}}"
         return f"W{place}{mark} {row}"
+
+    def power(self, base: str, exponent: str) -> str:
+        """A row to the power of a number."""
+        return f"{base}^{{{exponent}}}"
 
     def reduction(self, node: Reduce, row: str) -> str:
         """A sum or maximum over the units, or over the axes that stand below it."""
@@ -118,6 +131,26 @@ class LaTeX(Text):
             "max": r"\max",
         }.get(function, rf"\operatorname{{{function.replace('_', '')}}}")
         return rf"{name}\left({', '.join(args)}\right)"
+
+
+def _letter_and_below(name: str) -> tuple[str, str]:
+    """A letter, Latin or Greek, with what stands below it in LaTeX; or a whole word."""
+    if name[1:].isdigit():
+        return name[0], name[1:]
+    stem, _, below = name.partition("_")
+    if stem not in GREEK and len(stem) != 1:
+        return rf"\mathrm{{{_escaped(name)}}}", ""
+    upright = rf"\mathrm{{{_escaped(below)}}}" if len(below) > 1 else below
+    return rf"\{stem}" if stem in GREEK else stem, upright
+
+
+def _word(name: str) -> str:
+    """A name above or below a letter: as it is, or upright where it has parts."""
+    return rf"\mathrm{{{_escaped(name)}}}" if "_" in name else name
+
+
+def _escaped(name: str) -> str:
+    return name.replace("_", r"\_")
 
 
 def axes_of(node: Reduce) -> list[str]:
@@ -189,7 +222,7 @@ def _write_function(function: str, parts: list[tuple[str, int]], style: Text) ->
     if function == "neg":
         return f"-{_wrapped(parts[0], UNARY)}", UNARY
     if function == "pow":
-        return f"{_wrapped(parts[0], ATOM)}^{parts[1][0]}", UNARY
+        return style.power(_wrapped(parts[0], ATOM), parts[1][0]), UNARY
     return style.call(function, [p[0] for p in parts]), ATOM
 
 

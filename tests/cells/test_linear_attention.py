@@ -68,7 +68,7 @@ def rwkv6(w, x, rank=32):
         rows.append((silu(g[t]) * normal).flatten(1))
     for i in range(len(x)):
         state = state + einsum("bhk,bhv->bhkv", fade[i + 1 :].prod(0) * k[i], v[i])
-    return torch.stack(rows), (x[-1], state)
+    return torch.stack(rows), (state, x[-1])
 
 
 def rwkv7(w, x):
@@ -92,7 +92,7 @@ def rwkv7(w, x):
         normal = layer_norm(read, (5,)) * heads(w["norm_weight"]) + heads(w["norm_bias"])
         bonus = (r[t] * rho * written[t]).sum(-1, keepdim=True) * v[t]
         rows.append((g[t] * (normal + bonus)).flatten(1))
-    return torch.stack(rows), (x[-1], state.mT)
+    return torch.stack(rows), (state.mT, x[-1])
 
 
 def retnet(w, x):
@@ -119,6 +119,19 @@ def hgrn(w, x):
         h = torch.polar(kept[t], w["theta"].expand_as(kept[t])) * h + (1 - kept[t]) * c[t]
         rows.append(torch.cat([h.real, h.imag], -1))
     return torch.stack(rows), (h.real, h.imag)
+
+
+def s5(w, x):
+    """In complex numbers, and the discretised input as (λ̄ - 1) / λ."""
+    rate = torch.complex(-exp(w["log_rate"]), w["turn"])
+    bar = exp(rate * exp(w["log_step"]))
+    into = torch.complex(*w["weight_ih"].chunk(2))
+    out_of = torch.complex(w["weight_c_reh"], w["weight_c_imh"])
+    s, rows = 0, []
+    for row in x:
+        s = bar * s + (bar - 1) / rate * (row.to(into.dtype) @ into.T)
+        rows.append(2 * (s @ out_of.T).real + w["d"] * row)
+    return torch.stack(rows), (s.real, s.imag)
 
 
 def hgrn2(w, x):
@@ -198,6 +211,7 @@ CELLS = {
     "rwkv4": (rwkv4, {"hidden_size": 5}),
     "rwkv6": (rwkv6, HEADED),
     "rwkv7": (rwkv7, HEADED),
+    "s5": (s5, {"hidden_size": 5}),
     "titans": (titans, HEADED),
     "ttt_linear": (ttt_linear, HEADED),
 }
@@ -253,6 +267,20 @@ def test_what_is_known_of_retention_is_not_learned():
     assert [n for n, _ in layer.named_buffers()] == ["decay_l0", "theta_l0"]
     assert layer.decay_l0.tolist() == [31 / 32, 63 / 64, 127 / 128]
     assert layer.theta_l0.tolist() == [1.0, pytest.approx(0.01)]
+
+
+def test_s5_starts_with_the_eigenvalues_of_hippo_n():
+    """The normal part of A = -√(2i+1)√(2j+1) below, -(i+1) on the diagonal, and 0 above."""
+    n = 8
+    root = (2 * torch.arange(n, dtype=torch.float64) + 1).sqrt()
+    a = -torch.tril(torch.outer(root, root), -1) - torch.diag(torch.arange(1.0, n + 1).double())
+    normal = a + torch.outer(root, root) / 2
+    expected = torch.linalg.eigvals(normal)
+    layer = gw.nn.Recurrent(gw.cells.s5, 3, n // 2, dtype=torch.float64)
+    found = torch.complex(-exp(layer.log_rate_l0), layer.turn_l0).detach()
+    both = torch.cat([found, found.conj()])
+    order = both.imag.argsort(), expected.imag.argsort()
+    torch.testing.assert_close(both[order[0]], expected[order[1]], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["hgrn", "hgrn2"])

@@ -177,6 +177,12 @@ def test_chrono_spreads_the_memories_over_the_units():
     assert not torch.equal(other.bias_ih_l0, layer.bias_ih_l0)
 
 
+WITHOUT_BIAS = {
+    "gla", "gru_d", "kda", "mamba2", "mlstm", "nas", "rg_lru", "rwkv4", "rwkv6", "rwkv7", "s6",
+    "slstm",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", gw.cells.catalogue())
 def test_chrono_for_every_cell_with_gates_that_keep(name):
     layer = layer_of(name)
@@ -186,7 +192,7 @@ def test_chrono_for_every_cell_with_gates_that_keep(name):
             init.chrono_(layer, 20)
         return
     # their gates are no sigmoids of a map
-    if name in ("gla", "gru_d", "mamba2", "mlstm", "nas", "rg_lru", "s6", "slstm"):
+    if name in WITHOUT_BIAS:
         with pytest.raises(ValueError, match="has no bias of its own"):
             init.chrono_(layer, 20)
         return

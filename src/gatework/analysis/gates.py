@@ -150,15 +150,15 @@ def writers(cell: Cell) -> dict[str, tuple[Expr, ...]]:
     """
     gates, curves = gates_of(cell, learned=True), _curves(cell)
     kept = {s: {k.value for k in found} for s, found in keepers(cell).items() if found}
+    others = gates.difference(*kept.values())
     new = {s.name: v for s, v in zip(cell.states, cell.next_states, strict=True)}
     return {
         state: tuple(
             gate
             for gate in postorder([new[state]])
-            if gate in gates - keeping
-            and slope(new[state], gate, without=curves) is not const(0, gate.size)
+            if gate in others and slope(new[state], gate, without=curves) is not const(0, gate.size)
         )
-        for state, keeping in kept.items()
+        for state in kept
     }
 
 

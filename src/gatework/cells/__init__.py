@@ -47,6 +47,7 @@ from gatework.cells.retention import retnet
 from gatework.cells.rg_lru import rg_lru
 from gatework.cells.rnn import irnn, leaky_rnn, rnn, rnn_relu
 from gatework.cells.rwkv import rwkv4, rwkv6, rwkv7
+from gatework.cells.s5 import s5
 from gatework.cells.scrn import scrn
 from gatework.cells.sgrn import sgrn
 from gatework.cells.sgu import dsgu, sgu
@@ -133,6 +134,7 @@ __all__ = [
     "rwkv4",
     "rwkv6",
     "rwkv7",
+    "s5",
     "s6",
     "scrn",
     "sgrn",

@@ -63,7 +63,7 @@ FAMILIES = {
         "Scans: gates that read no state",
         "The new state is linear in the old one, by factors made of the input alone. All steps can "
         "be computed at once, as a scan; state spaces are of this kind.",
-        "min_gru min_lstm t_rnn t_gru t_lstm qrnn lru rg_lru hgrn s6 rwkv4",
+        "min_gru min_lstm t_rnn t_gru t_lstm qrnn lru rg_lru hgrn s5 s6 rwkv4",
     ),
     "matrix": _family(
         "Matrix memories",

@@ -65,7 +65,7 @@ def _with(k: Expr, v: Expr, a: Expr, b: Expr, p: Expr) -> tuple[Expr, Expr, Expr
 
 
 @cell(sizes={"last": "input"}, output=True)
-def rwkv4(x, last, a, b, p):
+def rwkv4(x, a, b, p, last):
     """RWKV-4: a fading mean of values, weighted by their keys (Peng et al. 2023, eq. 11 to 17).
 
     It is a / b, both divided by e to the power of p, the largest exponent so far, as in appendix D.
@@ -78,14 +78,14 @@ def rwkv4(x, last, a, b, p):
     w = exp(vector("log_w", _Rising(-5, 8, 0.7).numbers))
     total, weight, _ = _with(u + k, v, a, b, p)
     a, b, p = _with(k, v, a, b, p - w)
-    return linear("o", sigmoid(r) * (total / weight), bias=False), (x, a, b, p)
+    return linear("o", sigmoid(r) * (total / weight), bias=False), (a, b, p, x)
 
 
 # ---- RWKV-6 --------------------------------------------------------------------------------------
 
 
 @cell(axes={"S": ("head", "key", "value")}, sizes={"last": "input"}, output=True)
-def rwkv6(x, last, S, *, rank=32):
+def rwkv6(x, S, last, *, rank=32):
     """RWKV-6, Finch: the input sets what fades and what is shifted (Peng et al. 2024, section 4.2).
 
     It does so by maps of a low rank. The map of the output is the block's.
@@ -104,14 +104,14 @@ def rwkv6(x, last, S, *, rank=32):
     )
     w = observe("w", exp(-exp(vector("lambda_d", _Rising(-6, 5, 0.7).numbers, size=keys) + d)))
     read = sum(r * (S + vector("u", 0.5, size=keys) * k * v), "key")
-    return silu(g) * layer_norm(read, "norm", dim="value"), (x, w * S + k * v)
+    return silu(g) * layer_norm(read, "norm", dim="value"), (w * S + k * v, x)
 
 
 # ---- RWKV-7 --------------------------------------------------------------------------------------
 
 
 @cell(axes={"S": ("head", "key", "value")}, sizes={"last": "input"}, output=True)
-def rwkv7(x, last, S, *, rank=32):
+def rwkv7(x, S, last, *, rank=32):
     """RWKV-7, Goose: removes under one key, writes under another (Peng et al. 2025, section 4).
 
     `a` says for each key how far. As in the paper's first layer, no earlier one's value is mixed
@@ -131,4 +131,4 @@ def rwkv7(x, last, S, *, rank=32):
     S = w * S - a * removed * sum(removed * S, "key") + k * v
     read = layer_norm(sum(r * S, "key"), "norm", dim="value")
     bonus = sum(vector("rho", 0.0, size=keys) * r * k, "key") * v
-    return linear("g", sigmoid(g), bias=False, size=values) * (read + bonus), (x, S)
+    return linear("g", sigmoid(g), bias=False, size=values) * (read + bonus), (S, x)

@@ -24,7 +24,7 @@ from gatework.lang.expressions import Apply
 from gatework.lang.printing import equations
 from gatework.lang.writing import cell_as_data, cell_of_data
 from gatework.nn.options import rewritten
-from numerics import assert_same, flat, gradients, problem, randomised
+from numerics import assert_same, flat, gradients, problem, randomised, worst_difference
 from plain_sizes import plain_sizes
 
 TORCHS = ("rnn", "rnn_relu", "lstm", "gru", "projected_lstm")
@@ -87,6 +87,7 @@ CORE = {
     "layer_norm_lstm", "multiplicative_lstm", "noisy_lstm", "read_lstm", "rearranged",
     *FURTHER, "gru_d",
 }  # fmt: skip
+NORMED = ("rwkv6", "rwkv7", "ttt_linear")  # over the values of a head, of which one is too few
 every_cell = pytest.mark.parametrize(
     "cell",
     [
@@ -113,8 +114,8 @@ RUNS = {
 
 
 def own_sizes(cell: Cell) -> dict[str, int]:
-    """Two heads where there are any, so that each has several values: a norm of one is 0."""
-    return {**plain_sizes(cell, H - 1), **({"head": 2} if "head" in cell.axis_names() else {})}
+    heads = {"head": 1} if cell.name.startswith(NORMED) else {}
+    return {**plain_sizes(cell, H - 1), **heads}
 
 
 def layer_of(cell: Cell, **arguments) -> gw.nn.Recurrent:
@@ -482,7 +483,7 @@ def test_float32_runs_and_agrees_with_float64(cell):
     y, _ = layer(x)
     y32, state32 = layer.float()(x.float())
     assert {t.dtype for t in flat((y32, state32)).values()} == {torch.float32}
-    torch.testing.assert_close(y32.double(), y, rtol=1e-4, atol=1e-5)
+    assert worst_difference(y32.double(), y) < 2e-5
 
 
 @every_cell

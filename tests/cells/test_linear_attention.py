@@ -64,7 +64,7 @@ def rwkv6(w, x, rank=32):
             faded = fade[i + 1 : t].prod(0) * k[i]
             total = total + einsum("bhk,bhv->bhkv", faded, v[i])
         read = einsum("bhk,bhkv->bhv", r[t], total)
-        normal = layer_norm(read, (5,)) * heads(w["norm_weight"]) + heads(w["norm_bias"])
+        normal = layer_norm(read, (5,), eps=64e-5) * heads(w["norm_weight"]) + heads(w["norm_bias"])
         rows.append((silu(g[t]) * normal).flatten(1))
     for i in range(len(x)):
         state = state + einsum("bhk,bhv->bhkv", fade[i + 1 :].prod(0) * k[i], v[i])
@@ -89,7 +89,7 @@ def rwkv7(w, x):
         state = state @ (torch.diag_embed(fade[t]) - outer)
         state = state + v[t][..., None] * written[t][..., None, :]
         read = (state @ r[t][..., None])[..., 0]
-        normal = layer_norm(read, (5,)) * heads(w["norm_weight"]) + heads(w["norm_bias"])
+        normal = layer_norm(read, (5,), eps=64e-5) * heads(w["norm_weight"]) + heads(w["norm_bias"])
         bonus = (r[t] * rho * written[t]).sum(-1, keepdim=True) * v[t]
         rows.append((g[t] * (normal + bonus)).flatten(1))
     return torch.stack(rows), (state.mT, x[-1])

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from gatework.lang.expressions import Expr
 
+EPS = 64e-5
+"""In the norms of the authors' code: 1e-5 for each of 64 values."""
+
 
 @dataclass(frozen=True)
 class _Rising:
@@ -104,7 +107,7 @@ def rwkv6(x, S, last, *, rank=32):
     )
     w = observe("w", exp(-exp(vector("lambda_d", _Rising(-6, 5, 0.7).numbers, size=keys) + d)))
     read = sum(r * (S + vector("u", 0.5, size=keys) * k * v), "key")
-    return silu(g) * layer_norm(read, "norm", dim="value"), (w * S + k * v, x)
+    return silu(g) * layer_norm(read, "norm", dim="value", eps=EPS), (w * S + k * v, x)
 
 
 # ---- RWKV-7 --------------------------------------------------------------------------------------
@@ -129,6 +132,6 @@ def rwkv7(x, S, last, *, rank=32):
     removed = normalize(vector("xi", 1.0, size=keys) * k, "key")
     k = k * (1 + vector("alpha", 1.0, size=keys) * (a - 1))
     S = w * S - a * removed * sum(removed * S, "key") + k * v
-    read = layer_norm(sum(r * S, "key"), "norm", dim="value")
+    read = layer_norm(sum(r * S, "key"), "norm", dim="value", eps=EPS)
     bonus = sum(vector("rho", 0.0, size=keys) * r * k, "key") * v
     return linear("g", sigmoid(g), bias=False, size=values) * (read + bonus), (S, x)

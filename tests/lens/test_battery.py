@@ -69,6 +69,14 @@ def shaped(row: Tensor, size: str, sizes, axes: int) -> Tensor:
     return row.unflatten(-1, [sizes[axis] for axis in size.split(",")])
 
 
+def arranged(node: Arrange, args: list[Tensor], sizes) -> Tensor:
+    """Units in other places; rows side by side only where none is left out."""
+    if node.kind == "cat":
+        assert sum(a.shape[-1] for a in args) == sizes[node.size]
+        return torch.cat(args, -1)
+    return ARRANGEMENTS[node.kind](args[0], node.details, sizes[node.size], sizes)
+
+
 def applied(node: Apply, args: list[Tensor], sizes) -> Tensor:
     """A function of the language on flat rows: what lacks an axis is repeated along it."""
     axes = node.size.count(",") + 1
@@ -136,8 +144,7 @@ class Loop:
             elif isinstance(node, Reduce):
                 known[node] = reduced(node, args[0], sizes)
             elif isinstance(node, Arrange):
-                n = sizes[node.size]
-                known[node] = ARRANGEMENTS[node.kind](args[0], node.details, n, sizes)
+                known[node] = arranged(node, args, sizes)
             else:
                 assert isinstance(node, Apply)
                 known[node] = applied(node, args, sizes)
@@ -375,7 +382,7 @@ def _again(layer, node, args) -> Tensor:
     if isinstance(node, Reduce):
         return reduced(node, args[0], sizes)
     if isinstance(node, Arrange):
-        return ARRANGEMENTS[node.kind](args[0], node.details, sizes[node.size], sizes)
+        return arranged(node, args, sizes)
     return applied(node, args, sizes)
 
 

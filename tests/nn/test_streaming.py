@@ -62,6 +62,22 @@ def test_a_stream_is_the_whole_sequence_in_one_call(name, backend):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
 
 
+@gw.cell(sizes={"last": "input"})
+def shifted(x, h, last):
+    return gw.tanh(gw.linear("n", last, h)), x
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_a_state_that_is_the_input_stays_when_the_input_is_overwritten(backend):
+    layer, x = gw.nn.Recurrent(shifted, 3, 5), torch.randn(4, 2, 3)
+    with gw.use_backend(backend), torch.no_grad():
+        y, (_, last) = layer(x)
+        torch.testing.assert_close(streamed(layer.stream(2), x), y)
+        kept = x[-1].clone()
+        x.zero_()
+    assert torch.equal(last[0], kept)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_tensors_and_arrays_alone_and_in_a_batch(dtype):
     layer = gw.nn.LSTM(3, 5, dtype=dtype)

@@ -208,7 +208,7 @@ class _Run:
         outputs, gradients = {**written, **late}, self.gradients()
         return Result(
             [outputs.get(name) for name in self.recurrence.outputs],
-            states,
+            tuple(s.clone() for s in states),  # one may be the input of the last step itself
             [gradients.get(p.name) for p in self.recurrence.parameters],
         )
 

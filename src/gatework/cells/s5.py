@@ -20,7 +20,8 @@ def _turning(units: int) -> Tensor:
 
     root = (2 * torch.arange(2 * units, dtype=torch.float64) + 1).sqrt()
     lower = torch.tril(torch.outer(root, root) / 2, -1)
-    return torch.linalg.eigvalsh(1j * (lower - lower.T))[units:]
+    turning: Tensor = torch.linalg.eigvalsh(1j * (lower - lower.T))[units:]
+    return turning
 
 
 def _steps(units: int) -> list[float]:

@@ -147,6 +147,12 @@ def test_the_picture_and_the_explanation_show_them():
         ("x, gap, /, h): return h", {"given": {"x": "input"}}, "given= names 'x', which is none"),
         ("x, gap, /, h): return h", {"given": {"h": "hidden"}}, "given= names 'h', which is none"),
         ("x, gap, /, h): return h", {"given": {"gap": 3}}, "'gap': 'context'} here .* got 3"),
+        ("x, a, /, h): return h", {"given": {"a": ()}}, "or its axes, .* got \\(\\)"),
+        (
+            "x, a, b, /, h): return h",
+            {"given": {"a": ("p", "q"), "b": ("q", "p")}},
+            "in two orders.* and for the inputs of given=",
+        ),
         ("x, h): return h", {"given": {"speaker": "context"}}, "names 'speaker', which is none"),
         (
             "x, a, /, h): return h",
@@ -183,3 +189,5 @@ def test_a_value_may_have_the_name_of_an_input(backend):
 def test_given_is_a_mapping():
     with pytest.raises(TypeError, match="given= expects a mapping"):
         gw.cell(given="speaker")(lambda x, speaker, /, h: h)
+    with pytest.raises(TypeError, match=r"the axes of 'speaker' .* got"):
+        gw.cell(given={"speaker": ("place", 3)})(lambda x, speaker, /, h: h)

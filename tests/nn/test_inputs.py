@@ -384,6 +384,73 @@ def test_copies_of_a_stream_have_its_inputs():
         torch.testing.assert_close(other.step(x[0], **feed), expected)
 
 
+# ---- inputs with axes ----------------------------------------------------------------------------
+
+
+@gw.cell(
+    axes={"M": ("slot", "width")},
+    given={"notes": ("slot", "width"), "mask": "slot"},
+    sizes={"turn": "hidden"},
+)
+def reading(x, turn, notes, mask, /, h, M):
+    M = 0.5 * M + gw.tanh(gw.linear("key", x, size="width") * notes)
+    read = gw.sum(mask * M, "slot")
+    return gw.tanh(gw.linear("n", x, h, read) + turn), M
+
+
+def to_read():
+    torch.manual_seed(0)
+    layer = gw.nn.Recurrent(reading, I, H, slot=3, width=2, dtype=torch.float64)
+    further = {"turn": normal(T, B, H), "notes": normal(B, 3, 2), "mask": normal(B, 3)}
+    return layer, normal(T, B, I), further
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_axes_of_an_input_may_lie_in_one_or_apart(backend):
+    layer, x, further = to_read()
+    (key, n), (to_key, to_n) = (p.split([2, H]) for p in (layer.weight_ih_l0, layer.bias_ih_l0))
+    h, M = x.new_zeros(B, H), x.new_zeros(B, 3, 2)
+    for t in range(T):
+        M = 0.5 * M + torch.tanh((x[t] @ key.T + to_key)[:, None] * further["notes"])
+        read = torch.einsum("bs,bsw->bw", further["mask"], M)
+        h = x[t] @ n.T + to_n + h @ layer.weight_hh_l0.T + layer.bias_hh_l0 + further["turn"][t]
+        h = torch.tanh(h + read @ layer.weight_nh_l0.T + layer.bias_nh_l0)
+    sources = {"x": x, **further, **dict(layer.named_parameters())}
+    with gw.use_backend(backend):
+        _, (found, _) = layer(x, **further)
+        in_one = layer(x, **{**further, "notes": further["notes"].flatten(1)})[1][0]
+        assert_same(gradients({"h": found[0]}, sources), gradients({"h": h}, sources), 1e-9)
+    torch.testing.assert_close(found[0], h)
+    assert torch.equal(in_one, found)
+
+
+def test_steps_and_streams_take_inputs_with_axes():
+    layer, x, further = to_read()
+    layer, further = layer.eval(), detached(further)
+    y, _ = layer(x, **further)
+    once = {n: further[n] for n in ("notes", "mask")}
+    stream, state = layer.stream(B, **once), None
+    step = gw.nn.RecurrentCell(reading, I, H, slot=3, width=2, dtype=torch.float64)
+    step.load_state_dict({n.removesuffix("_l0"): v for n, v in layer.state_dict().items()})
+    for t in range(T):
+        torch.testing.assert_close(stream.step(x[t], turn=further["turn"][t]), y[t].detach())
+        state = step(x[t], state, turn=further["turn"][t], **once)
+        torch.testing.assert_close(state[0], y[t])
+    alone = layer.stream(1, **{n: v[0] for n, v in once.items()})
+    torch.testing.assert_close(alone.step(x[0, 0], turn=further["turn"][0, 0]), y[0, 0].detach())
+    stream.reset([True, False, False, False], notes=0 * once["notes"])
+    torch.testing.assert_close(stream._once["notes"][1:], once["notes"][1:])
+    assert (stream._once["notes"][0] == 0).all()
+
+
+def test_an_input_of_other_axes_is_told():
+    layer, x, further = to_read()
+    with pytest.raises(
+        ValueError, match=r"notes should have the shape \[4, 3, 2\], got \[4, 2, 3\]"
+    ):
+        layer(x, **{**further, "notes": normal(B, 2, 3)})
+
+
 # ---- what else runs layers -----------------------------------------------------------------------
 
 

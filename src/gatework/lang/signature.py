@@ -26,7 +26,7 @@ class Options:
     """What `@cell` is given beside the function; see there."""
 
     sizes: Mapping[str, str]
-    given: Mapping[str, str]
+    given: Mapping[str, str | Sequence[str]]
     axes: Mapping[str, Sequence[str]]
     repeat: str | None
     output: bool
@@ -38,7 +38,7 @@ class Signature:
 
     Attributes:
         inputs: What is read from outside, the input first.
-        axes: The axes of the cell in one order, that of its states.
+        axes: The axes of the cell in one order, that of its states and of what is given to it.
         output: Whether the function returns the output apart from the states.
         constants: The constants and their defaults.
     """
@@ -68,7 +68,8 @@ def signature_of(function: Callable[..., Any], options: Options) -> Signature:
     """
     checked_mapping("sizes=", options.sizes)
     given = checked_mapping("given=", options.given)
-    axes = _order(options.axes)
+    several = {name: size for name, size in given.items() if isinstance(size, tuple | list)}
+    axes = _order({**several, **checked_mapping("axes=", options.axes)})
     own = {state: shape_of(axes, names) for state, names in options.axes.items()}
     sizes = {**options.sizes, **own}
     arguments = inspect.signature(function).parameters.values()
@@ -84,23 +85,30 @@ def signature_of(function: Callable[..., Any], options: Options) -> Signature:
     )
     if problem:
         raise ValueError(problem)
+    given = {name: _sized(size, axes) for name, size in given.items()}
     read = tuple(_read(rows[:inputs], sizes, given))
     states = tuple(rows[inputs:])
     return Signature(read, axes, options.output, constants, states, star, options.repeat, sizes)
 
 
+def _sized(size: str | Sequence[str], axes: Sequence[str]) -> str:
+    """The size that an input is given with: the name of one, or of some of the cell's axes."""
+    names = (size,) if isinstance(size, str) else size
+    return shape_of(axes, names) if set(names) <= set(axes) else str(size)
+
+
 def _order(axes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The axes of a cell in one order, that of its states."""
+    """The axes of a cell in one order, that of its states and of what is given to it."""
     after: dict[str, set[str]] = {}
-    for state, names in checked_mapping("axes=", axes).items():
+    for row, names in axes.items():
         if not isinstance(names, tuple | list) or not all(isinstance(n, str) for n in names):
             raise TypeError(
-                f"axes= names the axes of a state in their order, {{{state!r}: ('key', 'value')}}; "
+                f"the axes of {row!r} are named in their order, {{{row!r}: ('key', 'value')}}; "
                 f"got {names!r}"
             )
         if len(set(names)) < len(names) or not all(n.isidentifier() for n in names):
             raise ValueError(
-                f"the axes of {state!r} need different names that are Python identifiers, got "
+                f"the axes of {row!r} need different names that are Python identifiers, got "
                 f"{tuple(names)}"
             )
         for k, name in enumerate(names):
@@ -110,7 +118,7 @@ def _order(axes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     except CycleError:
         raise ValueError(
             f"axes= names the same axes in two orders: {', '.join(map(str, axes.values()))}; "
-            "choose one for all states"
+            "choose one for all states, and for the inputs of given="
         ) from None
 
 
@@ -160,7 +168,7 @@ def _arguments_problem(
 
 
 def _inputs_problem(
-    rows: list[str], inputs: int, sizes: Mapping[str, str], given: Mapping[str, str]
+    rows: list[str], inputs: int, sizes: Mapping[str, str], given: Mapping[str, Any]
 ) -> str | None:
     """What is wrong with what stands before the slash, or None."""
     if len(rows) <= inputs:
@@ -179,10 +187,12 @@ def _inputs_problem(
             )
         if name in sizes:
             return f"{name!r} has a size in given= already; leave it out of sizes="
-        if not isinstance(size, str) or not (size.isidentifier() or size == SCALAR):
+        named = isinstance(size, str) and (size.isidentifier() or size == SCALAR)
+        if not named and not (isinstance(size, tuple | list) and size):
             return (
                 f"given= names the size of each input, which the layer is given as a number: "
-                f"given={{{name!r}: 'context'}} here and context=16 there; got {size!r}"
+                f"given={{{name!r}: 'context'}} here and context=16 there, or its axes, "
+                f"('position', 'width'); got {size!r}"
             )
     return None
 

@@ -62,7 +62,7 @@ def cell(function: Callable[..., Any]) -> Cell: ...
 def cell(
     *,
     sizes: Mapping[str, str] | None = None,
-    given: Mapping[str, str] | None = None,
+    given: Mapping[str, str | Sequence[str]] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
     repeat: str | None = None,
     output: bool = False,
@@ -71,7 +71,7 @@ def cell(
     function: Callable[..., Any] | None = None,
     *,
     sizes: Mapping[str, str] | None = None,
-    given: Mapping[str, str] | None = None,
+    given: Mapping[str, str | Sequence[str]] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
     repeat: str | None = None,
     output: bool = False,
@@ -93,7 +93,7 @@ def cell(
             size is "input"; a further input is a single number at each step unless its size stands
             here.
         given: The further inputs that are read once for a whole sequence, such as a speaker, and
-            the names of their sizes: `{"speaker": "context"}`.
+            the names of their sizes, `{"speaker": "context"}`, or of their axes.
         axes: The names of the axes of a state that is a matrix or more, such as
             `{"S": ("key", "value")}`, whose lengths a layer takes by these names. Values that
             lack an axis are repeated along it.

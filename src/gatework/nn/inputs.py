@@ -1,11 +1,12 @@
 """What a cell reads beside its input, as a call is given it: `layer(x, gap=dt, speaker=s)`.
 
-Legend: T steps, B sequences, n the size of an input.
+Legend: T steps, B sequences, n the size of an input, or the lengths of its axes.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence, pad_sequence
 
+from gatework.lang.axes import SCALAR, slots
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Symbol
 from gatework.nn import checks
@@ -31,6 +33,8 @@ Given = Mapping[str, Any]
 """Further inputs as they were given, by name."""
 
 Sizes = Mapping[str, int]
+Lengths = tuple[int, ...]
+"""How many units an input has; of one with axes, how long each is."""
 
 
 def check_names(cell: Cell) -> None:
@@ -83,21 +87,23 @@ def further_rows(cell: Cell, given: Given, padded: Padded, sizes: Sizes) -> tupl
     """
     check_given(cell, given, cell.further, CALL)
     forms = {"sequence": _each_step, "constant": _once}
-    return tuple(forms[s.role](s.name, given[s.name], padded, sizes[s.size]) for s in cell.further)
+    return tuple(
+        forms[s.role](s.name, given[s.name], padded, _lengths(s.size, sizes)) for s in cell.further
+    )
 
 
-def _each_step(name: str, value: Any, padded: Padded, units: int) -> Tensor:
+def _each_step(name: str, value: Any, padded: Padded, lengths: Lengths) -> Tensor:
     """What is read at each step, as [T, B, n]."""
     steps, batch, _ = padded.sequence.shape
     if isinstance(value, PackedSequence):
-        value = _unpacked(name, value, padded, units)
-        return _converted(name, value, (steps, batch), units, padded.sequence, padded.dtype)
+        value = _unpacked(name, value, padded)
+        return _converted(name, value, (steps, batch), lengths, padded.sequence, padded.dtype)
     if padded.listed is not None and isinstance(value, list | tuple):
         value = pad_sequence([checks.as_tensor(v) for v in value], padded.batch_first)
     outer: tuple[int, ...] = (batch, steps) if padded.batch_first else (steps, batch)
     if not padded.batched:
         outer = (steps,)
-    rows = _converted(name, value, outer, units, padded.sequence, padded.dtype)
+    rows = _converted(name, value, outer, lengths, padded.sequence, padded.dtype)
     if not padded.batched:
         return rows.unsqueeze(1)
     if padded.batch_first:
@@ -105,10 +111,10 @@ def _each_step(name: str, value: Any, padded: Padded, units: int) -> Tensor:
     return _in_order(rows, padded, 1)
 
 
-def _once(name: str, value: Any, padded: Padded, units: int) -> Tensor:
+def _once(name: str, value: Any, padded: Padded, lengths: Lengths) -> Tensor:
     """What is read once for a whole sequence, as [B, n]."""
     outer = padded.sequence.shape[1:2] if padded.batched else ()
-    rows = _converted(name, value, outer, units, padded.sequence, padded.dtype)
+    rows = _converted(name, value, outer, lengths, padded.sequence, padded.dtype)
     return _in_order(rows, padded, 0) if padded.batched else rows.unsqueeze(0)
 
 
@@ -120,7 +126,7 @@ def _in_order(rows: Tensor, padded: Padded, batch: int) -> Tensor:
     return rows.index_select(batch, packed.sorted_indices)
 
 
-def _unpacked(name: str, value: PackedSequence, padded: Padded, units: int) -> Tensor:
+def _unpacked(name: str, value: PackedSequence, padded: Padded) -> Tensor:
     """A packed further input as [T, B, n], in the packed order of the input."""
     packed = padded.packed
     if packed is None or not torch.equal(packed.batch_sizes, value.batch_sizes):
@@ -160,7 +166,7 @@ def step_rows(
     outer = (len(x),) if batched else ()
     rows = []
     for s in cell.further:
-        row = _converted(s.name, given[s.name], outer, sizes[s.size], x, dtype)
+        row = _converted(s.name, given[s.name], outer, _lengths(s.size, sizes), x, dtype)
         row = row if batched else row.unsqueeze(0)
         rows.append(row.unsqueeze(0) if s.role == "sequence" else row)
     return tuple(rows)
@@ -169,18 +175,25 @@ def step_rows(
 # ---- one value ---------------------------------------------------------------------------------
 
 
+def _lengths(size: str, sizes: Sizes) -> Lengths:
+    """How many units a size has, or how long its axes are."""
+    return tuple(sizes[axis] for axis in slots(size) if axis != SCALAR) or (1,)
+
+
 def _converted(
     name: str,
     value: Any,
     outer: tuple[int, ...],
-    units: int,
+    lengths: Lengths,
     x: Tensor,
     half: torch.dtype | None,
 ) -> Tensor:
     """A further input as [*outer, n], as exact as the input and where it is.
 
-    Booleans count as 0 and 1, and a number stands for a tensor full of it where n is 1.
+    Booleans count as 0 and 1, and a number stands for a tensor full of it where n is 1. The axes of
+    an input lie in one, as those of a state, or apart.
     """
+    units = math.prod(lengths)
     if isinstance(value, Real) and units == 1:
         number: Any = value
         return x.new_full((*outer, 1), number)
@@ -191,8 +204,10 @@ def _converted(
         raise TypeError(f"{name} should be a dense tensor; give it padded, or as tensor.to_dense()")
     if units == 1 and value.dim() == len(outer):
         value = value.unsqueeze(-1)
+    if value.shape == (*outer, *lengths):
+        value = value.flatten(len(outer))
     if value.shape != (*outer, units):
-        raise ValueError(_shape_problem(name, value.shape, (*outer, units)))
+        raise ValueError(_shape_problem(name, value.shape, (*outer, *lengths)))
     return in_dtype(name, value, x, half)
 
 
@@ -231,6 +246,11 @@ def _shape_problem(name: str, shape: Iterable[int], wanted: tuple[int, ...]) -> 
 # ---- streams -----------------------------------------------------------------------------------
 
 
+def in_axes(row: Symbol, memory: Tensor, sizes: Sizes) -> Tensor:
+    """The memory of a further input, [1, B, n] or [B, n], as [B, n] with its axes apart."""
+    return memory.view(memory.shape[-2], *_lengths(row.size, sizes))
+
+
 def memory_of(cell: Cell, x: Tensor, sizes: Sizes) -> dict[str, Tensor]:
     """Where the further inputs of a step lie that reads x [1, B, I], by name: zeros.
 
@@ -241,7 +261,7 @@ def memory_of(cell: Cell, x: Tensor, sizes: Sizes) -> dict[str, Tensor]:
 
 
 def write(name: str, value: Any, memory: Tensor, dtype: torch.dtype) -> None:
-    """Write what is given for one step, or once for its sequences, into its memory [.., B, n].
+    """Write what is given for one step, or once for its sequences, into its memory [B, n].
 
     Args:
         name: The input's name.
@@ -251,9 +271,10 @@ def write(name: str, value: Any, memory: Tensor, dtype: torch.dtype) -> None:
     """
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value)
-    batch, units = memory.shape[-2:]
+    batch, *lengths = memory.shape
     if isinstance(value, Tensor):
-        alone = batch == 1 and (value.shape == (units,) or (units == 1 and value.dim() == 0))
-        value = value.detach().reshape(1, units) if alone else value.detach()
+        forms = {(math.prod(lengths),), (*lengths,), () if lengths == [1] else None}
+        alone = batch == 1 and (*value.shape,) in forms
+        value = value.detach()[None] if alone else value.detach()
     like = memory.new_empty((), dtype=dtype)
-    memory.copy_(_converted(name, value, (batch,), units, like, None))
+    memory.copy_(_converted(name, value, (batch,), (*lengths,), like, None).view(memory.shape))

@@ -14,8 +14,9 @@ from torch import Tensor
 from gatework.backends import Call, Stepper
 from gatework.compiler.plan import Plan
 from gatework.lang.expressions import Role, Symbol
+from gatework.lang.sizes import Sizes
 from gatework.nn import checks
-from gatework.nn.inputs import Given, check_given, memory_of, write
+from gatework.nn.inputs import Given, check_given, in_axes, memory_of, write
 from gatework.nn.origins import UNREAD, Origins, Unread, computed
 from gatework.nn.parameters import own_parameters
 from gatework.nn.precision import HALF, widened
@@ -94,11 +95,13 @@ class Stream:
         with computed(layer, names):
             origins = Origins(layer, names)  # first: a change meanwhile is seen at the next step
             rows, steppers = steppers_of(layer, self._batch_size)
+        sizes = Sizes.of(layer.sizes(0))
+        memory = {s.name: in_axes(s, rows[s.name], sizes) for s in layer.cell.further}
         for name, value in self._once.items():
-            rows[name].copy_(value)
+            memory[name].copy_(value)
         self._origins, self._steppers = origins, steppers
-        self._each = {s.name: rows[s.name] for s in _read(layer, "sequence")}
-        self._once = {s.name: rows[s.name] for s in _read(layer, "constant")}
+        self._each = {s.name: memory[s.name] for s in _read(layer, "sequence")}
+        self._once = {s.name: memory[s.name] for s in _read(layer, "constant")}
         self._runs = [stepper.step for stepper in steppers]
         self._lay_out(layer._first_weight(steppers[0].input).dtype)
         self.state = layer.initial_state(self._batch_size) if state is None else state
@@ -225,6 +228,7 @@ class Stream:
             before = memory.clone()
             write(name, value, memory, self._dtypes[0])
             if chosen is not None:
+                chosen = chosen.view(-1, *[1] * (memory.dim() - 1))
                 memory.copy_(torch.where(chosen, memory, before))
 
     @property

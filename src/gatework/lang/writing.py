@@ -79,7 +79,7 @@ def cell_as_data(cell: Cell, names: Sequence[str] | None = None) -> dict[str, An
         ],
         "noises": [[number[n.symbol], n.probability] for n in cell.noises],
         "weight_drops": [[d.parameter, d.blocks, d.probability] for d in cell.weight_drops],
-        "constants": dict(cell.constants),
+        "constants": {n: +v for n, v in cell.constants.items()},  # True is written as 1
     }
 
 

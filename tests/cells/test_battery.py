@@ -20,7 +20,7 @@ from forms import one_of_each_form
 from gatework import rewriting
 from gatework.compiler.program import program
 from gatework.lang.definition import Cell
-from gatework.lang.expressions import Apply
+from gatework.lang.expressions import Apply, postorder
 from gatework.lang.printing import equations
 from gatework.lang.writing import cell_as_data, cell_of_data
 from gatework.nn.options import rewritten
@@ -174,6 +174,8 @@ def as_function(random):
 @pytest.mark.slow
 def test_first_and_second_derivatives_are_those_of_finite_differences(cell):
     """In random directions, as torch's fast mode has it: one by one they are very many."""
+    if any(isinstance(v, Apply) and v.function == "surrogate" for v in postorder(cell.results())):
+        pytest.skip("its derivative is another function's: tests/cells/test_from_papers.py")
     random = problem(cell, lengths=(4, 2, 1))
     function, tensors = as_function(random)
     assert torch.autograd.gradcheck(function, tensors, fast_mode=True)
@@ -612,7 +614,7 @@ def test_a_layer_without_bias_has_none_and_equals_zero_biases(cell):
 @every_cell
 def test_a_layer_of_every_cell_trains(cell):
     layer = layer_of(cell, num_layers=2, bidirectional=True, dropout=0.2)
-    y, state = layer(normal(4, 2, I))
+    y, state = layer(normal(9, 2, I))  # a unit of the clockwork RNN waits for eight steps
     (y.sum() + sum(s.sum() for s in states_of(state))).backward()
     for name, p in layer.named_parameters():
         assert p.grad is not None, name
@@ -680,7 +682,10 @@ def regularisation(cell: Cell) -> dict[str, object]:
     options = {"input_dropout": 0.3, "zoneout": 0.2, "single_bias": True}
     with contextlib.suppress(ValueError):
         rewriting.recurrent_maps(cell)
-        options |= {"recurrent_dropout": 0.4, "weight_drop": 0.3}
+        options["recurrent_dropout"] = 0.4
+    with contextlib.suppress(ValueError):
+        rewriting.weight_drop(cell, 0.3)
+        options["weight_drop"] = 0.3
     with contextlib.suppress(ValueError):
         rewriting.layer_norm(cell)
         options["layer_norm"] = True
@@ -722,7 +727,7 @@ def test_a_regularised_layer_draws_by_the_seed_and_not_in_eval_mode(cell):
 @every_cell
 def test_a_regularised_layer_of_every_cell_trains(cell):
     layer = layer_of(cell, num_layers=2, bidirectional=True, **regularisation(cell))
-    y, state = layer(normal(5, 3, I), lengths=[5, 3, 0])
+    y, state = layer(normal(9, 3, I), lengths=[9, 3, 0])
     (y.square().sum() + sum(s.sum() for s in states_of(state))).backward()
     for name, p in layer.named_parameters():
         assert p.grad is not None, name

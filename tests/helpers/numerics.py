@@ -17,6 +17,7 @@ from gatework.backends.reference import Reference
 from gatework.lang import Cell
 from gatework.lang.sizes import Sizes
 from gatework.nn.noise import draw_noise
+from plain_sizes import divisible
 
 Named = dict[str, Tensor]
 
@@ -182,7 +183,12 @@ def problem(
     seed: int = 0,
     scale: float = 0.7,
 ) -> Problem:
-    """A cell with random float64 tensors; sizes that it names itself are hidden_size + 1, + 2, …"""
+    """A cell with random float64 tensors; sizes that it names itself are hidden_size + 1, + 2, …
+
+    Where the cell makes equal parts of an input or a state, its size is the next one that has them.
+    """
+    input_size = divisible(cell, "input", input_size)
+    hidden_size = divisible(cell, "hidden", hidden_size)
     sizes = {"1": 1, "input": input_size, "hidden": hidden_size}
     sizes |= {n: hidden_size + k for k, n in enumerate(cell.size_names(), 1)}
     sizes = Sizes.of(sizes | {n: 1 + k for k, n in enumerate(cell.axis_names(), 1)})

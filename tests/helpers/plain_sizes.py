@@ -1,9 +1,26 @@
-"""The sizes that a cell names itself, for tests that make a layer of any cell."""
+"""Sizes for tests that make a layer of any cell: those it names itself, and those it divides."""
+
+import math
+import re
 
 from gatework.lang import Cell
+from gatework.lang.expressions import postorder
 
 
 def plain_sizes(cell: Cell, units: int) -> dict[str, int]:
     """So many units for each size that is no axis: a layer finds the axes' lengths by itself."""
     axes = cell.axis_names()
     return {name: units for name in cell.size_names() if name not in axes}
+
+
+def divisible(cell: Cell, name: str, units: int) -> int:
+    """The first number from `units` on that has all the parts that the cell makes of that size.
+
+    Example:
+        >>> from gatework import cells
+        >>> divisible(cells.quaternion_rnn, "hidden", 7), divisible(cells.gru, "hidden", 7)
+        (8, 7)
+    """
+    sizes = {node.size for node in postorder(cell.named_values())}
+    parts = [int(n) for size in sizes for n in re.findall(rf"\b{name}/(\d+)", size)]
+    return math.ceil(units / math.lcm(*parts)) * math.lcm(*parts)

@@ -177,7 +177,8 @@ def urnn(w, x, re, im):
 
 def ntm(w, x, h, c, at, memory):
     """Slot by slot, as the paper's sums are written; the shift by torch's roll."""
-    memory = memory.unflatten(1, (5, 3))
+    start = w["M_0"].view(5, 3)
+    memory = start + memory.unflatten(1, (5, 3))
     read = einsum("bs,bsw->bw", at, memory)
     gates = x @ w["weight_ih"].T + w["bias_ih"] + h @ w["weight_hh"].T + w["bias_hh"]
     gates = (gates + read @ w["weight_rh"].T + w["bias_rh"]).chunk(4, 1)
@@ -197,7 +198,7 @@ def ntm(w, x, h, c, at, memory):
     at = at / at.sum(1, keepdim=True)
     erased = 1 - einsum("bs,bw->bsw", at, sigmoid(e))
     memory = memory * erased + einsum("bs,bw->bsw", at, a)
-    return {"h": h, "c": c, "w": at, "M": memory.flatten(1)}
+    return {"h": h, "c": c, "w": at, "M": (memory - start).flatten(1)}
 
 
 def stack_rnn(w, x, h, s):

@@ -8,7 +8,7 @@ import gatework as gw
 from gatework import cell, linear, sigmoid, tanh
 from gatework.convert import Weights, from_arrays, to_arrays
 from numerics import assert_same, flat, randomised
-from plain_sizes import plain_sizes
+from plain_sizes import divisible, plain_sizes
 
 CELLS = ["lstm", "gru", "gru_reset_before", "rnn", "rnn_relu", "mgu", "coupled_gate_lstm", "janet"]
 
@@ -41,7 +41,8 @@ def test_a_round_trip_in_any_order(name, bias, gate_axis):
 def test_every_cell_makes_the_round_trip_or_says_what_is_lost(name):
     cell = getattr(gw.cells, name)
     sizes = plain_sizes(cell, 2)
-    layer = randomised(gw.nn.Recurrent(cell, 5, 5, **sizes))
+    input_size, hidden_size = divisible(cell, "input", 5), divisible(cell, "hidden", 5)
+    layer = randomised(gw.nn.Recurrent(cell, input_size, hidden_size, **sizes))
     try:
         gates = gw.convert.arrays.gates_of(cell)
     except ValueError:

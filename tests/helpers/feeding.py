@@ -20,11 +20,12 @@ from torch import Tensor
 
 import gatework as gw
 from gatework.lang import Cell
+from gatework.lang.sizes import Sizes
 
 
 def fed(cell: Cell, sizes: Mapping[str, int], x: Tensor, batched: bool) -> dict[str, Tensor]:
     """The further inputs of a cell for an input [.., B, I], or [.., I]."""
-    found = {}
+    found, sizes = {}, Sizes.of(sizes)
     for k, row in enumerate(cell.further):
         n = sizes[row.size]
         if row.role == "sequence":

@@ -28,6 +28,7 @@ from gatework.lang.expressions import (
     Symbol,
     postorder,
 )
+from gatework.lang.sizes import Sizes, units
 from gatework.lens.measuring import candidates, state_values
 from numerics import randomised, state_sizes
 from plain_sizes import plain_sizes
@@ -41,7 +42,7 @@ every_cell = pytest.mark.parametrize(
         if not cell.further  # these are in test_further_inputs.py
     ],
 )
-I, H, T, B = 3, 4, 7, 2
+I, H, T, B = 8, 4, 7, 2  # cells make four equal parts of both
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,16 @@ def reduced(node: Reduce, row: Tensor, sizes) -> Tensor:
     return value.flatten(-len(own))
 
 
+def side_by_side(node: Arrange, args: list[Tensor], sizes) -> Tensor:
+    """Rows where they begin; zero between them."""
+    total = torch.zeros(sizes[node.size], dtype=torch.float64)
+    for row, start in zip(args, node.details, strict=True):
+        before = units(start, sizes, 0)
+        after = total.shape[-1] - before - row.shape[-1]
+        total = total + torch.nn.functional.pad(row, (before, after))
+    return total
+
+
 @dataclass
 class Loop:
     """A layer of one layer and one direction, run by a plain loop.
@@ -123,7 +134,7 @@ class Loop:
         return loop
 
     def step(self, row: Tensor, states: list[Tensor]) -> dict[Expr, Tensor]:
-        cell, sizes = self.layer.cell, self.layer.sizes(0)
+        cell, sizes = self.layer.cell, Sizes.of(self.layer.sizes(0))
         known = {cell.input: row, **dict(zip(cell.states, states, strict=True))}
         spans = {p.name: p.spans(sizes) for p in cell.parameters}
         for node in postorder(cell.named_values()):
@@ -143,6 +154,8 @@ class Loop:
                 known[node] = args[0] @ (weight if node.transposed else weight.T)
             elif isinstance(node, Reduce):
                 known[node] = reduced(node, args[0], sizes)
+            elif isinstance(node, Arrange) and node.kind == "cat":
+                known[node] = side_by_side(node, args, sizes)
             elif isinstance(node, Arrange):
                 known[node] = arranged(node, args, sizes)
             else:
@@ -153,7 +166,7 @@ class Loop:
     def values(self, value: Expr) -> Tensor:
         """A value at every step, [T, B, n]."""
         rows = [known[value] for known in self.known]
-        units = self.layer.sizes(0)[value.size]
+        units = Sizes.of(self.layer.sizes(0))[value.size]
         return torch.stack([row.expand(self.before[0][0].shape[0], units) for row in rows])
 
     def output(self) -> Tensor:
@@ -345,14 +358,15 @@ def _ridge_score(x, y, x_new, y_new) -> float:
 def test_a_silenced_unit_is_zero_and_the_rest_follows_from_it(cell):
     layer, x = layer_of(cell), inputs()
     for name, value in state_values(cell).items():
-        with gw.lens.hold(layer, {f"l0.{name}": {1: 0.25}}):
+        unit = 0 if value.size == "1" else 1
+        with gw.lens.hold(layer, {f"l0.{name}": {unit: 0.25}}):
             held = layer.trace(x)
             y, _ = layer(x)
-        assert (held[name][..., 1] == 0.25).all()
+        assert (held[name][..., unit] == 0.25).all()
         torch.testing.assert_close(y, held.output)
         states = [x.new_zeros(B, n) for n in state_sizes(layer)]
         for t in range(T):  # a loop that holds the unit by itself
-            output, *states = _step_holding(layer, x[t], states, value, 1, 0.25)
+            output, *states = _step_holding(layer, x[t], states, value, unit, 0.25)
             torch.testing.assert_close(output, y[t])
 
 
@@ -368,7 +382,7 @@ def _step_holding(layer, row, states, value, unit, number) -> list[Tensor]:
             args = [after.get(a, known[a]) for a in node.args]
             after[node] = _again(layer, node, args)
     results = (cell.output_value, *cell.next_states)
-    units = [layer.sizes(0)[v.size] for v in results]
+    units = [Sizes.of(layer.sizes(0))[v.size] for v in results]
     return [after.get(v, known[v]).expand(len(row), n) for v, n in zip(results, units, strict=True)]
 
 
@@ -378,9 +392,11 @@ def _again(layer, node, args) -> Tensor:
         spans = next(p for p in layer.cell.parameters if p.name == name).spans(layer.sizes(0))
         weight = getattr(layer, f"{name}_l0")[spans[block]]
         return args[0] @ (weight if node.transposed else weight.T)
-    sizes = layer.sizes(0)
+    sizes = Sizes.of(layer.sizes(0))
     if isinstance(node, Reduce):
         return reduced(node, args[0], sizes)
+    if isinstance(node, Arrange) and node.kind == "cat":
+        return side_by_side(node, args, sizes)
     if isinstance(node, Arrange):
         return arranged(node, args, sizes)
     return applied(node, args, sizes)

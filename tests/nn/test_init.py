@@ -8,7 +8,7 @@ from torch import nn
 
 import gatework as gw
 from gatework.analysis.gates import keepers, writers
-from plain_sizes import plain_sizes
+from plain_sizes import divisible, plain_sizes
 
 I, H = 3, 5
 init = gw.nn.init
@@ -17,7 +17,8 @@ init = gw.nn.init
 def layer_of(name, **options):
     cell = gw.cells.catalogue()[name]
     sizes = plain_sizes(cell, H - 1)
-    return gw.nn.Recurrent(cell, I, H, **sizes, **options)
+    input_size, hidden_size = divisible(cell, "input", I), divisible(cell, "hidden", H)
+    return gw.nn.Recurrent(cell, input_size, hidden_size, **sizes, **options)
 
 
 def blocks(layer, name, suffix="_l0"):
@@ -178,7 +179,7 @@ def test_chrono_spreads_the_memories_over_the_units():
 
 
 WITHOUT_BIAS = {
-    "gla", "gru_d", "kda", "mamba2", "mlstm", "nas", "rg_lru", "rwkv4", "rwkv6", "rwkv7", "s6",
+    "gla", "gru_d", "kda", "mamba2", "mlstm", "nas", "ntm", "rg_lru", "rwkv4", "rwkv6", "rwkv7", "s6",
     "slstm",
 }  # fmt: skip
 

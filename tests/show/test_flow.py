@@ -97,7 +97,7 @@ def test_a_picture_is_xml_with_text_for_those_who_cannot_see_it(name):
     root = ElementTree.fromstring(cell_svg(CELLS[name]))
     assert root.tag == f"{SVG}svg"
     assert name in root.find(f"{SVG}title").text
-    assert "h" in root.find(f"{SVG}desc").text
+    assert CELLS[name].states[0].name in root.find(f"{SVG}desc").text
     assert not [e for e in root.iter() if e.tag in (f"{SVG}script", f"{SVG}image")]
     assert all(e.find(f"{SVG}title").text for e in root.iter() if e.get("data-name"))
 

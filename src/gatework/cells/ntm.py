@@ -17,6 +17,7 @@ from gatework.lang import (
     split,
     sum,
     tanh,
+    vector,
     weight,
 )
 
@@ -38,12 +39,14 @@ def ntm(x, h, c, w, M, *, eps=1e-3):
     """NTM: an LSTM that reads and writes a memory by content and by place (Graves et al. 2014).
 
     Equations 2 to 9 with one head, which erases, writes and reads at the same place, and shifts of
-    one slot. The layer is given how many slots the memory has and how wide they are. The paper
-    starts it at learned or small values: `learned_state=True`, or a state that is given.
+    one slot. The layer is given how many slots the memory has and how wide they are. The memory
+    starts at M₀, which is learned; the state M is what has been written over it.
 
     Args:
         eps: What is added to the norms, so that a slot that is empty is like nothing.
     """
+    start = vector("M_0", size=("slot", "width"))
+    M = start + M
     r = observe("r", sum(w * M, "slot"))  # eq. 2, what was read at the step before
     i, f, o = (sigmoid(linear(gate, x, h, r, group="rh")) for gate in "ifo")
     c = f * c + i * tanh(linear("n", x, h, r, group="rh"))
@@ -63,4 +66,4 @@ def ntm(x, h, c, w, M, *, eps=1e-3):
     gamma = 1 + softplus(head("gamma"))
     w = softmax(gamma * log(maximum(w, TINY)), "slot")  # eq. 9: w to the power of γ, over its sum
     M = M * (1 - w * sigmoid(head("e", "width"))) + w * head("a", "width")  # eq. 3 and 4
-    return h, c, w, M
+    return h, c, w, M - start

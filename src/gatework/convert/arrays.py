@@ -138,8 +138,10 @@ def gates_of(cell: Cell) -> tuple[str, ...]:
     """
     first = next((p for p in cell.parameters if p.name == "weight_ih"), None)
     gates = first.blocks if first else ()
-    recurrent = [b for p in cell.parameters if part_of(p) == "recurrent" for b in p.blocks]
+    maps = [p for p in cell.parameters if part_of(p) == "recurrent"]
+    recurrent = [b for p in maps for b in p.blocks]
     strange = [p.name for p in cell.parameters if part_of(p) is None or set(p.blocks) - set(gates)]
+    strange += [p.name for p in maps if p.cols != maps[0].cols]
     if strange or sorted(recurrent) != sorted(gates):
         what = f"it has {strange[0]}" if strange else "not every gate reads input and state"
         raise ValueError(

@@ -236,7 +236,7 @@ class _Drawing:
             return self._map(value, [value])
         if isinstance(value, Arrange):
             return self._arranged(value)
-        if value.size == SCALAR and any(isinstance(v, Reduce) for v in postorder([value])):
+        if _is_over_units(value):
             return self._over_units(value)
         if isinstance(value, Reduce):
             sign, axes = SIGNS.get(value.function, value.function), axes_of(value)
@@ -454,3 +454,10 @@ def _words_on(row: Expr) -> Iterator[tuple[str, Callable[[Expr], Expr]]]:
     for axis in axes:
         for name in ALONG:
             yield f"{name} {axis}", partial(WORDS[name], dim=axis)
+
+
+def _is_over_units(value: Expr) -> bool:
+    """Whether a single number is a sum over units, or made of such sums and of single numbers."""
+    if value.size != SCALAR:
+        return False
+    return isinstance(value, Reduce) or any(map(_is_over_units, value.args))

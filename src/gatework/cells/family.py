@@ -35,7 +35,7 @@ FAMILIES = {
         "The vanilla RNN and its like",
         "A squashed map of input and state is the whole new state, or a fixed part of it: nothing "
         "in the step decides what is kept.",
-        "rnn rnn_relu irnn leaky_rnn indrnn scrn",
+        "rnn rnn_relu irnn leaky_rnn indrnn scrn clockwork_rnn quaternion_rnn",
     ),
     "lstm": _family(
         "LSTMs",
@@ -43,7 +43,7 @@ FAMILIES = {
         "leaves.",
         "lstm original_lstm coupled_gate_lstm projected_lstm peephole_lstm layer_norm_lstm "
         "layer_norm_lstm_joint indy_lstm multiplicative_lstm residual_lstm memory_controller_lstm "
-        "on_lstm working_memory_lstm nas slstm",
+        "on_lstm working_memory_lstm nas slstm mogrifier_lstm hyper_lstm quaternion_lstm",
     ),
     "gru": _family(
         "GRUs",
@@ -75,13 +75,25 @@ FAMILIES = {
         "Continuous time and irregular steps",
         "The time of a step, the gap since the last one or what is missing in it is an input of "
         "its own.",
-        "phased_lstm time_aware_lstm gru_d cfc",
+        "phased_lstm time_aware_lstm gru_d cfc ltc",
     ),
     "dynamics": _family(
         "Oscillators and stable dynamics",
         "The step is one of a differential equation, chosen so that what it does over a long time "
         "is known: to swing, to stay bounded, to hold a window of the past.",
-        "antisymmetric_rnn gated_antisymmetric_rnn lipschitz_rnn cornn unicornn lem lmu",
+        "antisymmetric_rnn gated_antisymmetric_rnn lipschitz_rnn cornn unicornn lem lmu urnn",
+    ),
+    "memory": _family(
+        "Tapes, stacks and annotations",
+        "A controller looks into a memory of many places, and says by shares where it reads, writes "
+        "or moves.",
+        "ntm stack_rnn attention_decoder",
+    ),
+    "spiking": _family(
+        "Spiking neurons",
+        "A membrane leaks, and fires where it reaches a threshold: the output is 0 or 1, and is "
+        "trained by a derivative that stands in for its own.",
+        "lif alif",
     ),
 }
 """Every family by its short name; each cell of the catalogue stands in one of them."""

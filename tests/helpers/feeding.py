@@ -12,6 +12,7 @@ Legend: n the size of an input.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,14 +21,13 @@ from torch import Tensor
 
 import gatework as gw
 from gatework.lang import Cell
-from gatework.lang.sizes import Sizes
 
 
 def fed(cell: Cell, sizes: Mapping[str, int], x: Tensor, batched: bool) -> dict[str, Tensor]:
     """The further inputs of a cell for an input [.., B, I], or [.., I]."""
-    found, sizes = {}, Sizes.of(sizes)
+    found = {}
     for k, row in enumerate(cell.further):
-        n = sizes[row.size]
+        n = math.prod(sizes[axis] for axis in row.size.split(","))
         if row.role == "sequence":
             units = torch.arange(n, device=x.device) + 3 * k
             values = (1.5 * x.double()[..., units % x.shape[-1]] + 0.3 * k).sin() + 1.1

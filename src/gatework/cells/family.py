@@ -85,8 +85,8 @@ FAMILIES = {
     ),
     "memory": _family(
         "Tapes, stacks and annotations",
-        "A controller looks into a memory of many places, and says by shares where it reads, writes "
-        "or moves.",
+        "A controller looks into a memory of many places, and says by shares where it reads and "
+        "writes.",
         "ntm stack_rnn attention_decoder",
     ),
     "spiking": _family(

@@ -22,6 +22,7 @@ from gatework.analysis.gates import Keeper, biases, keepers, writers
 from gatework.lang.definition import Cell, Start, block_of, check_known
 from gatework.lang.expressions import Apply, Expr, Matrix, Symbol, finite
 from gatework.lang.rewriting import recurrent_maps
+from gatework.printable import brief
 
 Place = tuple[Mapping[str, Tensor], Mapping[str, int]]
 """The parameters of one layer and direction by the cell's names, and how many units a size has."""
@@ -290,7 +291,7 @@ def _set_bias(
     """Set the sum of the biases that are added in what goes into a gate."""
     known = {p.name for p in cell.parameters if not p.learned}
     found = [b for b in biases(level) if block_of(b)[0] not in known]
-    called = f"the gate {name!r}" if name else f"the gate {level}"
+    called = f"the gate {name!r}" if name else f"the gate {brief(level)}"
     if not found:
         gates = ", ".join(n for n in cell.observables() if biases(_level(cell, cell.names[n], n)))
         raise ValueError(

@@ -111,7 +111,7 @@ def _retentions(found: Found) -> Iterator[str]:
 def _retention_rows(found: Found, one: Inspection) -> Iterator[tuple[str, ...]]:
     for state in one.retention.keeping:
         tau = one.retention.time_constant(state)
-        steps = map(_steps, (np.median(tau), np.quantile(tau, 0.9), tau.max()))
+        steps = map(_steps, (np.median(tau), np.quantile(tau, 0.9, method="nearest"), tau.max()))
         yield full_name(found, one, state), *steps
 
 

@@ -27,7 +27,7 @@ def fed(cell: Cell, sizes: Mapping[str, int], x: Tensor, batched: bool) -> dict[
     """The further inputs of a cell for an input [.., B, I], or [.., I]."""
     found = {}
     for k, row in enumerate(cell.further):
-        n = math.prod(sizes[axis] for axis in row.size.split(","))
+        n = math.prod([sizes[axis] for axis in row.size.split(",")])
         if row.role == "sequence":
             units = torch.arange(n, device=x.device) + 3 * k
             values = (1.5 * x.double()[..., units % x.shape[-1]] + 0.3 * k).sin() + 1.1

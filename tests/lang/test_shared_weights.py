@@ -102,13 +102,17 @@ def test_outputs_and_gradients_are_those_of_a_loop(name, backend):
 def test_every_cell_inside_another_is_the_cell(name):
     inner = gw.cells.catalogue()[name]
     states = [s.name for s in inner.states]
-    sizes = {s.name: s.size for s in (*inner.further, *inner.states)}
+    once = {s.name: s.size for s in inner.further if s.role == "constant"}
+    sizes = {s.name: s.size for s in (*inner.further, *inner.states) if s.name not in once}
+    given = {
+        n: tuple(a for a in s.split(",") if a != "1") if "," in s else s for n, s in once.items()
+    }
     inputs = [s.name for s in inner.inputs]
     values = ", ".join([*inputs, *states])
     made = {"inner": inner}
     arguments = ", ".join([*inputs, "/", *states])
     exec(f"def outer({arguments}): return inner.equations({values}, prefix='in')", made)
-    outer = gw.cell(sizes=sizes, output=inner.output is not None)(made["outer"])
+    outer = gw.cell(sizes=sizes, given=given, output=inner.output is not None)(made["outer"])
     assert gw.equivalent(outer.deterministic(), inner.deterministic())
     assert [p.shape(Sizes()) for p in outer.parameters] == [
         p.shape(Sizes()) for p in inner.parameters

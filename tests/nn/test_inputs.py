@@ -443,6 +443,22 @@ def test_steps_and_streams_take_inputs_with_axes():
     assert (stream._once["notes"][0] == 0).all()
 
 
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_threads_share_no_axes_that_an_input_alone_has(threads):
+    cell, lengths = gw.cells.attention_decoder, {"position": 17, "align": 24, "width": 40}
+    layer = gw.nn.Recurrent(cell, I, 48, **lengths, dtype=torch.float64)
+    given = {"keys": normal(3, 17, 24), "annotations": normal(3, 17, 40), "mask": torch.ones(3, 17)}
+    given["mask"] = given["mask"].double()
+    x, before = normal(20, 3, I), torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        found = layer(x, **given)[0]
+    finally:
+        torch.set_num_threads(before)
+    with gw.use_backend("reference"):
+        torch.testing.assert_close(found, layer(x, **given)[0])
+
+
 def test_an_input_of_other_axes_is_told():
     layer, x, further = to_read()
     with pytest.raises(

@@ -106,10 +106,10 @@ class Recurrence:
         bounds = {size for n in nodes if isinstance(n, Arrange) for size in n.bounds()}
         return frozenset(found | {name for size in found | bounds for name in names_in(size)})
 
-    @property
+    @cached_property
     def has_axes(self) -> bool:
         """Whether rows have axes, which threads do not share: each has sequences of its own."""
-        return any(has_axes(s.size) for s in self.states)
+        return any(map(has_axes, self.sizes))
 
     @property
     def handed_out(self) -> frozenset[str]:

@@ -129,7 +129,6 @@ stopped = repeated(1, gw.stop)
         (gw.cells.lstm.pin(f=1 - gw.cells.lstm.names["i"]), "a name that a folder can have"),
         (observing, "weights that no new state needs"),
         (repeated(400, gw.tanh), "405 deep"),
-        (repeated(21, lambda v: v + v), "written out"),
     ],
 )
 def test_what_cannot_be_trained_is_told_before(cell, told):

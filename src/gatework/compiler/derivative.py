@@ -244,6 +244,8 @@ class Kept:
         self.names: dict[Expr, str] = {}  # kept value -> name
         self.operands: set[Expr] = set()  # rows that are read as they were, to the last bit
         self.raw: dict[Expr, bool] = {}
+        self.following: dict[Expr, bool] = {}  # with the names that there are now
+        self.expressed: dict[Expr, Expr] = {}
         self.numbers = count()  # a spared value's number is not given again
 
     def sequences(self) -> tuple[Symbol, ...]:
@@ -272,10 +274,12 @@ class Kept:
         for node in [n for n in self.names if self._can_be_spared(n)]:
             del self.names[node]
             self.raw[node] = False
+        self.following.clear()
         return self._rewritten(roots)
 
     def _rewritten(self, roots: tuple[Expr, ...]) -> tuple[Expr, ...]:
         done: dict[Expr, Expr] = {}
+        self.expressed.clear()
         for node in postorder(roots, until=self.inside):
             if node in self.inside:
                 done[node] = self._expressed(node)
@@ -285,6 +289,11 @@ class Kept:
 
     def _expressed(self, node: Expr) -> Expr:
         """A forward value in terms of what is read back."""
+        if node not in self.expressed:
+            self.expressed[node] = self._read_or_computed(node)
+        return self.expressed[node]
+
+    def _read_or_computed(self, node: Expr) -> Expr:
         if isinstance(node, Const | Count):
             return node
         if isinstance(node, Symbol):
@@ -335,12 +344,12 @@ class Kept:
 
     def _follows(self, node: Expr) -> bool:
         """Whether a value can be computed again without a row that is not there."""
-        if isinstance(node, Arrange) and not all(self._is_row(a) for a in node.args):
-            return False
-        if self._decides(node):
-            return False
-        again = _is_cheap(node) or isinstance(node, Arrange)
-        return again and all(self._is_available(a) for a in node.args)
+        if node not in self.following:
+            rows = not isinstance(node, Arrange) or all(self._is_row(a) for a in node.args)
+            again = _is_cheap(node) or isinstance(node, Arrange)
+            again = again and rows and not self._decides(node)
+            self.following[node] = again and all(map(self._is_available, node.args))
+        return self.following[node]
 
     def _is_available(self, node: Expr) -> bool:
         if isinstance(node, Symbol):
@@ -356,6 +365,7 @@ class Kept:
         """The sequence in which a forward value is read back."""
         if node not in self.names:
             self.names[node] = self._name(node)
+            self.following.clear()
         return symbol(self.names[node], "sequence", node.size)
 
     def _name(self, node: Expr) -> str:

@@ -341,7 +341,7 @@ def _read(values: list[Expr], known: Mapping[Expr, Place], stage: Stage) -> dict
 
 def _chains(stage: Stage, stored: Iterable[Expr]) -> dict[Expr, Chain]:
     """The additions of a stage, their terms gathered as far as nothing else uses them."""
-    uses = Counter(a for n in stage.nodes() for a in set(n.args))
+    uses = Counter(a for n in stage.nodes() for a in n.args)
     uses.update(stored)
     inside = {n for n in stage.nodes() if _is_sum(n) and uses[n] == 1}
     inner = {a for n in stage.nodes() if _is_sum(n) for a in n.args if a in inside}

@@ -524,11 +524,14 @@ def _conditions(sign: str, *values: Expr | bool) -> tuple[Expr, ...]:
 
 
 def _is_condition(value: Expr) -> bool:
-    if isinstance(value, Const):
-        return value.value in (0.0, 1.0)
-    if not isinstance(value, Apply) or value.function not in ("lt", "le", "mul", "maximum", "sub"):
-        return False
-    return value.function in ("lt", "le") or all(map(_is_condition, value.args))
+    return all(
+        n.value in (0.0, 1.0) if isinstance(n, Const) else _function_of(n) in ("lt", "le")
+        for n in ends(value, lambda n: _function_of(n) in ("mul", "maximum", "sub"))
+    )
+
+
+def _function_of(value: Expr) -> str | None:
+    return value.function if isinstance(value, Apply) else None
 
 
 # ---- simplifying -------------------------------------------------------------------------------
@@ -872,6 +875,26 @@ def postorder(roots: Iterable[Expr], until: Container[Expr] = ()) -> Iterator[Ex
             stack.append((node, True))
             if node not in until:
                 stack.extend((a, False) for a in reversed(node.args))
+
+
+def ends(value: Expr, inside: Callable[[Expr], bool]) -> Iterator[Expr]:
+    """Where a walk from a value ends that goes on from what is inside of it, each once, in order.
+
+    >>> x, y = (symbol(name, "sequence", "input") for name in "xy")
+    >>> list(ends((x + y) * y, lambda v: isinstance(v, Apply)))
+    [x, y]
+    """
+    seen: set[Expr] = set()
+    stack = [value]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if inside(node):
+            stack.extend(reversed(node.args))
+        else:
+            yield node
 
 
 def substitute(roots: Iterable[Expr], replacements: Mapping[Expr, Expr]) -> tuple[Expr, ...]:

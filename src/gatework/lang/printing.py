@@ -28,6 +28,7 @@ GREEK = (
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda",
     "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
 )  # fmt: skip
+LONG = 2_000  # values that stand in one line, before what it uses several times has a name
 
 _INFIX = {
     "add": (" + ", SUM),
@@ -43,6 +44,7 @@ class Text:
     """How leaves and functions are written in plain text, close to the source of a cell."""
 
     infix: ClassVar[Mapping[str, tuple[str, int]]] = _INFIX
+    where: ClassVar[str] = " where "
 
     def symbol(self, name: str) -> str:
         """A row by its name."""
@@ -80,6 +82,7 @@ class LaTeX(Text):
         "div": (r" \oslash ", TERM),
         "le": (r" \le ", 0),
     }
+    where: ClassVar[str] = r" \quad\text{where}\quad "
 
     def symbol(self, name: str) -> str:
         """A row by its name: a letter and what stands below it, b^{group}_{gate}, or a word."""
@@ -161,17 +164,33 @@ def axes_of(node: Reduce) -> list[str]:
 
 def text(value: Expr, names: Mapping[Expr, str] | None = None) -> str:
     """One expression in plain text; named parts are written by their names."""
-    return _write(value, Text(), names or {})[0]
+    return _in_one_line(value, Text(), names or {})
 
 
 def latex(value: Expr, names: Mapping[Expr, str] | None = None) -> str:
     """One expression in LaTeX; named parts are written by their names."""
-    return _write(value, LaTeX(), names or {})[0]
+    return _in_one_line(value, LaTeX(), names or {})
 
 
-def _write(value: Expr, style: Text, names: Mapping[Expr, str]) -> tuple[str, int]:
-    """The text of an expression and how tightly it binds."""
-    if value in names:
+def _in_one_line(value: Expr, style: Text, names: Mapping[Expr, str]) -> str:
+    """An expression, and behind it what it uses several times where it would be very long."""
+    parts: dict[Expr, int] = {}
+    for node in postorder([value], until=names):
+        parts[node] = 1 if node in names else 1 + sum(parts[a] for a in node.args)
+    if parts[value] <= LONG:
+        return _write(value, style, names)[0]
+    shared = used_often([value], names, until=names)
+    free = (name for k in count() if (name := f"v{k}") not in names.values())
+    known = {**names, **dict(zip(shared, free, strict=False))}
+    lines = (_defined(known[v], v, style, known) for v in shared)
+    return f"{_write(value, style, known, value)[0]}{style.where}{', '.join(lines)}"
+
+
+def _write(
+    value: Expr, style: Text, names: Mapping[Expr, str], opened: Expr | None = None
+) -> tuple[str, int]:
+    """The text of an expression and how tightly it binds; the opened one is not called by name."""
+    if value in names and value is not opened:
         return style.symbol(names[value]), ATOM
     if isinstance(value, Const):
         return style.const(value.value), ATOM if value.value >= 0 else UNARY
@@ -251,10 +270,12 @@ def equations(cell: Cell, *, as_latex: bool = False) -> list[str]:
     return definitions(named, LaTeX() if as_latex else Text())
 
 
-def used_often(roots: Iterable[Expr], named: Container[Expr]) -> list[Expr]:
+def used_often(
+    roots: Iterable[Expr], named: Container[Expr], until: Container[Expr] = ()
+) -> list[Expr]:
     """What is computed from something, used more than once and not named, in order."""
-    order = list(postorder(roots))
-    uses = Counter(a for node in order for a in node.args)
+    order = list(postorder(roots, until))
+    uses = Counter(a for node in order for a in node.args if node not in until)
     return [n for n in order if n.args and uses[n] > 1 and n not in named]
 
 
@@ -266,11 +287,13 @@ def definitions(lines: Iterable[tuple[str, Expr]], style: Text | None = None) ->
     for name, value in pairs:
         if value.args:
             names.setdefault(value, name)
-    written = []
-    for name, value in pairs:
-        others = {v: n for v, n in names.items() if n != name}
-        written.append(f"{style.symbol(name)} = {_write(value, style, others)[0]}")
-    return written
+    return [_defined(name, value, style, names) for name, value in pairs]
+
+
+def _defined(name: str, value: Expr, style: Text, names: Mapping[Expr, str]) -> str:
+    """A value by what it is made of, or by another name that it has."""
+    opened = value if names.get(value) == name else None
+    return f"{style.symbol(name)} = {_write(value, style, names, opened)[0]}"
 
 
 def _in_order(named: Sequence[tuple[str, Expr]]) -> list[tuple[str, Expr]]:

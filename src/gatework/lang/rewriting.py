@@ -31,6 +31,7 @@ from gatework.lang.expressions import (
     Product,
     Symbol,
     const,
+    ends,
     postorder,
     product,
     symbol,
@@ -208,14 +209,14 @@ def layer_norm(cell: Cell) -> Cell:
     def rewritten(node: Expr, args: tuple[Expr, ...]) -> Expr:
         if _is_curve(node) and node.args[0] in memories:
             return node.rebuilt((normal(args[0], names[node.args[0]]),))
-        if not _is_affine(node) or node.size == SCALAR:
-            return node.rebuilt(args)
         if _is_bias(node):
             whole[node] = const(0, node.size)
         elif isinstance(node, Product):
             whole[node] = node.rebuilt(args)
-        else:
+        elif _is_sum(node) and whole.keys() >= set(node.args):
             whole[node] = node.rebuilt(tuple(whole[a] for a in node.args))
+        if node not in whole or node.size == SCALAR:
+            return node.rebuilt(args)
         return normal(whole[node], names[node]) if node in sums else whole[node]
 
     new = _rewritten(cell, rewritten)
@@ -278,11 +279,14 @@ def recurrent_maps(cell: Cell) -> tuple[Product, ...]:
 
 def affine_sums(cell: Cell) -> tuple[Expr, ...]:
     """The sums of linear maps and their biases, each as large as it gets."""
+    affine: set[Expr] = set()
     found: dict[Expr, None] = {}
     for node in postorder(cell.results()):
-        if not _is_affine(node):
-            found.update(dict.fromkeys(a for a in node.args if _is_affine(a)))
-    found.update(dict.fromkeys(v for v in cell.results() if _is_affine(v)))
+        if _is_term(node) or (_is_sum(node) and affine.issuperset(node.args)):
+            affine.add(node)
+        else:
+            found.update(dict.fromkeys(a for a in node.args if a in affine))
+    found.update(dict.fromkeys(v for v in cell.results() if v in affine))
     return tuple(s for s in found if _maps(s))
 
 
@@ -301,9 +305,11 @@ def _is_curve(node: Expr) -> bool:
     return one and not FUNCTIONS[node.function].cheap
 
 
-def _is_affine(node: Expr) -> bool:
-    if isinstance(node, Apply) and node.function in ("add", "sub", "neg"):
-        return all(_is_affine(a) for a in node.args)
+def _is_sum(node: Expr) -> bool:
+    return isinstance(node, Apply) and node.function in ("add", "sub", "neg")
+
+
+def _is_term(node: Expr) -> bool:
     return isinstance(node, Product) or _is_bias(node)
 
 
@@ -317,12 +323,8 @@ def _is_bias(node: Expr) -> bool:
 
 
 def _terms(affine: Expr) -> Iterator[Expr]:
-    """The maps and biases of a sum."""
-    if isinstance(affine, Apply):
-        for a in affine.args:
-            yield from _terms(a)
-    else:
-        yield affine
+    """The maps and biases of a sum, each once."""
+    return ends(affine, _is_sum)
 
 
 def _maps(affine: Expr) -> list[Product]:

@@ -32,6 +32,7 @@ from gatework.lang.expressions import (
     Role,
     Symbol,
     as_expr,
+    ends,
     expand,
     postorder,
     symbol,
@@ -475,15 +476,12 @@ class Trace:
 
     def _gates_reaching(self, value: Expr) -> set[str]:
         named = {v for n, v in self.names.items() if not n.endswith(".pre")}
-        gates: set[str] = set()
-        stack = [value]
-        while stack:
-            node = stack.pop()
-            if isinstance(node, Product):
-                gates |= {node.matrix.gate} if node.matrix in self.own else set()
-            elif node not in named and not _is_part(node):
-                stack.extend(node.args)
-        return gates
+
+        def inside(node: Expr) -> bool:
+            return not isinstance(node, Product) and node not in named and not _is_part(node)
+
+        maps = (n.matrix for n in ends(value, inside) if isinstance(n, Product))
+        return {matrix.gate for matrix in maps if matrix in self.own}
 
     def finish_names(self, next_states: tuple[Expr, ...], output: Expr | None) -> None:
         """Name the gates without activation and the results; refuse a name with two meanings."""

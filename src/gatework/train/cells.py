@@ -34,10 +34,9 @@ __all__ = [
 
 MOST_CHARACTERS = 400_000
 """Of a cell's equations as text."""
-MOST_VALUES, MOST_DEEP, MOST_WRITTEN = 2_000, 300, 1_000_000
-"""Values that one step computes; of them, each computed from the one before; and how many there are
-where what is used several times is written out each time. The largest of the catalogue have 264, 50
-and 88,562."""
+MOST_VALUES, MOST_DEEP = 2_000, 300
+"""Values that one step computes; of them, each computed from the one before. The largest of the
+catalogue has 264 and 50."""
 
 LARGEST = 1e38
 """Number that a learned value may begin with, so that it is one in float32."""
@@ -227,21 +226,15 @@ def _check_weights(cell: Cell) -> None:
 
 def _check_length(cell: Cell) -> None:
     deep: dict[Expr, int] = {}
-    written: dict[Expr, int] = {}
     for node in postorder(cell.named_values()):
         deep[node] = 1 + max((deep[a] for a in node.args), default=0)
-        written[node] = 1 + sum(written[a] for a in node.args)
-    if len(deep) > MOST_VALUES or _most(deep) > MOST_DEEP or _most(written) > MOST_WRITTEN:
+    deepest = max(deep.values(), default=0)
+    if len(deep) > MOST_VALUES or deepest > MOST_DEEP:
         raise InputError(
-            f"cell {cell.name!r} with {len(deep):,} values in a step, {_most(deep):,} deep, "
-            f"{_most(written):.3g} where each is written out wherever it is used",
-            f"at most {MOST_VALUES:,} values, {MOST_DEEP} deep, {MOST_WRITTEN:,} written out",
+            f"cell {cell.name!r} with {len(deep):,} values in a step, {deepest:,} deep",
+            f"at most {MOST_VALUES:,} values, {MOST_DEEP} deep",
             "compute less in a step",
         )
-
-
-def _most(counts: dict[Expr, int]) -> int:
-    return max(counts.values(), default=0)
 
 
 def _learns_from_its_input(cell: Cell) -> bool:

@@ -184,6 +184,7 @@ def random_axes_cells(draw):
             "peak": lambda: b * _along(draw, gw.amax, a * b + 0.3 * a),
             "unit": lambda: _along(draw, gw.rms_norm, a, eps=0.1),
             "softmax": lambda: _along(draw, gw.softmax, a),
+            **{n: lambda n=n: _moved(draw, MOVED[n], gw.tanh(a)) + b * 0.1 for n in MOVED},
         }[draw(st.sampled_from(OPERATIONS))]()
 
     def fitted(v, size):
@@ -211,7 +212,25 @@ def random_axes_cells(draw):
     return random_axes_cell
 
 
-OPERATIONS = ("mul", "add", "mix", "div", "where", "sum", "mean", "amax", "peak", "unit", "softmax")
+MOVED = {  # of a value and the name of one of its axes
+    "roll": lambda v, d: gw.roll(v, 2, d),
+    "shift": lambda v, d: gw.shift(v, -1, d),
+    "flip": gw.flip,
+    "cumsum": lambda v, d: 0.1 * gw.cumsum(v, d),
+    "take": lambda v, d: v - gw.sum(gw.take(v, [0, 0], dim=d), "2"),
+    "push": lambda v, d: gw.split(gw.cat([0.5, v], d), [d, "1"], d)[0],
+    "halves": lambda v, d: gw.chunk(gw.roll(gw.cat([v, gw.sin(v)], d), 1, d), 2, d)[1],
+}
+OPERATIONS = (
+    *("mul", "add", "mix", "div", "where", "sum", "mean", "amax", "peak", "unit", "softmax"),
+    *MOVED,
+)
+
+
+def _moved(draw, word, v):
+    """A value with its units in other places along one of its axes, if it has any."""
+    axes = [axis for axis in gw.lang.axes.slots(v.size) if axis != "1"]
+    return word(v, draw(st.sampled_from(axes))) if axes else v
 
 
 def _along(draw, word, v, **options):

@@ -134,6 +134,124 @@ def test_a_layer_above_has_parts_of_its_own_input():
     assert [layer.get_parameter(f"weight_hh_l{k}").shape for k in (0, 1)] == [(8, 8), (8, 8)]
 
 
+# ---- along one of several axes -------------------------------------------------------------------
+
+S, k = symbol("S", "state", "head,key,value"), symbol("k", "sequence", "1,key,1")
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (gw.roll(S, 1, "key"), "head,key,value"),
+        (gw.chunk(S, 2, "key")[1], "head,key/2,value"),
+        (gw.split(S, ["1", "value-1"], dim="value")[0], "head,key,1"),
+        (gw.take(S, [1, 0, 1], dim="head"), "3,key,value"),
+        (gw.cat([S, S], dim="value"), "head,key,2*value"),
+        (gw.cat([0.5, S, k], dim="head"), "head+2,key,value"),
+        (S[0], "1,key,value"),
+        (S[:, 1:-1], "head,key-2,value"),
+        (S[..., -1], "head,key,1"),
+        (S[0, 0, 0], "1"),
+        (k[:2], "1,2,1"),
+        (gw.flip(k), "1,key,1"),
+        (gw.sum(gw.chunk(S, 2, "key")[0], "key/2"), "head,1,value"),
+    ],
+)
+def test_sizes_along_an_axis(value, size):
+    assert value.size == size
+
+
+@pytest.mark.parametrize(
+    ("value", "simpler"),
+    [
+        (gw.roll(gw.roll(S, 1, "key"), -1, "key"), S),
+        (gw.flip(gw.flip(S, "value"), "value"), S),
+        (gw.cat(gw.chunk(S, 2, "key"), "key"), S),
+        (gw.cat([S[:, :2], S[:, 2:]], "key"), S),
+        (gw.flip(k, "key"), gw.flip(k)),
+        (gw.cat([k]), k),
+    ],
+)
+def test_what_changes_nothing_along_an_axis_is_left_out(value, simpler):
+    assert value is simpler
+
+
+def test_two_axes_are_told_apart():
+    assert gw.flip(gw.flip(S, "key"), "value") is not S
+    assert gw.roll(S, 1, "key") is not gw.roll(S, 1, "value")
+    parts = [arrange("cat", [gw.sin(v)], (at,), S.size, 1)
+             for v, at in zip(gw.chunk(S, 2, "key"), ("0", "key/2"), strict=True)]  # fmt: skip
+    assert side_by_side(*parts) is gw.cat([gw.sin(v) for v in gw.chunk(S, 2, "key")], "key")
+    assert side_by_side(arrange("cat", [S[:2]], ("0",), S.size), parts[1]) is None
+
+
+def test_what_is_done_along_an_axis_is_shown():
+    assert str(gw.roll(S, 1, "key")) == "roll(S, 1, key)"
+    assert str(gw.cumsum(k)) == "cumsum(k)"
+    assert str(S[:, 1:3]) == "S[:, 1:3]"
+    assert str(gw.cat([1, S], "key")) == "cat(1, S, key)"
+
+
+@gw.cell(axes={"S": ("depth", "width")}, output=True)
+def stack(x, S):
+    top = gw.tanh(gw.linear("top", x, size="width"))
+    S = gw.roll(gw.cat([top, gw.flip(S, "width")[:-1]], dim="depth"), 1, dim="width")
+    return S[0], S
+
+
+def test_a_cell_with_parts_along_axes_is_written_and_read_again():
+    data = json.loads(json.dumps(cell_as_data(stack)))
+    again = cell_of_data(data)
+    assert again.next_states == stack.next_states
+    assert gw.equivalent(again, stack)
+    for node in data["nodes"]:
+        if node[:2] == ["arrange", "roll"]:
+            node[-1] = 2
+    with pytest.raises(ValueError, match="not the equations of a cell"):
+        cell_of_data(data)
+
+
+def test_a_part_of_an_axis_is_a_size():
+    @gw.cell(axes={"S": ("key", "value")})
+    def half(x, S):
+        a, b = gw.chunk(S, 2, dim="key")
+        turned = gw.vector("angle", size="key/2") * b
+        return gw.cat([a + turned, gw.linear("n", x, size=("key/2", "value"))], dim="key")
+
+    assert [p.rows for p in half.parameters] == [("key/2,value",), ("key/2,value",), ("key/2,1",)]
+    assert half.axis_names() == ("key", "value")
+    with pytest.raises(ValueError, match="'key/2,value' should be a whole number, and is 3/2"):
+        gw.nn.Recurrent(half, 2, key=3, value=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        ("gw.roll(S, 1)", r"roll goes along one axis, and \('key', 'value'\) has several; name it"),
+        ("gw.cat([S, S])", "cat goes along one axis"),
+        ("gw.flip(S, 'depth')", "names axes of the value, key, value; got 'depth'"),
+        ("gw.shift(gw.sum(S, 'key'), 1, 'key')", "names axes of the value, value; got 'key'"),
+        ("gw.cumsum(S, -1)", "names axes of the value, key, value; got -1"),
+        ("gw.sum(S, ['depth'])", "names axes of the value, key, value; got 'depth'"),
+        ("S[0, 0, 0]", "has 2 axis or axes and was given 3 indices"),
+        ("S[::2]", "whole numbers and no step"),
+        ("gw.cat([S, gw.linear('n', x)], 'key')", "cannot be combined"),
+    ],
+)
+def test_a_mistake_with_axes_is_named(text, phrase):
+    with pytest.raises(gw.DefinitionError, match=phrase):
+        gw.cell(axes={"S": ("key", "value")})(eval(f"lambda x, S: {text}", {"gw": gw}))
+
+
+def test_a_cell_that_arranges_its_one_axis_cannot_stand_where_there_are_several():
+    moving = gw.cell(lambda x, h: gw.roll(h, 1) + gw.mean(x))
+    with pytest.raises(gw.DefinitionError, match=r"rows of one axis there, and .* has several"):
+
+        @gw.cell(axes={"S": ("key", "value")})
+        def outer(x, S):
+            return moving.equations(gw.linear("n", x, size=("key", "value")), S, prefix="in")
+
+
 # ---- written and read ----------------------------------------------------------------------------
 
 

@@ -162,7 +162,7 @@ class _Forms:
         total = _collected({})
         for k, row in enumerate(args):
             details = node.details[k : k + 1] if node.kind == "cat" else node.details
-            kind = f"{node.kind} {details} of {node.args[k].size} in {node.size}"
+            kind = f"{node.kind} {details} of {node.args[k].size} in {node.size} along {node.axis}"
             for monomial, factor in row:
                 atom = self.atom(kind, "", (((monomial, 1.0),),))
                 total = _sum(total, _scaled(atom, factor))

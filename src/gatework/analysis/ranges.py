@@ -92,7 +92,7 @@ def _arranged(node: Arrange, rows: tuple[Range, ...]) -> Range:
     """That of all rows together, and of what is added up or left out."""
     zeros = node.kind in ("shift", "index_add")
     if node.kind == "cat":
-        zeros = together(r.size for r in node.args) != node.size
+        zeros = together(map(node.length, node.args)) != node.length()
     whole = [*rows, Range(0.0, 0.0)] if zeros else rows
     found = Range(min(r.low for r in whole), max(r.high for r in whole))
     return _times_any_count(found) if node.kind in ("cumsum", "index_add") else found

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gatework.backends.calls import Call, Result, Stepper, given
 from gatework.compiler.plan import Plan
-from gatework.lang.axes import SCALAR, has_axes, lacking, slots
+from gatework.lang.axes import SCALAR, has_axes, lacking, places, slots
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     Apply,
@@ -85,34 +85,38 @@ OPERATIONS: ByFunction[Callable[..., Tensor]] = ByFunction(
 )
 
 
-def _padded(v: Tensor, before: int, after: int) -> Tensor:
-    return torch.nn.functional.pad(v, (before, after))  # a negative number takes units away
+def _padded(v: Tensor, before: int, after: int, dim: int) -> Tensor:
+    others = [0, 0] * (-1 - dim)  # from the last axis on; a negative number takes units away
+    return torch.nn.functional.pad(v, (*others, before, after))
 
 
-def _shift(v: Tensor, by: int) -> Tensor:
-    n = v.shape[-1]
+def _shift(v: Tensor, by: int, dim: int) -> Tensor:
+    n = v.shape[dim]
     by = max(-n, min(n, by))
-    return _padded(v, by, -by)
+    return _padded(v, by, -by, dim)
 
 
 def _index(v: Tensor, index: tuple[int, ...]) -> Tensor:
     return torch.tensor(index, device=v.device)
 
 
-def _index_add(v: Tensor, index: tuple[int, ...], n: int) -> Tensor:
-    return v.new_zeros((*v.shape[:-1], n)).index_add(-1, _index(v, index), v)
+def _index_add(v: Tensor, index: tuple[int, ...], n: int, dim: int) -> Tensor:
+    shape = list(v.shape)
+    shape[dim] = n
+    return v.new_zeros(shape).index_add(dim, _index(v, index), v)
 
 
-ARRANGEMENTS: dict[Arrangement, Callable[..., Tensor]] = {  # of a row, its details, units, sizes
-    "roll": lambda v, details, n, sizes: torch.roll(v, details[0], -1),
-    "shift": lambda v, details, n, sizes: _shift(v, details[0]),
-    "flip": lambda v, details, n, sizes: v.flip(-1),
-    "cumsum": lambda v, details, n, sizes: (
-        v.flip(-1).cumsum(-1).flip(-1) if details[0] else v.cumsum(-1)
+# Of a row, its details, the axis counted from the last, the units along it, all sizes.
+ARRANGEMENTS: dict[Arrangement, Callable[..., Tensor]] = {
+    "roll": lambda v, details, dim, n, sizes: torch.roll(v, details[0], dim),
+    "shift": lambda v, details, dim, n, sizes: _shift(v, details[0], dim),
+    "flip": lambda v, details, dim, n, sizes: v.flip(dim),
+    "cumsum": lambda v, details, dim, n, sizes: (
+        v.flip(dim).cumsum(dim).flip(dim) if details[0] else v.cumsum(dim)
     ),
-    "take": lambda v, details, n, sizes: v.index_select(-1, _index(v, details[0])),
-    "index_add": lambda v, details, n, sizes: _index_add(v, details[0], n),
-    "part": lambda v, details, n, sizes: v.narrow(-1, units(details[0], sizes, 0), n),
+    "take": lambda v, details, dim, n, sizes: v.index_select(dim, _index(v, details[0])),
+    "index_add": lambda v, details, dim, n, sizes: _index_add(v, details[0], n, dim),
+    "part": lambda v, details, dim, n, sizes: v.narrow(dim, units(details[0], sizes, 0), n),
 }
 REDUCTIONS: dict[Reduction, Callable[..., Tensor]] = {"sum": torch.sum, "max": torch.amax}
 
@@ -328,14 +332,25 @@ class _Run:
         return value if has_axes(node.size) else value.flatten(-len(axes))
 
     def arranged(self, node: Arrange, rows: list[Tensor]) -> Tensor:
-        """Whole rows with their units in other places."""
-        n, sizes = self.call.sizes[node.size], self.call.sizes
-        if node.kind != "cat":
-            return ARRANGEMENTS[node.kind](rows[0], node.details, n, sizes)
+        """Whole rows with their units in other places along an axis."""
+        count, sizes = places([node.size, *(a.size for a in node.args)]), self.call.sizes
+        dim, n = node.axis - count, units(node.length(), self.call.sizes)
+        more = [None] * (count - 1)  # beside a single number [..., 1]
+        rows = [
+            r[(..., *more)] if a.size == SCALAR else r for r, a in zip(rows, node.args, strict=True)
+        ]
+        if node.kind == "cat":
+            value = self.side_by_side(node, rows, dim, n)
+        else:
+            value = ARRANGEMENTS[node.kind](rows[0], node.details, dim, n, sizes)
+        return value.flatten(-count) if node.size == SCALAR else value
+
+    def side_by_side(self, node: Arrange, rows: list[Tensor], dim: int, n: int) -> Tensor:
+        """Rows beside each other along an axis, zeros where no row is."""
         total = self.like.new_zeros(())
-        for row, start in zip(rows, node.details, strict=True):  # zeros where no row is
-            before = units(start, sizes, 0)
-            total = total + _padded(row, before, n - before - row.shape[-1])
+        for row, start in zip(rows, node.details, strict=True):
+            before = units(start, self.call.sizes, 0)
+            total = total + _padded(row, before, n - before - row.shape[dim], dim)
         return total
 
     def block(self, node: Symbol | Matrix) -> Tensor:

@@ -201,23 +201,23 @@ class _Gradients:
 
 def _rearranged(node: Arrange, g: Expr) -> tuple[Expr, ...]:
     """∂L/∂row for each row of an arrangement, from g = ∂L/∂node: each unit goes back to its own."""
-    kind, size, details = node.kind, node.args[0].size, node.details
+    kind, size, details, axis = node.kind, node.args[0].size, node.details, node.axis
     match kind:
         case "roll" | "shift":
-            return (arrange(kind, [g], (-details[0],), size),)
+            return (arrange(kind, [g], (-details[0],), size, axis),)
         case "flip":
-            return (arrange("flip", [g], (), size),)
+            return (arrange("flip", [g], (), size, axis),)
         case "cumsum":
-            return (arrange("cumsum", [g], (not details[0],), size),)
+            return (arrange("cumsum", [g], (not details[0],), size, axis),)
         case "take":
-            return (arrange("index_add", [g], details, size),)
+            return (arrange("index_add", [g], details, size, axis),)
         case "index_add":
-            return (arrange("take", [g], details, size),)
+            return (arrange("take", [g], details, size, axis),)
         case "part":
-            return (arrange("cat", [g], details[:1], size),)
+            return (arrange("cat", [g], details[:1], size, axis),)
         case "cat":
             return tuple(
-                arrange("part", [g], (start, node.size), row.size)
+                arrange("part", [g], (start, node.length()), row.size, axis)
                 for row, start in zip(node.args, details, strict=True)
             )
 
@@ -264,6 +264,7 @@ class Kept:
         unit, or another one, may be the largest.
         """
         self.operands.add(row)
+        self.following.clear()
         if isinstance(row, Symbol) and row.role == "sequence":
             return row
         return self._keep(row)

@@ -119,3 +119,44 @@ def lacking(size: str, other: str) -> str:
         return size
     pairs = zip(slots(size), slots(other), strict=True)
     return sized([a if a != b else SCALAR for a, b in pairs])
+
+
+def along(size: str, axis: int) -> str:
+    """The slot of a size at the place of an axis.
+
+    Example:
+        >>> along("head,key", 1), along("1", 1)
+        ('key', '1')
+    """
+    return SCALAR if size == SCALAR else slots(size)[axis]
+
+
+def replaced(size: str, axis: int, slot: str, places: int) -> str:
+    """The size with another slot at the place of an axis.
+
+    Example:
+        >>> replaced("head,key", 1, "key/2", 2), replaced("1", 0, "key", 2)
+        ('head,key/2', 'key,1')
+    """
+    own = list(slots(size)) if size != SCALAR else [SCALAR] * places
+    return sized([*own[:axis], slot, *own[axis + 1 :]])
+
+
+def places(sizes: Iterable[str]) -> int:
+    """How many slots the sizes of some values have that fit each other.
+
+    Example:
+        >>> places(["1", "head,key"])
+        2
+    """
+    return max(len(slots(size)) for size in sizes)
+
+
+def named(size: str) -> list[int]:
+    """The places of the axes that a size has.
+
+    Example:
+        >>> named("1,key,value"), named("1")
+        ([1, 2], [])
+    """
+    return [k for k, slot in enumerate(slots(size)) if slot != SCALAR]

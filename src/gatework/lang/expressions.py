@@ -23,10 +23,22 @@ from typing import Any, Literal, TypeVar
 from weakref import WeakValueDictionary
 
 from gatework.forking import brief_lock
-from gatework.lang.axes import SCALAR, common, has_axes, joint, lacking, shown, within
+from gatework.lang.axes import (
+    SCALAR,
+    along,
+    common,
+    has_axes,
+    joint,
+    lacking,
+    named,
+    places,
+    replaced,
+    shown,
+    within,
+)
 from gatework.lang.functions import FUNCTIONS
 from gatework.lang.misuse import BITS, PARTS, Misused
-from gatework.lang.sizes import fits, together, units, without
+from gatework.lang.sizes import fits, names_in, together, units, without
 
 Number = int | float
 
@@ -120,7 +132,7 @@ class Expr(Misused):
 
     __rand__, __ror__ = __and__, __or__
 
-    def __getitem__(self, units: int | slice) -> Expr:
+    def __getitem__(self, units: Any) -> Expr:
         return _indexed(self, units)
 
     def __lt__(self, other: Expr | Number) -> Expr:
@@ -243,6 +255,8 @@ class Reduce(Expr):
 class Arrange(Expr):
     """Whole rows with their units in other places, or summed in order: fixed, linear, no weights.
 
+    Of rows with several axes that is done along one of them, alike for every index of the others.
+
     kind       details             value
     roll       how far             unit i comes to i + how far, around the ends
     shift      how far             the same, but zeros come in at the end that is left
@@ -271,9 +285,25 @@ class Arrange(Expr):
         """How far, from where, in which order: see above."""
         return self.fields[2]  # type: ignore[no-any-return]
 
+    @property
+    def axis(self) -> int:
+        """The place of the axis in a size; 0 of rows that have one."""
+        return int(self.fields[3])
+
+    def length(self, row: Expr | None = None) -> str:
+        """The size of the result along the axis, or that of a row."""
+        return along((self if row is None else row).size, self.axis)
+
+    def axis_name(self) -> str | None:
+        """What the axis is called, where the rows have several."""
+        one = self if self.kind == "cat" else self.args[0]
+        names = sorted(names_in(self.length(one)))
+        name = names[0] if len(names) == 1 else self.length(one)
+        return name if len(named(one.size)) > 1 else None
+
     def rebuilt(self, args: tuple[Expr, ...]) -> Expr:
         """The same of other rows."""
-        return arrange(self.kind, args, self.details, self.size)
+        return arrange(self.kind, args, self.details, self.size, self.axis)
 
     def bounds(self) -> tuple[str, ...]:
         """The sizes by which it says where parts begin; "0" at the first unit."""
@@ -285,19 +315,20 @@ class Arrange(Expr):
         Raises:
             ValueError: If it does not.
         """
+        new, old = self.length(), self.length(self.args[0])
         if self.kind in ("take", "index_add"):
-            listed, reached = (self.size, self.args[0].size)[:: 1 if self.kind == "take" else -1]
+            listed, reached = (new, old)[:: 1 if self.kind == "take" else -1]
             _check_index(self.details[0], listed, units(listed, sizes), units(reached, sizes))
         elif self.kind == "part":
-            row, (start, whole) = self.args[0], self.details
-            _check_room(row.size, sizes, [(self, start)])
-            if units(whole, sizes) != units(row.size, sizes):
+            start, whole = self.details
+            _check_room(old, sizes, [(new, start)])
+            if units(whole, sizes) != units(old, sizes):
                 raise ValueError(
-                    f"a row of {units(row.size, sizes)} units ({row.size!r}) is split into parts "
+                    f"a row of {units(old, sizes)} units ({old!r}) is split into parts "
                     f"of {units(whole, sizes)} together ({whole!r}); they should add up"
                 )
         elif self.kind == "cat":
-            _check_room(self.size, sizes, _placed(self))
+            _check_room(new, sizes, [(self.length(row), start) for row, start in _placed(self)])
 
 
 @dataclass(frozen=True)
@@ -474,40 +505,50 @@ def product(matrix: Matrix, row: Expr, transposed: bool = False) -> Expr:
     return _intern(Product, (matrix, row, transposed), size)
 
 
-def arrange(kind: Arrangement, rows: Iterable[Expr], details: tuple[Any, ...], size: str) -> Expr:
+def arrange(
+    kind: Arrangement, rows: Iterable[Expr], details: tuple[Any, ...], size: str, axis: int = 0
+) -> Expr:
     """Whole rows arranged as `Arrange` says, simplified.
+
+    Args:
+        kind: What is done.
+        rows: The rows.
+        details: How far, from where, in which order.
+        size: That of the result.
+        axis: The place of the axis along which it is done.
 
     >>> v = symbol("x", "sequence", "input")
     >>> arrange("flip", [arrange("flip", [v], (), "input")], (), "input") is v
     True
     """
     rows = tuple(map(as_expr, rows))
-    if any("," in s for s in (size, *(r.size for r in rows))):
-        raise ValueError(f"{kind} arranges rows of one axis, and one has several: {size!r}")
+    count = places([size, *(r.size for r in rows)])
+    others = {replaced(s, axis, SCALAR, count) for s in (size, *(r.size for r in rows))}
     same = kind in ("roll", "shift", "flip", "cumsum")
-    if not rows or (len(rows) > 1 and kind != "cat") or (same and rows[0].size != size):
+    fitting = 0 <= axis < count and len(others) == 1 and (not same or rows[0].size == size)
+    if not rows or (len(rows) > 1 and kind != "cat") or not fitting:
         raise ValueError(f"{kind} cannot make a row of size {size!r} of {len(rows)} row(s)")
     if all(_is(r, 0) for r in rows):
         return const(0, size)
-    simpler = _ARRANGED[kind](rows, details, size)
-    return _intern(Arrange, (kind, rows, details), size) if simpler is None else simpler
+    simpler = _ARRANGED[kind](rows, details, size, axis)
+    return _intern(Arrange, (kind, rows, details, axis), size) if simpler is None else simpler
 
 
 def side_by_side(one: Expr, other: Expr) -> Expr | None:
     """The sum of two rows with zeros around what is in them, where that does not overlap."""
     if not isinstance(one, Arrange) or not isinstance(other, Arrange):
         return None
-    if not one.kind == other.kind == "cat" or one.size != other.size:
+    if not one.kind == other.kind == "cat" or (one.size, one.axis) != (other.size, other.axis):
         return None
-    placed = [*_placed(one), *_placed(other)]
+    axis, placed = one.axis, [*_placed(one), *_placed(other)]
     pairs = ((p, q) for k, p in enumerate(placed) for q in placed[:k])
-    if not all(_ends_before(p, q) or _ends_before(q, p) for p, q in pairs):
+    if not all(_ends_before(p, q, axis) or _ends_before(q, p, axis) for p, q in pairs):
         return None
 
     def order(p: Placed, q: Placed) -> int:
-        return -1 if _ends_before(p, q) else 1
+        return -1 if _ends_before(p, q, axis) else 1
 
-    return _cat_of(sorted(placed, key=cmp_to_key(order)), one.size)
+    return _cat_of(sorted(placed, key=cmp_to_key(order)), one.size, axis)
 
 
 def expand(value: Expr, size: str) -> Expr:
@@ -696,27 +737,41 @@ def _check_index(index: Sequence[int], size: str, expected: int, reached: int) -
         )
 
 
-def _check_room(size: str, sizes: Mapping[str, int], placed: Sequence[Placed]) -> None:
-    """Raise unless each row has its place within one of this size."""
-    for row, start in placed:
-        end, room = units(start, sizes, 0) + units(row.size, sizes), units(size, sizes)
+def _check_room(size: str, sizes: Mapping[str, int], placed: Sequence[tuple[str, str]]) -> None:
+    """Raise unless each size, with where it begins, has its place within one of this size."""
+    for part, start in placed:
+        end, room = units(start, sizes, 0) + units(part, sizes), units(size, sizes)
         if end > room:
             raise ValueError(
-                f"a part ends at unit {end} ({together([start, row.size])!r}) of a row of {room} "
+                f"a part ends at unit {end} ({together([start, part])!r}) of a row of {room} "
                 f"units ({size!r}); give sizes that fit into each other"
             )
 
 
 def _indexed(row: Expr, key: object) -> Expr:
-    """row[3], row[2:], row[:-1]: as Python has it, but that bounds must be inside of the row."""
+    """row[3], row[2:], row[:, :-1]: as Python has it, but that bounds must be inside of the row."""
+    keys: list[object] = list(key) if isinstance(key, tuple) and key else [key]
+    axes = named(row.size) or [0]
+    if keys[0] is ...:
+        keys[:1] = [slice(None)] * (len(axes) + 1 - len(keys))
+    if len(keys) > len(axes):
+        raise IndexError(f"{row} has {len(axes)} axis or axes and was given {len(keys)} indices")
+    for axis, one in zip(axes, keys, strict=False):
+        row = _part_of(row, one, axis)
+    return row
+
+
+def _part_of(row: Expr, key: object, axis: int) -> Expr:
     if isinstance(key, int) and not isinstance(key, bool):
         key = slice(key, key + 1 if key != -1 else None)
     bounds = (key.start, key.stop) if isinstance(key, slice) and key.step is None else (True,)
     if any(isinstance(b, bool) or not isinstance(b, int | None) for b in bounds):
         raise TypeError(PARTS)
-    first, last = (_unit(b, row.size) for b in bounds)
-    start, end = first or "0", last or row.size
-    return arrange("part", [row], (start, row.size), without(end, start))
+    whole = along(row.size, axis)
+    first, last = (_unit(b, whole) for b in bounds)
+    start, end = first or "0", last or whole
+    size = replaced(row.size, axis, without(end, start), axis + 1)
+    return arrange("part", [row], (start, whole), size, axis)
 
 
 def _unit(bound: int | None, size: str) -> str | None:
@@ -731,64 +786,69 @@ def _placed(row: Arrange) -> list[Placed]:
     return list(zip(row.args, row.details, strict=True))
 
 
-def _ends_before(one: Placed, other: Placed) -> bool:
-    return fits(together([one[1], one[0].size]), other[1])
+def _end(placed: Placed, axis: int) -> str:
+    return together([placed[1], along(placed[0].size, axis)])
 
 
-def _cat_of(placed: Sequence[Placed], size: str) -> Expr:
-    return arrange("cat", [r for r, _ in placed], tuple(s for _, s in placed), size)
+def _ends_before(one: Placed, other: Placed, axis: int) -> bool:
+    return fits(_end(one, axis), other[1])
 
 
-def _unchanged(rows: Rows, size: str) -> Expr | None:
+def _cat_of(placed: Sequence[Placed], size: str, axis: int) -> Expr:
+    return arrange("cat", [r for r, _ in placed], tuple(s for _, s in placed), size, axis)
+
+
+def _unchanged(rows: Rows, size: str, axis: int) -> Expr | None:
     """A row whose units are all the same, which has no order."""
-    return rows[0] if size == SCALAR or isinstance(rows[0], Const) else None
+    return rows[0] if along(size, axis) == SCALAR or isinstance(rows[0], Const) else None
 
 
-def _inner(rows: Rows, kind: Arrangement) -> Arrange | None:
+def _inner(rows: Rows, kind: Arrangement, axis: int) -> Arrange | None:
     """The one row, if it is itself arranged in this way."""
     row = rows[0]
-    return row if isinstance(row, Arrange) and row.kind == kind else None
+    alike = isinstance(row, Arrange) and row.kind == kind and row.axis == axis
+    return row if isinstance(row, Arrange) and alike else None
 
 
-def _roll(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
-    inner = _inner(rows, "roll")
+def _roll(rows: Rows, details: tuple[Any, ...], size: str, axis: int) -> Expr | None:
+    inner = _inner(rows, "roll", axis)
     if inner is not None:
-        return arrange("roll", inner.args, (inner.details[0] + details[0],), size)
-    return _unchanged(rows, size) if details[0] else rows[0]
+        return arrange("roll", inner.args, (inner.details[0] + details[0],), size, axis)
+    return _unchanged(rows, size, axis) if details[0] else rows[0]
 
 
-def _shift(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+def _shift(rows: Rows, details: tuple[Any, ...], size: str, axis: int) -> Expr | None:
     if not details[0]:
         return rows[0]
-    return const(0) if size == SCALAR else None
+    return const(0, size) if along(size, axis) == SCALAR else None
 
 
-def _flip(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
-    if (inner := _inner(rows, "flip")) is not None:
+def _flip(rows: Rows, details: tuple[Any, ...], size: str, axis: int) -> Expr | None:
+    if (inner := _inner(rows, "flip", axis)) is not None:
         return inner.args[0]
-    total = _inner(rows, "cumsum")
-    flipped = None if total is None else _inner(total.args, "flip")
+    total = _inner(rows, "cumsum", axis)
+    flipped = None if total is None else _inner(total.args, "flip", axis)
     if total is not None and flipped is not None:
-        return arrange("cumsum", flipped.args, (not total.details[0],), size)
-    return _unchanged(rows, size)
+        return arrange("cumsum", flipped.args, (not total.details[0],), size, axis)
+    return _unchanged(rows, size, axis)
 
 
-def _cumsum(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
-    return rows[0] if size == SCALAR else None
+def _cumsum(rows: Rows, details: tuple[Any, ...], size: str, axis: int) -> Expr | None:
+    return rows[0] if along(size, axis) == SCALAR else None
 
 
-def _take(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+def _take(rows: Rows, details: tuple[Any, ...], size: str, axis: int) -> Expr | None:
     (index,) = details
     if isinstance(rows[0], Const):
         return const(rows[0].value, size)
     return rows[0] if rows[0].size == size and _is_range(index) else None
 
 
-def _index_add(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+def _index_add(rows: Rows, details: tuple[Any, ...], size: str, axis: int) -> Expr | None:
     (index,) = details
     if rows[0].size == size and _is_range(sorted(index)):  # then it has an inverse
         inverse = tuple(sorted(range(len(index)), key=index.__getitem__))
-        return arrange("take", rows, (inverse,), size)
+        return arrange("take", rows, (inverse,), size, axis)
     return None
 
 
@@ -796,55 +856,60 @@ def _is_range(index: Sequence[int]) -> bool:
     return list(index) == list(range(len(index)))
 
 
-def _part(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+def _part(rows: Rows, details: tuple[Any, ...], size: str, axis: int) -> Expr | None:
     (row,), (start, whole) = rows, details
-    if whole != row.size:
+    if whole != along(row.size, axis):
         return None  # it is still to be seen whether the parts add up
     if size == row.size:
         return row
     if isinstance(row, Const):
         return const(row.value, size)
-    if not isinstance(row, Arrange) or not fits(together([start, size]), row.size):
+    if not isinstance(row, Arrange) or row.axis != axis:
+        return None
+    if not fits(together([start, along(size, axis)]), whole):
         return None
     if row.kind == "part":
         first, of = row.details
-        return arrange("part", row.args, (together([first, start]), of), size)
+        return arrange("part", row.args, (together([first, start]), of), size, axis)
     exact = (
         [r for r, s in _placed(row) if s == start and r.size == size] if row.kind == "cat" else []
     )
     return exact[0] if exact else None
 
 
-def _cat(rows: Rows, details: tuple[Any, ...], size: str) -> Expr | None:
+def _cat(rows: Rows, details: tuple[Any, ...], size: str, axis: int) -> Expr | None:
     placed: list[Placed] = []
     for row, start in zip(rows, details, strict=True):
-        if isinstance(row, Arrange) and row.kind == "cat":
+        if isinstance(row, Arrange) and row.kind == "cat" and row.axis == axis:
             placed += [(r, together([start, s])) for r, s in _placed(row)]
         elif not _is(row, 0):
             placed.append((row, start))
     joined: list[Placed] = []
     for row, start in placed:
-        both = _joined(joined[-1], (row, start)) if joined else None
+        both = _joined(joined[-1], (row, start), axis) if joined else None
         joined[-1:] = [both] if both else [*joined[-1:], (row, start)]
     if len(joined) != len(rows) or any(r is not s for (r, _), s in zip(joined, rows, strict=True)):
-        return _cat_of(joined, size)
+        return _cat_of(joined, size, axis)
     return rows[0] if rows[0].size == size else None
 
 
-def _joined(one: Placed, other: Placed) -> Placed | None:
+def _joined(one: Placed, other: Placed, axis: int) -> Placed | None:
     """Two parts of one row that stand side by side in it and here, as one part."""
     (a, at), (b, next_to) = one, other
     if not isinstance(a, Arrange) or not isinstance(b, Arrange) or not a.kind == b.kind == "part":
         return None
+    if not a.axis == b.axis == axis:
+        return None
     (first, whole), (second, other_whole) = a.details, b.details
-    meet = together([first, a.size]) == second and together([at, a.size]) == next_to
+    meet = _end((a, first), axis) == second and _end((a, at), axis) == next_to
     if a.args[0] is not b.args[0] or whole != other_whole or not meet:
         return None
-    size = together([a.size, b.size])
-    return arrange("part", a.args, (first, whole), size), at
+    length = together([a.length(), b.length()])
+    size = replaced(a.size, axis, length, places([a.args[0].size]))
+    return arrange("part", a.args, (first, whole), size, axis), at
 
 
-_ARRANGED: dict[Arrangement, Callable[[Rows, tuple[Any, ...], str], Expr | None]] = {
+_ARRANGED: dict[Arrangement, Callable[[Rows, tuple[Any, ...], str, int], Expr | None]] = {
     "roll": _roll,
     "shift": _shift,
     "flip": _flip,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from gatework.lang.axes import SCALAR
+from gatework.lang.axes import SCALAR, places, shown
 from gatework.lang.definition import Cell, Parameter, Per
 from gatework.lang.expressions import (
     Arrange,
@@ -101,8 +101,15 @@ def _renamed(node: Expr, args: tuple[Expr, ...], sizes: Mapping[str, str], prefi
     if isinstance(node, Symbol):
         return symbol(_name(node.name, prefix), node.role, size)
     if isinstance(node, Arrange):
+        if places([size, *(a.size for a in args)]) > places(
+            [node.size, *(a.size for a in node.args)]
+        ):
+            given = shown(args[0].size)
+            raise ValueError(
+                f"{node.kind} arranges rows of one axis there, and {given} has several"
+            )
         bounds = tuple(renamed(b, sizes) for b in node.bounds())
-        return arrange(node.kind, args, bounds or node.details, size)
+        return arrange(node.kind, args, bounds or node.details, size, node.axis)
     if isinstance(node, Reduce):
         return reduce(node.function, args[0], size)
     if isinstance(node, Product):

@@ -8,6 +8,7 @@ from itertools import count
 from typing import ClassVar
 
 from gatework.lang.axes import SCALAR, has_axes, lacking, slots
+from gatework.lang.axes import named as axes_at
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import (
     Apply,
@@ -211,18 +212,21 @@ def _write(
 
 def _write_arranged(value: Arrange, parts: list[tuple[str, int]], style: Text) -> str:
     """A part as v[2:5], rows side by side with 0 where none is, other words as they are called."""
-    rows = [p[0] for p in parts]
+    rows, axis = [p[0] for p in parts], value.axis_name()
     if value.kind == "part":
-        start, end = value.details[0], together([value.details[0], value.size])
-        return f"{_wrapped(parts[0], ATOM)}[{start if start != '0' else ''}:{end}]"
+        start, end = value.details[0], together([value.details[0], value.length()])
+        before = [k for k in axes_at(value.args[0].size) if k < value.axis]
+        bounds = [":"] * len(before) + [f"{start if start != '0' else ''}:{end}"]
+        return f"{_wrapped(parts[0], ATOM)}[{', '.join(bounds)}]"
     if value.kind != "cat":
         details = [_shortened(d) for d in value.details if d is not False]
-        return style.call(value.kind, [*rows, *details])
+        return style.call(value.kind, [*rows, *details, *([axis] if axis else [])])
     shown, at = [], "0"
     for row, arg, start in zip(rows, value.args, value.details, strict=True):
         shown += [row] if start == at else ["0", row]
-        at = together([start, arg.size])
-    return style.call("cat", shown if at == value.size else [*shown, "0"])
+        at = together([start, value.length(arg)])
+    shown += [] if at == value.length() else ["0"]
+    return style.call("cat", [*shown, *([axis] if axis else [])])
 
 
 def _shortened(detail: object) -> str:

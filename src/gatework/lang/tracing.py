@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import Any, overload
 
 from gatework.lang.advice import how_to_write, meant
-from gatework.lang.axes import SCALAR, has_axes, shape_of, shown, slots, within
+from gatework.lang.axes import SCALAR, has_axes, shown, sized, within
 from gatework.lang.definition import (
     OUTPUT,
     Cell,
@@ -41,7 +41,7 @@ from gatework.lang.expressions import (
 from gatework.lang.nesting import nested
 from gatework.lang.sharing import is_one_sum
 from gatework.lang.signature import Options, Signature, signature_of
-from gatework.lang.sizes import checked
+from gatework.lang.sizes import checked, names_in
 from gatework.lang.source import kind_problem, name_of, source_of
 
 
@@ -287,11 +287,12 @@ class Trace:
     def size(self, given: Any) -> str:
         """The size that a word was given: the name of one, or of some of the cell's axes."""
         names = given if isinstance(given, tuple | list) else (given,)
-        if isinstance(given, str) and given not in self.axes:
+        axes = [self._axis_in(name) for name in names]
+        if isinstance(given, str) and axes == [None]:
             return self._checked(given)
-        unknown = [n for n in names if n not in self.axes]
-        if not unknown and len(set(names)) == len(names):
-            return shape_of(self.axes, names)
+        if None not in axes and len(set(axes)) == len(axes):
+            lengths = dict(zip(axes, map(checked, names), strict=True))
+            return sized([lengths.get(axis, SCALAR) for axis in self.axes])
         if isinstance(given, str) or not self.axes:
             raise TypeError(
                 f"size= names a size, which the layer is given as a number: size='context' here "
@@ -301,9 +302,15 @@ class Trace:
             f"size= names some of the cell's axes, {', '.join(self.axes)}, each once; got {given!r}"
         )
 
+    def _axis_in(self, name: Any) -> str | None:
+        """The axis of the cell of which a length is made, as "key/2" is of "key"."""
+        made_of = names_in(name) if isinstance(name, str) and not has_axes(name) else set()
+        axes = made_of & set(self.axes)
+        return axes.pop() if len(made_of) == len(axes) == 1 else None
+
     def _checked(self, size: str) -> str:
         """A size that is no axis of the cell's, as it is always written."""
-        if has_axes(size) and not set(slots(size)) <= {*self.axes, SCALAR}:
+        if has_axes(size) and not names_in(size) <= set(self.axes):
             raise ValueError(f"{size!r} has axes that the cell has not: name them in axes=")
         return checked(size)
 

@@ -12,8 +12,19 @@ from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any, Literal
 
-from gatework.lang.axes import SCALAR, has_axes, lacking, shown, sized, slots
-from gatework.lang.definition import Parameter, Per, Start
+from gatework.lang.axes import (
+    SCALAR,
+    along,
+    has_axes,
+    lacking,
+    named,
+    places,
+    replaced,
+    shown,
+    sized,
+    slots,
+)
+from gatework.lang.definition import Parameter, Per, Start, collecting
 from gatework.lang.expressions import (
     Arrangement,
     Expr,
@@ -23,11 +34,13 @@ from gatework.lang.expressions import (
     arrange,
     as_expr,
     const,
+    expand,
+    joint_size,
     product,
     reduce,
 )
 from gatework.lang.expressions import count as counted
-from gatework.lang.sizes import checked, divided, together
+from gatework.lang.sizes import checked, divided, names_in, together
 from gatework.lang.tracing import Trace
 
 Value = Expr | Number
@@ -580,50 +593,63 @@ def _without(v: Value, dim: Dim) -> str:
             f"dim= takes the name of an axis, or several; got {dim}; all units without it"
         )
     size = as_expr(v).size
-    names, own = ((dim,) if isinstance(dim, str) else tuple(dim)), slots(size)
-    for name in names:
-        if name == SCALAR or name not in own:
-            has = ", ".join(axis for axis in own if axis != SCALAR) or "none: it is a single number"
-            raise ValueError(f"dim= names axes of the value, {has}; got {name!r}")
-    return sized([SCALAR if axis in names else axis for axis in own])
+    names = [dim] if isinstance(dim, str) else dim
+    over = [_place([size], name) for name in names]
+    return sized([SCALAR if k in over else axis for k, axis in enumerate(slots(size))])
 
 
 # ---- rows in another order, and parts of them --------------------------------------------------
 
 
-def roll(v: Expr, shifts: int) -> Expr:
-    """Every unit moved up by so many places; what leaves at the end comes in at the beginning."""
-    return _arranged("roll", v, _whole("roll", shifts))
+def roll(v: Expr, shifts: int, dim: str | None = None) -> Expr:
+    """Every unit moved up by so many places; what leaves at the end comes in at the beginning.
+
+    Like all words that arrange rows it goes along the axis that `dim` names, where there are
+    several.
+
+    Example:
+        A stack in a matrix: its rows go one down, and what is read comes to the top.
+
+        >>> from gatework import cell, cat, linear, tanh
+        >>> @cell(axes={"S": ("depth", "width")}, output=True)
+        ... def pushing(x, S):
+        ...     top = tanh(linear("top", x, size="width"))
+        ...     S = cat([top, S[:-1]], dim="depth")
+        ...     return S[0], S
+    """
+    return _arranged("roll", v, dim, _whole("roll", shifts))
 
 
-def shift(v: Expr, shifts: int) -> Expr:
+def shift(v: Expr, shifts: int, dim: str | None = None) -> Expr:
     """Every unit moved up by so many places; what leaves is gone, and zeros come in."""
-    return _arranged("shift", v, _whole("shift", shifts))
+    return _arranged("shift", v, dim, _whole("shift", shifts))
 
 
-def flip(v: Expr) -> Expr:
+def flip(v: Expr, dim: str | None = None) -> Expr:
     """The last unit first."""
-    return _arranged("flip", v)
+    return _arranged("flip", v, dim)
 
 
-def cumsum(v: Expr) -> Expr:
+def cumsum(v: Expr, dim: str | None = None) -> Expr:
     """The sum of all units up to each one."""
-    return _arranged("cumsum", v, False)
+    return _arranged("cumsum", v, dim, False)
 
 
-def cumax(v: Expr) -> Expr:
+def cumax(v: Expr, dim: str | None = None) -> Expr:
     """cumsum(softmax(v)), which rises from 0 to 1 over the units (Shen et al. 2019)."""
-    return _activated(v, cumsum(_softmax(v)))
+    return _activated(v, cumsum(_softmax(v, dim), dim))
 
 
-def take(v: Expr, index: Sequence[int], *, size: str | None = None) -> Expr:
+def take(v: Expr, index: Sequence[int], *, size: str | None = None, dim: str | None = None) -> Expr:
     """The units v[index[0]], v[index[1]], …, counted from 0: in another order, or some of them.
 
     Args:
         v: The row.
         index: One number for each unit of the result.
-        size: The size of the result. Without it, that of `v` if the index is a permutation, which
-            has each of 0, 1, 2, … once; else the number of units that are picked.
+        size: The size of the result along the axis. Without it, that of `v` if the index is a
+            permutation, which has each of 0, 1, 2, … once; else the number of units that are
+            picked.
+        dim: The axis, where the row has several.
 
     Example:
         >>> from gatework import cell, linear, take, tanh
@@ -636,21 +662,31 @@ def take(v: Expr, index: Sequence[int], *, size: str | None = None) -> Expr:
     row, picked = as_expr(v), tuple(_whole("take", i) for i in index)
     if not picked or any(i < 0 for i in picked):
         raise ValueError("take picks units by numbers from 0 on, at least one of them")
+    axis = _axis("take", [row], dim)
     if size is None:
         permutes = sorted(picked) == list(range(len(picked)))
-        size = row.size if permutes and len(picked) > 1 else str(len(picked))
-    return arrange("take", [row], (picked,), checked(size))
+        size = along(row.size, axis) if permutes and len(picked) > 1 else str(len(picked))
+    return arrange("take", [row], (picked,), _resized(row, axis, checked(size)), axis)
 
 
-def cat(rows: Sequence[Value]) -> Expr:
-    """Rows side by side, as one row; its size is the sum of theirs: "hidden+key"."""
+def cat(rows: Sequence[Value], dim: str | None = None) -> Expr:
+    """Rows side by side, as one row; its size is the sum of theirs: "hidden+key".
+
+    Along an axis that a value lacks it is one index long; along the others it is repeated.
+    """
     values = tuple(map(as_expr, rows if isinstance(rows, list | tuple) else [rows]))
-    sizes = [r.size for r in values]
-    starts = tuple(together(sizes[:k]) for k in range(len(sizes)))
-    return arrange("cat", values, starts, together(sizes))
+    axis, count = _axis("cat", values, dim), places([SCALAR, *(v.size for v in values)])
+    lengths = [along(v.size, axis) for v in values]
+    starts = tuple(together(lengths[:k]) for k in range(len(lengths)))
+    rest = joint_size(const(0, replaced(v.size, axis, SCALAR, count)) for v in values)
+    whole = [
+        expand(v, replaced(rest, axis, length, count))
+        for v, length in zip(values, lengths, strict=True)
+    ]
+    return arrange("cat", whole, starts, replaced(rest, axis, together(lengths), count), axis)
 
 
-def chunk(v: Expr, chunks: int) -> tuple[Expr, ...]:
+def chunk(v: Expr, chunks: int, dim: str | None = None) -> tuple[Expr, ...]:
     """A row in equal parts, whose size is "hidden/2" for two parts of "hidden".
 
     Example:
@@ -668,23 +704,55 @@ def chunk(v: Expr, chunks: int) -> tuple[Expr, ...]:
     if _whole("chunk", chunks) < 1:
         raise ValueError(f"chunk expects how many parts there are, 1 or more, got {chunks}")
     row = as_expr(v)
-    return split(row, [divided(row.size, chunks)] * chunks)
+    length = along(row.size, _axis("chunk", [row], dim))
+    return split(row, [divided(length, chunks)] * chunks, dim)
 
 
-def split(v: Expr, sizes: Sequence[str]) -> tuple[Expr, ...]:
+def split(v: Expr, sizes: Sequence[str], dim: str | None = None) -> tuple[Expr, ...]:
     """A row in parts of these sizes, which must add up to its own when a layer is made."""
     row, parts = as_expr(v), [checked(size) for size in sizes]
+    axis, whole = _axis("split", [row], dim), together(parts)
     starts = [together(parts[:k]) for k in range(len(parts))]
-    whole = together(parts)
     return tuple(
-        arrange("part", [row], (start, whole), part)
+        arrange("part", [row], (start, whole), _resized(row, axis, part), axis)
         for start, part in zip(starts, parts, strict=True)
     )
 
 
-def _arranged(kind: Arrangement, v: Value, *details: Any) -> Expr:
+def _arranged(kind: Arrangement, v: Value, dim: str | None, *details: Any) -> Expr:
     row = as_expr(v)
-    return arrange(kind, [row], details, row.size)
+    return arrange(kind, [row], details, row.size, _axis(kind, [row], dim))
+
+
+def _resized(row: Expr, axis: int, length: str) -> str:
+    """The size of a row that has another length along an axis."""
+    return replaced(row.size, axis, length, axis + 1)
+
+
+def _axis(word: str, rows: Sequence[Expr], dim: str | None) -> int:
+    """The place of the axis along which rows are arranged: the only one they have, or a named."""
+    sizes = [row.size for row in rows]
+    if dim is not None:
+        return _place(sizes, dim)
+    found = {k for size in sizes for k in named(size)}
+    if len(found) > 1:
+        raise ValueError(
+            f"{word} goes along one axis, and {' and '.join(map(shown, sizes))} has several; "
+            "name it: dim=…"
+        )
+    return min(found, default=0)
+
+
+def _place(sizes: Sequence[str], dim: str) -> int:
+    """The place of an axis in the sizes of some values: "key" also of a part "key/2" of it."""
+    has = {(k, slots(size)[k]) for size in sizes for k in named(size)}
+    trace, count = collecting.get(), places([*sizes, SCALAR])
+    order = trace.axes if isinstance(trace, Trace) and len(trace.axes) == count else ()
+    found = {k for k, slot in has if dim in (slot, *names_in(slot), *order[k : k + 1])}
+    if len(found) != 1:
+        axes = ", ".join(slot for _, slot in sorted(has)) or "none: it is a single number"
+        raise ValueError(f"dim= names axes of the value, {axes}; got {dim!r}")
+    return found.pop()
 
 
 def _whole(word: str, number: int) -> int:

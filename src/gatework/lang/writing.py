@@ -4,7 +4,7 @@ Every expression is one row, after the rows of its arguments, which it names by 
 
     ["const", 0.5, size]  ["count", size]  ["symbol", name, role, size]
     ["apply", function, [arguments]]  ["reduce", function, argument, size]
-    ["arrange", kind, [arguments], details, size]
+    ["arrange", kind, [arguments], details, size]  and the place of its axis, where that is not 0
     ["product", [group, gate, rows, cols], argument, transposed]
 
 Of a parameter that starts with numbers of its own the data say so, but not how they are found:
@@ -135,7 +135,8 @@ def _row(node: Expr, args: Sequence[int]) -> list[Any]:
     if isinstance(node, Reduce):
         return ["reduce", node.function, args[0], node.size]
     if isinstance(node, Arrange):
-        return ["arrange", node.kind, list(args), list(node.details), node.size]
+        row = ["arrange", node.kind, list(args), list(node.details), node.size]
+        return [*row, node.axis] if node.axis else row
     assert isinstance(node, Product)
     m = node.matrix
     return ["product", [m.group, m.gate, m.rows, m.cols], args[0], node.transposed]
@@ -164,9 +165,9 @@ def _node(kind: str, fields: Sequence[Any], before: Sequence[Expr]) -> Expr:
         reduction, row, size = fields
         return _reduced(reduction, _at(before, row), _size(size))
     if kind == "arrange":
-        word, rows, details, size = fields
+        word, rows, details, size, *axis = fields
         known = _details(_known(word, get_args(Arrangement), "arrangement"), len(rows), details)
-        return arrange(word, [_at(before, k) for k in rows], known, _size(size))
+        return arrange(word, [_at(before, k) for k in rows], known, _size(size), *map(_whole, axis))
     if kind == "product":
         (group, gate, *sizes), row, transposed = fields
         matrix = Matrix(_name(group), _name(gate), *map(_size, sizes))

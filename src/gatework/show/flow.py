@@ -306,12 +306,11 @@ class _Drawing:
 
     def _arranged(self, value: Arrange) -> int:
         """Whole rows with their units in other places: a box with the word."""
-        rows = [r for r in value.args if not is_learned(r)]
+        rows, axis = [r for r in value.args if not is_learned(r)], value.axis_name()
+        label = f"{value.kind} {axis}" if axis else value.kind
         if len(rows) == 1:
-            return self._function(value, value.kind, rows[0])
-        return self._add(
-            value, Node("choice", value.kind, wires=[self._wire(r, value) for r in rows])
-        )
+            return self._function(value, label, rows[0])
+        return self._add(value, Node("choice", label, wires=[self._wire(r, value) for r in rows]))
 
     # ---- sums ----------------------------------------------------------------------------------
 

@@ -8,14 +8,16 @@ Letters: n units of a row.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.routines import call_routine
 from gatework.backends.cpu.vector.values import Index, Value, Vector, float_text
+from gatework.lang.axes import SCALAR, slots
 from gatework.lang.expressions import Arrange
 from gatework.lang.sizes import units
 
@@ -33,7 +35,7 @@ class Piece(NamedTuple):
 
 def pieces(node: Arrange, sizes: Mapping[str, int]) -> list[Piece]:
     """What is copied, in the order of the result; units in between are zero."""
-    n = sizes[node.size]
+    n = units(node.length(), sizes)
     match node.kind:
         case "roll":
             ahead = node.details[0] % n
@@ -46,7 +48,7 @@ def pieces(node: Arrange, sizes: Mapping[str, int]) -> list[Piece]:
         case _:
             starts = (units(start, sizes, 0) for start in node.details)
             whole = [
-                Piece(k, 0, sizes[row.size], start)
+                Piece(k, 0, units(node.length(row), sizes), start)
                 for k, (row, start) in enumerate(zip(node.args, starts, strict=True))
             ]
     return sorted((p for p in whole if p.units), key=lambda p: p.to)
@@ -70,7 +72,7 @@ def table_of(node: Arrange, sizes: Mapping[str, int]) -> Table | None:
     index: Table = node.details[0]
     if node.kind == "take":
         return index
-    n = sizes[node.size]
+    n = units(node.length(), sizes)
     terms, counts = sorted(range(len(index)), key=index.__getitem__), Counter(index)
     return (*accumulate((counts[unit] for unit in range(n)), initial=0), *terms)
 
@@ -93,32 +95,79 @@ class Rearranging:
         sources: Sequence[Value], to: Value, table: Value | None,
     ) -> None:  # fmt: skip
         self.b, self.vector, self.node, self.sizes = b, vector, node, sizes
-        self.sources, self.to, self.table, self.n = sources, to, table, sizes[node.size]
+        self.sources, self.to, self.table = sources, to, table
+        self.n = units(node.length(), sizes)
+        whole = node if node.size != SCALAR else node.args[0]
+        after = slots(whole.size)[node.axis + 1 :]
+        self.width = math.prod(units(axis, sizes) for axis in after)  # numbers of a unit
+        self.times = units(node.size, sizes) // (self.n * self.width)
 
     def write(self) -> None:
-        """Every unit of the row."""
+        """Every unit of the row, for every index of the axes before its own."""
+        if self.times == 1:
+            self.write_units()
+            return
+        sources, to = self.sources, self.to
+        with self.b.loop(self.times) as k:
+            lengths = [units(self.node.length(row), self.sizes) for row in self.node.args]
+            self.sources = [
+                self.number(source, self.b.mul(k, n * self.width))
+                for source, n in zip(sources, lengths, strict=True)
+            ]
+            self.to = self.number(to, self.b.mul(k, self.n * self.width))
+            self.write_units()
+
+    def write_units(self) -> None:
+        """Every unit along the axis."""
         match self.node.kind:
             case "flip":
                 with self.b.loop(self.n) as i:
-                    self.put(self.get(self.b.sub(self.n - 1, i)), i)
+                    self.copy(0, self.b.sub(self.n - 1, i), i)
             case "cumsum":
-                self.running_sum(backwards=self.node.details[0])
+                self.each_number(self.running_sum)
             case "take":
                 with self.b.loop(self.n) as i:
-                    self.put(self.get(self.listed(i)), i)
+                    self.copy(0, self.listed(i), i)
             case "index_add":
-                self.gathered_sums()
+                self.each_number(self.gathered_sums)
             case _:
                 self.copies()
 
-    def get(self, unit: Index) -> Value:
-        """A unit of the first row."""
-        at = self.b.at(self.sources[0], self.vector.element, unit)
+    def number(self, row: Value, place: Index) -> Value:
+        """The address of a number of a row."""
+        return self.b.at(row, self.vector.element, place)
+
+    def place(self, unit: Index, number: Index = 0) -> Index:
+        """Where a number of a unit lies in a row."""
+        return self.b.add(self.b.mul(unit, self.width), number)
+
+    def get(self, unit: Index, number: Index = 0) -> Value:
+        """A number of a unit of the first row."""
+        at = self.number(self.sources[0], self.place(unit, number))
         return self.b.load(at, self.vector.element, self.vector.size)
 
-    def put(self, value: Value, unit: Index) -> None:
-        """Store a unit of the result."""
-        self.b.store(value, self.b.at(self.to, self.vector.element, unit), self.vector.size)
+    def put(self, value: Value, unit: Index, number: Index = 0) -> None:
+        """Store a number of a unit of the result."""
+        at = self.number(self.to, self.place(unit, number))
+        self.b.store(value, at, self.vector.size)
+
+    def copy(self, row: int, first: Index, to: Index, units: int = 1) -> None:
+        """Copy neighbouring units of a row."""
+        if units * self.width == 1:
+            self.put(self.get(first), to)
+            return
+        n, one = self.b.index(units * self.width), self.b.index(1)
+        source = self.number(self.sources[row], self.place(first))
+        target = self.number(self.to, self.place(to))
+        call_routine(self.b, "put", target, n, source, n, one, n, Value("false", "i1"))
+
+    def each_number(self, write: Callable[[Index], None]) -> None:
+        """Write every unit of the result, one of its numbers after the other."""
+        if self.width == 1:
+            write(0)
+            return
+        with self.b.loop(self.width) as number:
+            write(number)
 
     def listed(self, place: Index) -> Value:
         """A number of the table."""
@@ -131,29 +180,26 @@ class Rearranging:
 
     def copies(self) -> None:
         """Pieces of rows, and zeros in between."""
-        copied, one = pieces(self.node, self.sizes), self.b.index(1)
+        copied = pieces(self.node, self.sizes)
         for piece in copied:
-            source = self.b.at(self.sources[piece.row], self.vector.element, piece.first)
-            target = self.b.at(self.to, self.vector.element, piece.to)
-            n = self.b.index(piece.units)
-            call_routine(self.b, "put", target, n, source, n, one, n, Value("false", "i1"))
+            self.copy(piece.row, piece.first, piece.to, piece.units)
         for gap in gaps(copied, self.n):
-            with self.b.loop(gap.to + gap.units, start=gap.to) as i:
-                self.put(self.zero(), i)
+            last = (gap.to + gap.units) * self.width
+            with self.b.loop(last, start=gap.to * self.width) as i:
+                self.b.store(self.zero(), self.number(self.to, i), self.vector.size)
 
-    def running_sum(self, backwards: bool) -> None:
+    def running_sum(self, number: Index) -> None:
         """The sum of all units up to each one; backwards, from the last on."""
-        total = self.b.slot(self.vector.element)
-        self.b.store(self.zero(), total, self.vector.size)
+        element, size, backwards = self.vector.element, self.vector.size, self.node.details[0]
+        total = self.b.slot(element)
+        self.b.store(self.zero(), total, size)
         with self.b.loop(self.n) as i:
             unit = self.b.sub(self.n - 1, i) if backwards else i
-            more = self.b.fadd(
-                self.b.load(total, self.vector.element, self.vector.size), self.get(unit)
-            )
-            self.b.store(more, total, self.vector.size)
-            self.put(more, unit)
+            more = self.b.fadd(self.b.load(total, element, size), self.get(unit, number))
+            self.b.store(more, total, size)
+            self.put(more, unit, number)
 
-    def gathered_sums(self) -> None:
+    def gathered_sums(self, number: Index) -> None:
         """For each unit the sum of the units that are added there."""
         element, size = self.vector.element, self.vector.size
         total = self.b.slot(element)
@@ -161,7 +207,6 @@ class Rearranging:
             self.b.store(self.zero(), total, size)
             with self.b.loop(self.listed(self.b.add(i, 1)), start=self.listed(i)) as term:
                 unit = self.listed(self.b.add(term, self.n + 1))
-                self.b.store(
-                    self.b.fadd(self.b.load(total, element, size), self.get(unit)), total, size
-                )
-            self.put(self.b.load(total, element, size), i)
+                more = self.b.fadd(self.b.load(total, element, size), self.get(unit, number))
+                self.b.store(more, total, size)
+            self.put(self.b.load(total, element, size), i, number)

@@ -427,8 +427,8 @@ class Cell:
         return frozenset(n for size in {n.size for n in nodes} | bounds for n in names_in(size))
 
     def axis_names(self) -> tuple[str, ...]:
-        """The axes of its states, where they have several."""
-        sizes = {s.size for s in self.states if has_axes(s.size)}
+        """The axes of its states and further inputs, where they have several."""
+        sizes = {s.size for s in (*self.further, *self.states) if has_axes(s.size)}
         return tuple(sorted({axis for size in sizes for axis in slots(size)} - {SCALAR}))
 
     def axis_lengths(self, hidden_size: int, given: Mapping[str, int]) -> dict[str, int]:

@@ -38,7 +38,7 @@ class Signature:
 
     Attributes:
         inputs: What is read from outside, the input first.
-        axes: The axes of the cell in one order, that of its states and of what is given to it.
+        axes: The axes of the cell in one order, that of its states and inputs.
         output: Whether the function returns the output apart from the states.
         constants: The constants and their defaults.
     """
@@ -67,11 +67,13 @@ def signature_of(function: Callable[..., Any], options: Options) -> Signature:
         ValueError: If the arguments are none that a cell can have; says what to write.
     """
     checked_mapping("sizes=", options.sizes)
-    given = checked_mapping("given=", options.given)
-    several = {name: size for name, size in given.items() if isinstance(size, tuple | list)}
-    axes = _order({**several, **checked_mapping("axes=", options.axes)})
-    own = {state: shape_of(axes, names) for state, names in options.axes.items()}
+    read_once = checked_mapping("given=", options.given)
+    with_axes = {n: names for n, names in read_once.items() if isinstance(names, tuple | list)}
+    every = {**checked_mapping("axes=", options.axes), **with_axes}
+    axes = _order(every)
+    own = {row: shape_of(axes, names) for row, names in every.items()}
     sizes = {**options.sizes, **own}
+    given = {n: own.get(n, size) for n, size in read_once.items()}
     arguments = inspect.signature(function).parameters.values()
     constants = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
     rows = [a.name for a in arguments if a.kind not in (a.KEYWORD_ONLY, a.VAR_POSITIONAL)]
@@ -79,36 +81,29 @@ def signature_of(function: Callable[..., Any], options: Options) -> Signature:
     star = next((a.name for a in arguments if a.kind is a.VAR_POSITIONAL), None)
     problem = (
         _arguments_problem(arguments, constants, rows, sizes)
-        or _inputs_problem(rows, inputs, sizes, given)
+        or _inputs_problem(rows, inputs, {**options.sizes, **options.axes}, read_once)
         or _repeat_problem(star, options.repeat, constants)
         or _output_problem(options.output, rows)
     )
     if problem:
         raise ValueError(problem)
-    given = {name: _sized(size, axes) for name, size in given.items()}
-    read = tuple(_read(rows[:inputs], sizes, given))
+    read = tuple(_read(rows[:inputs], sizes, given, axes))
     states = tuple(rows[inputs:])
     return Signature(read, axes, options.output, constants, states, star, options.repeat, sizes)
 
 
-def _sized(size: str | Sequence[str], axes: Sequence[str]) -> str:
-    """The size that an input is given with: the name of one, or of some of the cell's axes."""
-    names = (size,) if isinstance(size, str) else size
-    return shape_of(axes, names) if set(names) <= set(axes) else str(size)
-
-
 def _order(axes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The axes of a cell in one order, that of its states and of what is given to it."""
+    """The axes of a cell in one order, that of its states and inputs."""
     after: dict[str, set[str]] = {}
-    for row, names in axes.items():
+    for state, names in axes.items():
         if not isinstance(names, tuple | list) or not all(isinstance(n, str) for n in names):
             raise TypeError(
-                f"the axes of {row!r} are named in their order, {{{row!r}: ('key', 'value')}}; "
+                f"axes= names the axes of a row in their order, {{{state!r}: ('key', 'value')}}; "
                 f"got {names!r}"
             )
         if len(set(names)) < len(names) or not all(n.isidentifier() for n in names):
             raise ValueError(
-                f"the axes of {row!r} need different names that are Python identifiers, got "
+                f"the axes of {state!r} need different names that are Python identifiers, got "
                 f"{tuple(names)}"
             )
         for k, name in enumerate(names):
@@ -118,17 +113,20 @@ def _order(axes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     except CycleError:
         raise ValueError(
             f"axes= names the same axes in two orders: {', '.join(map(str, axes.values()))}; "
-            "choose one for all states, and for the inputs of given="
+            "choose one for all"
         ) from None
 
 
-def _read(names: list[str], sizes: Mapping[str, str], given: Mapping[str, str]) -> list[Symbol]:
+def _read(
+    names: list[str], sizes: Mapping[str, str], given: Mapping[str, str], axes: tuple[str, ...]
+) -> list[Symbol]:
     """What the arguments stand for that are read from outside, the input first."""
     first, *others = names
     rows = [symbol(first, "sequence", checked(sizes.get(first, "input")))]
     for name in others:
         role: Role = "constant" if name in given else "sequence"
-        rows.append(symbol(name, role, checked(given.get(name) or sizes.get(name, SCALAR))))
+        size = given.get(name) or sizes.get(name, SCALAR)
+        rows.append(symbol(name, role, shape_of(axes, (size,)) if size in axes else checked(size)))
     return rows
 
 
@@ -168,7 +166,7 @@ def _arguments_problem(
 
 
 def _inputs_problem(
-    rows: list[str], inputs: int, sizes: Mapping[str, str], given: Mapping[str, Any]
+    rows: list[str], inputs: int, sizes: Mapping[str, Any], given: Mapping[str, Any]
 ) -> str | None:
     """What is wrong with what stands before the slash, or None."""
     if len(rows) <= inputs:
@@ -186,13 +184,12 @@ def _inputs_problem(
                 "the first one and a slash: def my_cell(x, speaker, /, h)"
             )
         if name in sizes:
-            return f"{name!r} has a size in given= already; leave it out of sizes="
-        named = isinstance(size, str) and (size.isidentifier() or size == SCALAR)
-        if not named and not (isinstance(size, tuple | list) and size):
+            return f"{name!r} has a size in given= already; leave it out of sizes= and axes="
+        known = isinstance(size, str) and (size.isidentifier() or size == SCALAR)
+        if not known and not (isinstance(size, tuple | list) and size):
             return (
-                f"given= names the size of each input, which the layer is given as a number: "
-                f"given={{{name!r}: 'context'}} here and context=16 there, or its axes, "
-                f"('position', 'width'); got {size!r}"
+                f"given= names the size of each input, or its axes, which the layer is given as "
+                f"numbers: given={{{name!r}: 'context'}} here and context=16 there; got {size!r}"
             )
     return None
 

@@ -94,10 +94,11 @@ def cell(
             size is "input"; a further input is a single number at each step unless its size stands
             here.
         given: The further inputs that are read once for a whole sequence, such as a speaker, and
-            the names of their sizes, `{"speaker": "context"}`, or of their axes.
+            the names of their sizes: `{"speaker": "context"}`, or of their axes:
+            `{"notes": ("position", "width")}`.
         axes: The names of the axes of a state that is a matrix or more, such as
-            `{"S": ("key", "value")}`, whose lengths a layer takes by these names. Values that
-            lack an axis are repeated along it.
+            `{"S": ("key", "value")}`, or of a further input, whose lengths a layer takes by these
+            names. Values that lack an axis are repeated along it.
         repeat: The name of the constant that says how many states a last argument `*past` stands
             for: `past1`, `past2`, … For cells that look back several steps.
         output: Whether the function returns the output, which may have any size, apart from the

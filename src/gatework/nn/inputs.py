@@ -1,6 +1,6 @@
 """What a cell reads beside its input, as a call is given it: `layer(x, gap=dt, speaker=s)`.
 
-Legend: T steps, B sequences, n the size of an input, or the lengths of its axes.
+Legend: T steps, B sequences, n the size of an input.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence, pad_sequence
 
-from gatework.lang.axes import SCALAR, slots
+from gatework.lang.axes import named, slots
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Symbol
 from gatework.nn import checks
@@ -33,8 +33,7 @@ Given = Mapping[str, Any]
 """Further inputs as they were given, by name."""
 
 Sizes = Mapping[str, int]
-Lengths = tuple[int, ...]
-"""How many units an input has; of one with axes, how long each is."""
+Lengths = tuple[int, ...]  # of each axis of a row
 
 
 def check_names(cell: Cell) -> None:
@@ -88,22 +87,28 @@ def further_rows(cell: Cell, given: Given, padded: Padded, sizes: Sizes) -> tupl
     check_given(cell, given, cell.further, CALL)
     forms = {"sequence": _each_step, "constant": _once}
     return tuple(
-        forms[s.role](s.name, given[s.name], padded, _lengths(s.size, sizes)) for s in cell.further
+        forms[s.role](s.name, given[s.name], padded, shape_of_row(s.size, sizes))
+        for s in cell.further
     )
 
 
-def _each_step(name: str, value: Any, padded: Padded, lengths: Lengths) -> Tensor:
+def shape_of_row(size: str, sizes: Mapping[str, int]) -> Lengths:
+    """How many units a row has along each of the axes that it has; of one number, 1."""
+    return tuple(sizes[slots(size)[k]] for k in named(size)) or (1,)
+
+
+def _each_step(name: str, value: Any, padded: Padded, units: Lengths) -> Tensor:
     """What is read at each step, as [T, B, n]."""
     steps, batch, _ = padded.sequence.shape
     if isinstance(value, PackedSequence):
         value = _unpacked(name, value, padded)
-        return _converted(name, value, (steps, batch), lengths, padded.sequence, padded.dtype)
+        return _converted(name, value, (steps, batch), units, padded.sequence, padded.dtype)
     if padded.listed is not None and isinstance(value, list | tuple):
         value = pad_sequence([checks.as_tensor(v) for v in value], padded.batch_first)
     outer: tuple[int, ...] = (batch, steps) if padded.batch_first else (steps, batch)
     if not padded.batched:
         outer = (steps,)
-    rows = _converted(name, value, outer, lengths, padded.sequence, padded.dtype)
+    rows = _converted(name, value, outer, units, padded.sequence, padded.dtype)
     if not padded.batched:
         return rows.unsqueeze(1)
     if padded.batch_first:
@@ -111,10 +116,10 @@ def _each_step(name: str, value: Any, padded: Padded, lengths: Lengths) -> Tenso
     return _in_order(rows, padded, 1)
 
 
-def _once(name: str, value: Any, padded: Padded, lengths: Lengths) -> Tensor:
+def _once(name: str, value: Any, padded: Padded, units: Lengths) -> Tensor:
     """What is read once for a whole sequence, as [B, n]."""
     outer = padded.sequence.shape[1:2] if padded.batched else ()
-    rows = _converted(name, value, outer, lengths, padded.sequence, padded.dtype)
+    rows = _converted(name, value, outer, units, padded.sequence, padded.dtype)
     return _in_order(rows, padded, 0) if padded.batched else rows.unsqueeze(0)
 
 
@@ -166,18 +171,13 @@ def step_rows(
     outer = (len(x),) if batched else ()
     rows = []
     for s in cell.further:
-        row = _converted(s.name, given[s.name], outer, _lengths(s.size, sizes), x, dtype)
+        row = _converted(s.name, given[s.name], outer, shape_of_row(s.size, sizes), x, dtype)
         row = row if batched else row.unsqueeze(0)
         rows.append(row.unsqueeze(0) if s.role == "sequence" else row)
     return tuple(rows)
 
 
 # ---- one value ---------------------------------------------------------------------------------
-
-
-def _lengths(size: str, sizes: Sizes) -> Lengths:
-    """How many units a size has, or how long its axes are."""
-    return tuple(sizes[axis] for axis in slots(size) if axis != SCALAR) or (1,)
 
 
 def _converted(
@@ -190,8 +190,8 @@ def _converted(
 ) -> Tensor:
     """A further input as [*outer, n], as exact as the input and where it is.
 
-    Booleans count as 0 and 1, and a number stands for a tensor full of it where n is 1. The axes of
-    an input lie in one, as those of a state, or apart.
+    Booleans count as 0 and 1, and a number stands for a tensor full of it where n is 1. One with
+    axes comes with them, [*outer, *axes], or flat.
     """
     units = math.prod(lengths)
     if isinstance(value, Real) and units == 1:
@@ -204,10 +204,10 @@ def _converted(
         raise TypeError(f"{name} should be a dense tensor; give it padded, or as tensor.to_dense()")
     if units == 1 and value.dim() == len(outer):
         value = value.unsqueeze(-1)
-    if value.shape == (*outer, *lengths):
+    if len(lengths) > 1 and value.shape == (*outer, *lengths):
         value = value.flatten(len(outer))
     if value.shape != (*outer, units):
-        raise ValueError(_shape_problem(name, value.shape, (*outer, *lengths)))
+        raise ValueError(_shape_problem(name, value.shape, outer, lengths))
     return in_dtype(name, value, x, half)
 
 
@@ -236,19 +236,18 @@ def in_dtype(name: str, value: Tensor, x: Tensor, half: torch.dtype | None) -> T
     return value
 
 
-def _shape_problem(name: str, shape: Iterable[int], wanted: tuple[int, ...]) -> str:
-    last = f" or {list(wanted[:-1])}" if wanted[-1] == 1 else ""
-    turned = len(wanted) == 3 and tuple(shape)[:2] == (wanted[1], wanted[0])
-    hint = "; is batch_first right?" if turned and wanted[0] != wanted[1] else ""
-    return f"{name} should have the shape {list(wanted)}{last}, got {list(shape)}{hint}"
+def _shape_problem(
+    name: str, shape: Iterable[int], outer: tuple[int, ...], lengths: Lengths
+) -> str:
+    wanted, units = [*outer, *lengths], math.prod(lengths)
+    other = [*outer, units] if len(lengths) > 1 else list(outer)
+    last = f" or {other}" if len(lengths) > 1 or units == 1 else ""
+    turned = len(outer) == 2 and tuple(shape)[:2] == outer[::-1]
+    hint = "; is batch_first right?" if turned and outer[0] != outer[1] else ""
+    return f"{name} should have the shape {wanted}{last}, got {list(shape)}{hint}"
 
 
 # ---- streams -----------------------------------------------------------------------------------
-
-
-def in_axes(row: Symbol, memory: Tensor, sizes: Sizes) -> Tensor:
-    """The memory of a further input, [1, B, n] or [B, n], as [B, n] with its axes apart."""
-    return memory.view(memory.shape[-2], *_lengths(row.size, sizes))
 
 
 def memory_of(cell: Cell, x: Tensor, sizes: Sizes) -> dict[str, Tensor]:
@@ -260,21 +259,23 @@ def memory_of(cell: Cell, x: Tensor, sizes: Sizes) -> dict[str, Tensor]:
     return {s.name: x.new_zeros((*outer[s.role], sizes[s.size])) for s in cell.further}
 
 
-def write(name: str, value: Any, memory: Tensor, dtype: torch.dtype) -> None:
-    """Write what is given for one step, or once for its sequences, into its memory [B, n].
+def write(name: str, value: Any, memory: Tensor, lengths: Lengths, dtype: torch.dtype) -> None:
+    """Write what is given for one step, or once for its sequences, into its memory [.., B, n].
 
     Args:
         name: The input's name.
-        value: [B, n], [n] when B is 1; without the n, or a number, where n is 1.
+        value: [B, n] or [B, *axes], without the B when it is 1; without the n, or a number, where
+            n is 1.
         memory: Where it goes.
+        lengths: Those of its axes.
         dtype: That of the layer.
     """
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value)
-    batch, *lengths = memory.shape
+    batch, units = memory.shape[-2:]
     if isinstance(value, Tensor):
-        forms = {(math.prod(lengths),), (*lengths,), () if lengths == [1] else None}
-        alone = batch == 1 and (*value.shape,) in forms
-        value = value.detach()[None] if alone else value.detach()
+        forms = ((units,), lengths, *([()] if units == 1 else []))
+        alone = batch == 1 and tuple(value.shape) in forms
+        value = value.detach().reshape(1, units) if alone else value.detach()
     like = memory.new_empty((), dtype=dtype)
-    memory.copy_(_converted(name, value, (batch,), (*lengths,), like, None).view(memory.shape))
+    memory.copy_(_converted(name, value, (batch,), lengths, like, None))

@@ -14,9 +14,8 @@ from torch import Tensor
 from gatework.backends import Call, Stepper
 from gatework.compiler.plan import Plan
 from gatework.lang.expressions import Role, Symbol
-from gatework.lang.sizes import Sizes
 from gatework.nn import checks
-from gatework.nn.inputs import Given, check_given, in_axes, memory_of, write
+from gatework.nn.inputs import Given, check_given, memory_of, shape_of_row, write
 from gatework.nn.origins import UNREAD, Origins, Unread, computed
 from gatework.nn.parameters import own_parameters
 from gatework.nn.precision import HALF, widened
@@ -70,6 +69,7 @@ class Stream:
         """Restore a copied or pickled stream; its layer may yet be empty, so it is not read."""
         self._layer, self._kept = kept["layer"], kept["state"]
         self._batch_size = kept["batch_size"]
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of these, by axes
         self._each: dict[str, Tensor] = {}  # the memory of what is read at each step,
         self._once: dict[str, Tensor] = dict(kept.get("given", {}))  # and once for a sequence
         self._origins: Origins | Unread = UNREAD
@@ -95,13 +95,13 @@ class Stream:
         with computed(layer, names):
             origins = Origins(layer, names)  # first: a change meanwhile is seen at the next step
             rows, steppers = steppers_of(layer, self._batch_size)
-        sizes = Sizes.of(layer.sizes(0))
-        memory = {s.name: in_axes(s, rows[s.name], sizes) for s in layer.cell.further}
         for name, value in self._once.items():
-            memory[name].copy_(value)
+            rows[name].copy_(value)
         self._origins, self._steppers = origins, steppers
-        self._each = {s.name: memory[s.name] for s in _read(layer, "sequence")}
-        self._once = {s.name: memory[s.name] for s in _read(layer, "constant")}
+        sizes = layer.sizes(0)
+        self._shapes = {s.name: shape_of_row(s.size, sizes) for s in layer.cell.further}
+        self._each = {s.name: rows[s.name] for s in _read(layer, "sequence")}
+        self._once = {s.name: rows[s.name] for s in _read(layer, "constant")}
         self._runs = [stepper.step for stepper in steppers]
         self._lay_out(layer._first_weight(steppers[0].input).dtype)
         self.state = layer.initial_state(self._batch_size) if state is None else state
@@ -161,7 +161,7 @@ class Stream:
         """Write what is read at this step beside x."""
         check_given(self._layer.cell, inputs, _read(self._layer, "sequence"), ("x",))
         for name, value in inputs.items():
-            write(name, value, self._each[name], self._dtypes[0])
+            write(name, value, self._each[name], self._shapes[name], self._dtypes[0])
 
     def _refusal(self, x: Any) -> Exception:
         """What is wrong with an input."""
@@ -226,9 +226,8 @@ class Stream:
         for name, value in inputs.items():
             memory = self._once[name]
             before = memory.clone()
-            write(name, value, memory, self._dtypes[0])
+            write(name, value, memory, self._shapes[name], self._dtypes[0])
             if chosen is not None:
-                chosen = chosen.view(-1, *[1] * (memory.dim() - 1))
                 memory.copy_(torch.where(chosen, memory, before))
 
     @property

@@ -414,3 +414,26 @@ def test_further_values_can_be_named():
     assert cell.pin(closed=1).next_states != cell.next_states  # it is a part of the equations
     with pytest.raises(ValueError, match="'gru' has a value named 'z'; rename"):
         gw.cells.gru.observing({"z": gw.cells.gru.names["r"]})
+
+
+@cell
+def observing(x, h):
+    """Beside its state it shows a map that nothing else reads, and noise on it."""
+    observe("seen", gw.dropout(tanh(linear("z", x)), 0.5))
+    return gw.dropout(tanh(linear("n", x, h)), 0.1)
+
+
+def test_what_is_observed_alone_keeps_its_weights_where_the_cell_is_changed():
+    whole = observing.parameters
+    assert observing.deterministic().parameters == whole
+    assert observing.deterministic().noises == ()
+    assert [n.probability for n in observing.pin(n=0.5).noises] == [0.5, 0.9]
+    assert [p.blocks for p in observing.pin(n=0.5).parameters] == [("z",), ("z",)]
+    assert [p.blocks for p in observing.pin(seen=1).parameters][:2] == [("z", "n"), ("n",)]
+    assert "bias_ih" not in {p.name for p in observing.without_bias().parameters}
+
+
+def test_a_gate_that_is_held_keeps_none_though_what_went_into_it_has_a_name():
+    inner = gw.cells.gru_reset_before
+    assert inner.pin(r=1, n=0).parameters == inner.pin(n=0, r=1).parameters
+    assert {b for p in inner.pin(r=1, n=0).parameters for b in p.blocks} == {"z"}

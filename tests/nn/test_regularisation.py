@@ -260,3 +260,24 @@ def test_misspelt_and_bad_options_say_what_to_write():
         gw.nn.GRU(I, H, zoneout={"c": 0.1})
     with pytest.raises(ValueError, match="'indrnn' reads a state, so it has no recurrent weights"):
         gw.nn.Recurrent(gw.cells.indrnn, I, H, weight_drop=0.1)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("options", [{}, {"zoneout": 0.1}, {"weight_drop": 0.1}])
+def test_what_is_observed_alone_is_traced_in_both_modes(options, backend):
+    """No state reads it, and no gradient but its own reaches its weights."""
+
+    @gw.cell
+    def observing(x, h):
+        gw.observe("seen", gw.tanh(gw.linear("z", x)))
+        return gw.dropout(gw.tanh(gw.linear("n", x, h)), 0.1)
+
+    layer = gw.nn.Recurrent(observing, 3, 4, **options)
+    x = torch.randn(5, 2, 3)
+    seen = torch.tanh(x @ layer.weight_ih_l0[:4].T + layer.bias_ih_l0[:4])
+    with gw.use_backend(backend):
+        for mode in (layer.train(), layer.eval()):
+            torch.testing.assert_close(mode.trace(x)["seen"], seen)
+        layer(x)[0].sum().backward()
+    assert not layer.weight_ih_l0.grad[:4].any()
+    assert layer.weight_ih_l0.grad[4:].any()

@@ -109,12 +109,6 @@ def repeated(times, change):
     return cell
 
 
-@gw.cell
-def observing(x, h):
-    gw.observe("seen", gw.tanh(gw.linear("z", x)))
-    return gw.dropout(gw.tanh(gw.linear("n", x, h)), 0.1)
-
-
 stopped = repeated(1, gw.stop)
 
 
@@ -127,7 +121,6 @@ stopped = repeated(1, gw.stop)
         (repeated(1, lambda v: gw.where(v > 0, 1, 0)), "no gradient"),
         (gw.cell(lambda x, h: gw.tanh(gw.linear("n", x, h))), "'<lambda>'"),
         (gw.cells.lstm.pin(f=1 - gw.cells.lstm.names["i"]), "a name that a folder can have"),
-        (observing, "weights that no new state needs"),
         (repeated(400, gw.tanh), "405 deep"),
     ],
 )

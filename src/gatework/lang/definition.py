@@ -379,18 +379,22 @@ class Cell:
     def with_values(self, values: tuple[Expr, ...]) -> Cell:
         """The cell with other results and named values, in the order of `named_values`.
 
-        Parameters and noises that are no longer read are gone.
+        Parameters and noises that the results no longer read are gone; those that only a named
+        value read, which is observed alone, stay as long as one does.
         """
         count = len(self.results())
         results, named = values[:count], values[count:]
-        used = set(postorder(results))
+        read, seen = set(postorder(results)), set(postorder(named))
+        before = set(postorder(self.results()))
+        used = read | (seen - before)
+        blocks = _blocks_read(read) | (_blocks_read(seen) - _blocks_read(before))
         new = [expand(n, v.size) for n, v in zip(results, self.results(), strict=True)]
         return replace(
             self,
             next_states=tuple(new[: len(self.states)]),
             output=None if self.output is None else new[-1],
             names=dict(zip(self.names, named, strict=True)),
-            parameters=_used_parameters(self.parameters, _blocks_read(used)),
+            parameters=_used_parameters(self.parameters, blocks),
             noises=tuple(n for n in self.noises if n.symbol in used),
             retrace=None,
         )

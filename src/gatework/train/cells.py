@@ -206,21 +206,11 @@ def _check_trainable(cell: Cell) -> None:
             "define it by a function of that name, or dataclasses.replace(cell, name='latch')",
         )
     _check_length(cell)
-    _check_weights(cell)
     if not _learns_from_its_input(cell):
         raise InputError(
             f"cell {cell.name!r}: no gradient passes from its output to its input",
             "a cell that can learn from what it reads",
             "hold other values of it, or change its equations",
-        )
-
-
-def _check_weights(cell: Cell) -> None:
-    if cell.deterministic().parameters != cell.parameters:
-        raise InputError(
-            f"cell {cell.name!r} has weights that no new state needs, beside dropout or zoneout",
-            "weights that the states need",
-            "leave out the value that is observed alone",
         )
 
 

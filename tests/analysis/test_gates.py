@@ -5,7 +5,7 @@ import torch
 
 import gatework as gw
 from feeding import recurrent, recurrent_cell
-from gatework.analysis.gates import keepers
+from gatework.analysis.gates import keepers, named_gates
 from gatework.analysis.memory import retention
 from gatework.lang.expressions import Arrange, Reduce, postorder
 from numerics import randomised, state_sizes
@@ -62,6 +62,29 @@ def test_a_hard_sigmoid_is_a_gate():
         return z * gw.tanh(gw.linear("n", x, h)) + (1 - z) * h
 
     assert [(k.name, k.keeps) for k in keepers(hard)["h"]] == [("z", False)]
+
+
+@pytest.mark.parametrize(
+    ("share", "keeps"),
+    [
+        (lambda f: (1 - f) ** 2, False),
+        (lambda f: f**3, True),
+        (lambda f: gw.sqrt(1 - f * f), False),
+        (lambda f: 1 - (1 - f) ** 0.5, True),
+    ],
+)
+def test_a_power_of_a_gate_leads_back_to_it(share, keeps):
+    @gw.cell
+    def powered(x, h, c):
+        f, i = (gw.sigmoid(gw.linear(g, x, h)) for g in "fi")
+        c = share(f) * c + i * gw.tanh(gw.linear("n", x, h))
+        return gw.tanh(c), c
+
+    assert [(k.name, k.keeps) for k in keepers(powered)["c"]] == [("f", keeps)]
+    assert list(named_gates(powered)) == ["f", "i"]
+    layer = gw.nn.Recurrent(powered, 3, 4)
+    gw.nn.init.forget_bias_(layer, 2.0)
+    assert layer.bias_ih_l0[:4].eq(2.0 if keeps else -2.0).all()
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

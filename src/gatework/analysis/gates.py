@@ -24,6 +24,7 @@ from gatework.lang.expressions import (
     Expr,
     Symbol,
     const,
+    ends,
     postorder,
     substitute,
 )
@@ -52,7 +53,8 @@ def gates_of(cell: Cell, learned: bool = False) -> frozenset[Expr]:
     """
     nodes = list(postorder(cell.results()))
     within = squashed_values(nodes, cell.noises)
-    noise = {n.symbol for n in cell.noises}
+    noise, names = {n.symbol for n in cell.noises}, set(cell.observables().values())
+    powers = {n for n in nodes if _is_power(n) and _leads_to(n, names)}
     constant = {n for n in nodes if is_made_of(n, noise) or (is_learned(n) and not learned)}
     controls: set[Expr] = set()
     for node in reversed(nodes):  # results before their arguments
@@ -60,9 +62,9 @@ def gates_of(cell: Cell, learned: bool = False) -> frozenset[Expr]:
             factors = [a for a in node.args if not isinstance(a, Const) and a not in constant]
             if len(factors) == 2 or node in controls:
                 controls |= set(factors) & within
-        elif node in controls and hands_on(node):
+        elif node in controls and (hands_on(node) or node in powers):
             controls |= set(node.args) & within
-    return frozenset(v for v in controls - constant if not _passes_on(v, within))
+    return frozenset(v for v in controls - constant if not _passes_on(v, within, powers))
 
 
 def named_gates(cell: Cell) -> dict[str, Expr]:
@@ -215,10 +217,26 @@ def hands_on(value: Expr) -> bool:
     return isinstance(value, Apply) and value.function in ARITHMETIC | CHOICES
 
 
-def _passes_on(value: Expr, within: set[Expr]) -> bool:
-    """Whether a value only passes on what is between 0 and 1 already, as 1 - z does."""
+def _passes_on(value: Expr, within: set[Expr], powers: Container[Expr]) -> bool:
+    """Whether a value only passes on what is between 0 and 1 already, as 1 - z and z² do."""
     computed = [a for a in value.args if a.args]
-    return hands_on(value) and bool(computed) and all(a in within for a in computed)
+    passing = hands_on(value) or value in powers
+    return passing and bool(computed) and all(a in within for a in computed)
+
+
+def _is_power(value: Expr) -> bool:
+    """Whether it is a power, which from 0 to 1 goes the way of its base if it stays there."""
+    return isinstance(value, Apply) and value.function in ("pow", "sqrt")
+
+
+def _leads_to(value: Expr, names: Container[Expr]) -> bool:
+    """Whether a power without a name is made by arithmetic and powers of values that have one."""
+
+    def inside(node: Expr) -> bool:
+        return node not in names and (hands_on(node) or _is_power(node))
+
+    found = [n for n in ends(value, inside) if not isinstance(n, Const)]
+    return value not in names and all(n in names for n in found)
 
 
 def _curves(cell: Cell) -> set[Expr]:
@@ -238,7 +256,7 @@ def _factors(share: Expr, gates: Container[Expr]) -> Iterator[Expr]:
         seen.add(node)
         if node in gates:
             yield node
-        elif isinstance(node, Apply) and node.function in ARITHMETIC:
+        elif isinstance(node, Apply) and (node.function in ARITHMETIC or _is_power(node)):
             stack.extend(reversed(node.args))
         elif isinstance(node, Apply) and node.function == "where":
             stack.extend(reversed(node.args[1:]))

@@ -151,7 +151,7 @@ def test_the_picture_and_the_explanation_show_them():
         (
             "x, a, b, /, h): return h",
             {"given": {"a": ("p", "q"), "b": ("q", "p")}},
-            "in two orders.* and for the inputs of given=",
+            "in two orders.*; choose one for all",
         ),
         ("x, h): return h", {"given": {"speaker": "context"}}, "names 'speaker', which is none"),
         (
@@ -189,5 +189,5 @@ def test_a_value_may_have_the_name_of_an_input(backend):
 def test_given_is_a_mapping():
     with pytest.raises(TypeError, match="given= expects a mapping"):
         gw.cell(given="speaker")(lambda x, speaker, /, h: h)
-    with pytest.raises(TypeError, match=r"the axes of 'speaker' .* got"):
+    with pytest.raises(TypeError, match=r"axes= names the axes .*'speaker'.* got"):
         gw.cell(given={"speaker": ("place", 3)})(lambda x, speaker, /, h: h)

@@ -153,12 +153,13 @@ class Rearranging:
 
     def copy(self, row: int, first: Index, to: Index, units: int = 1) -> None:
         """Copy neighbouring units of a row."""
-        if units * self.width == 1:
-            self.put(self.get(first), to)
-            return
-        n, one = self.b.index(units * self.width), self.b.index(1)
         source = self.number(self.sources[row], self.place(first))
         target = self.number(self.to, self.place(to))
+        if units * self.width == 1:
+            number = self.b.load(source, self.vector.element, self.vector.size)
+            self.b.store(number, target, self.vector.size)
+            return
+        n, one = self.b.index(units * self.width), self.b.index(1)
         call_routine(self.b, "put", target, n, source, n, one, n, Value("false", "i1"))
 
     def each_number(self, write: Callable[[Index], None]) -> None:

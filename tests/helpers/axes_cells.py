@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 
 import gatework as gw
-from gatework import cell, linear, sigmoid
+from gatework import cell, linear, sigmoid, tanh
 
 
 @cell(axes={"y": ("value",), "S": ("key", "value")})
@@ -141,12 +141,50 @@ def content_addressed_of_torch(x, w, sizes):
     return torch.stack(rows), M
 
 
+@cell(axes={"h": ("head", "unit"), "c": ("head", "key")})
+def block_diagonal(x, h, c):  # maps per head of the input, of states, of what is computed
+    z = sigmoid(linear("z", x, h, per="head"))
+    u = gw.weight("u", per="head")
+    n = tanh(linear("n", x, z * h, per="head") + u(h) - u.T(z * h))
+    k = linear("k", h, c, bias=False, per="head", size=("head", "key"))
+    s = sigmoid(linear("s", c, per="head", size="head"))
+    return (1 - z) * h + s * n, tanh(k)
+
+
+def block_diagonal_of_torch(x, w, sizes):
+    def per_head(v, name, gate):
+        weight = w[name].unflatten(0, (sizes["head"], -1))  # [head, rows, columns]
+        return torch.einsum("bhc,hrc->bhr", v, weight) + gate
+
+    def parts(name, length):  # of two gates
+        at = sizes["head"] * length
+        return {name: w[name][:at], f"{name}2": w[name][at:]}
+
+    heads, rows = sizes["head"], []
+    w = {**w, **parts("weight_hh", sizes["unit"]), **parts("weight_ch", sizes["key"])}
+    b = {n: w[n].unflatten(0, (heads, -1)) for n in ("bias_hh", "bias_nh", "bias_ch")}
+    z_, n_ = (w[g].unflatten(-1, (heads, -1)) for g in "zn")
+    h = x.new_zeros(x.shape[1], heads, sizes["unit"])
+    c = x.new_zeros(x.shape[1], heads, sizes["key"])
+    for t in range(len(x)):
+        z = torch.sigmoid(per_head(h, "weight_hh", z_[t] + b["bias_hh"]))
+        n = per_head(z * h, "weight_nh", n_[t] + b["bias_nh"])
+        n = n + per_head(h, "weight_u", 0)
+        n = n - torch.einsum("bhr,hrc->bhc", z * h, w["weight_u"].unflatten(0, (heads, -1)))
+        k = per_head(h, "weight_hh2", 0) + per_head(c, "weight_ch", 0)
+        s = torch.sigmoid(per_head(c, "weight_ch2", b["bias_ch"]))
+        h, c = (1 - z) * h + s * torch.tanh(n), torch.tanh(k)
+        rows.append(h.flatten(1))
+    return torch.stack(rows), c
+
+
 AXES_CELLS = {
     "delta_rule": (delta_rule, delta_rule_of_torch, ("key", "value")),
     "gated_heads": (gated_heads, gated_heads_of_torch, ("head", "key", "value")),
     "selective": (selective, selective_of_torch, ("unit", "mode")),
     "matrix_memory": (matrix_memory, matrix_memory_of_torch, ("head", "key", "value")),
     "content_addressed": (content_addressed, content_addressed_of_torch, ("slot", "word")),
+    "block_diagonal": (block_diagonal, block_diagonal_of_torch, ("head", "unit", "key")),
 }
 
 
@@ -201,6 +239,13 @@ def random_axes_cells(draw):
         pool += [gw.vector("p", 0.5, size=("key", "value")), sigmoid(linear("b", x, size="1"))]
         if draw(st.booleans()):
             pool.append(linear("of", gw.tanh(value(pool, 2)), size="key"))
+        if draw(st.booleans()):  # maps per key
+            size = draw(st.sampled_from(["key", ("key", "value")]))
+            drawn = gw.tanh(value(pool, 2))
+            read = [drawn, S] if "key" in gw.lang.axes.slots(drawn.size) else [S]
+            pool.append(linear("per", x, *read[:1], size=size, per="key"))
+            u = gw.weight("u", per="key")
+            pool.append(u(S) - u.T(gw.tanh(S)))
         new = [value(pool, 3) for _ in range(3)]
         used = 0.0
         for one in pool[3:]:  # every gate is used

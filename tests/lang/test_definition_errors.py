@@ -64,7 +64,7 @@ BODIES = {
     "unknown variable": ("return hh, c  # !", "name 'hh' is not defined\n"),
     "unknown argument": (
         "return linear('n', x, biass=False), c  # !",
-        "argument 'biass'; linear takes gate, values, bias, size, group, transposed",
+        "argument 'biass'; linear takes gate, values, bias, size, per, group, transposed",
     ),
     "size as a number": ("return linear('n', x, size=3), c  # !", "size= names a size.*got 3"),
     "vector from an array": (

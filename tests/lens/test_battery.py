@@ -151,6 +151,8 @@ class Loop:
             elif isinstance(node, Product):
                 name, block = block_of(node.matrix)
                 weight = getattr(self.layer, f"{name}_l0")[spans[name][block]]
+                if node.matrix.per:
+                    weight = torch.block_diag(*weight.chunk(sizes[node.matrix.per]))
                 known[node] = args[0] @ (weight if node.transposed else weight.T)
             elif isinstance(node, Reduce):
                 known[node] = reduced(node, args[0], sizes)

@@ -147,7 +147,8 @@ class _Forms:
             return self.atom(f"parameter {node.size}{mark}", f"vector {node.name}")
         if isinstance(node, Product):
             m, turned = node.matrix, "transposed " if node.transposed else ""
-            kind = f"{turned}product {m.rows} {m.cols}{self.known.get(block_of(m)[0], '')}"
+            mark = self.known.get(block_of(m)[0], "")
+            kind = f"{turned}product {m.rows} {m.cols} {m.per or ''}{mark}"
             return self.atom(kind, f"matrix {m.group}.{m.gate}", args)
         if isinstance(node, Reduce):
             over = lacking(node.args[0].size, node.size)

@@ -40,4 +40,4 @@ def _matrices(roots: Iterable[Expr]) -> list[Matrix]:
 
 
 def _weights(matrices: Iterable[Matrix], sizes: Mapping[str, int]) -> int:
-    return sum(sizes[m.rows] * sizes[m.cols] for m in matrices)
+    return sum(m.weights(sizes) for m in matrices)

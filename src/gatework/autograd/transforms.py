@@ -27,7 +27,7 @@ from gatework.autograd.saved import saved_tensors
 from gatework.autograd.undisturbed import undisturbed
 from gatework.backends import Call, given
 from gatework.backends.gate import are_watched
-from gatework.backends.reference import Reference
+from gatework.backends.reference import Reference, contracted
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Recurrence
 from gatework.lang.definition import Parameter, block_of
@@ -219,7 +219,7 @@ def _grouped(
     written = dict(zip(plan.recurrence.outputs, result.outputs, strict=True))
     sequences = {**_masked(plan, call), **written}
     shapes = {p: p.shape(job.sizes) for p in job.cell.parameters}
-    sums = _sums(plan.recurrence, sequences, groups)
+    sums = _sums(plan.recurrence, sequences, groups, job.sizes)
     return (
         result.outputs[job.of_input],
         *result.states,
@@ -240,7 +240,10 @@ def _masked(plan: Plan, call: Call) -> Mapping[str, Tensor]:
 
 
 def _sums(
-    recurrence: Recurrence, sequences: Mapping[str, Tensor], groups: int
+    recurrence: Recurrence,
+    sequences: Mapping[str, Tensor],
+    groups: int,
+    sizes: Mapping[str, int],
 ) -> dict[tuple[str, str], Tensor]:
     """The gradient of each block of a parameter, [G, rows] or [G, rows, cols]."""
 
@@ -251,7 +254,7 @@ def _sums(
     found: dict[tuple[str, str], Tensor] = {}
     for c in recurrence.contractions:
         block = block_of(c.matrix)
-        part = rows(c.left).mT @ rows(c.right)
+        part = contracted(rows(c.left), rows(c.right), c.matrix.heads(sizes))
         found[block] = found[block] + part if block in found else part
     for s in recurrence.summations:
         found[block_of(s.parameter)] = rows(s.sequence).sum(1)

@@ -129,6 +129,20 @@ def autocasts(x: Tensor) -> bool:
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
+def contracted(left: Tensor, right: Tensor, heads: int) -> Tensor:
+    """Σ over rows of left [..., N, rows] ⊗ right [..., N, cols], where both have the same head."""
+    if heads == 1:
+        return left.mT @ right
+    each = (_by_head(v, -1, heads) for v in (left, right))
+    return torch.einsum("...nhr,...nhc->...hrc", *each).flatten(-3, -2)
+
+
+def _by_head(v: Tensor, axis: int, heads: int) -> Tensor:
+    """The units of an axis as those of each head, in one more axis."""
+    whole: Tensor = v.unflatten(axis, (heads, -1))  # type: ignore[no-untyped-call]
+    return whole
+
+
 class Reference:
     """The specification of every plan. See `gatework.backends.calls.Backend`."""
 
@@ -310,9 +324,7 @@ class _Run:
             return torch.pow(self.known(base, known, t), exponent.value)
         args = [self.known(a, known, t) for a in node.args]
         if isinstance(node, Product):
-            weight, (row,) = self.block(node.matrix), node.args
-            flat = args[0].flatten(-len(slots(row.size))) if has_axes(row.size) else args[0]
-            return self.shaped(flat @ (weight if node.transposed else weight.T), node.size)
+            return self.mapped(node, args[0])
         if isinstance(node, Reduce):
             return self.reduced(node, args[0])
         if isinstance(node, Arrange):
@@ -323,6 +335,17 @@ class _Run:
             pairs = zip(args, node.args, strict=True)
             args = [a[(..., *more)] if n.size == SCALAR else a for a, n in pairs]
         return OPERATIONS[node.function](*args)
+
+    def mapped(self, node: Product, row: Tensor) -> Tensor:
+        """A matrix times a row, or one for each index of an axis times what this has of it."""
+        (argument,), weight, matrix = node.args, self.block(node.matrix), node.matrix
+        flat = row.flatten(-len(slots(argument.size))) if has_axes(argument.size) else row
+        if matrix.per is None:
+            return self.shaped(flat @ (weight if node.transposed else weight.T), node.size)
+        heads = matrix.heads(self.call.sizes)
+        each, of_each = _by_head(flat, -1, heads), _by_head(weight, 0, heads)
+        equation = "...hr,hrc->...hc" if node.transposed else "...hc,hrc->...hr"
+        return self.shaped(torch.einsum(equation, each, of_each).flatten(-2), node.size)
 
     def reduced(self, node: Reduce, row: Tensor) -> Tensor:
         """The sum or maximum of a row along the axes that the result lacks."""
@@ -368,7 +391,8 @@ class _Run:
             if name not in self.call.skip:
                 left, right = (self.sequences[s].flatten(0, 1) for s in (c.left, c.right))
                 parts = blocks.setdefault(name, {})
-                parts[block] = parts.get(block, 0) + left.T @ right
+                part = contracted(left, right, c.matrix.heads(self.call.sizes))
+                parts[block] = parts.get(block, 0) + part
         for s in self.recurrence.summations:
             name, block = block_of(s.parameter)
             if name not in self.call.skip:

@@ -49,7 +49,7 @@ def _cost(plan: Plan, problem: Problem, kind: Kind) -> Cost:
     sizes = Sizes.of(layer.sizes(0))
 
     def numbers(matrices: Iterable[Matrix]) -> int:
-        return sum(sizes[m.rows] * sizes[m.cols] for m in matrices)
+        return sum(m.weights(sizes) for m in matrices)
 
     looped = _matrices(n for stage in plan.stages for n in stage.products)
     once = _matrices(postorder([*plan.hoisted.values(), *plan.deferred.values()]))

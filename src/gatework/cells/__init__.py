@@ -58,7 +58,7 @@ from gatework.cells.s5 import s5
 from gatework.cells.scrn import scrn
 from gatework.cells.sgrn import sgrn
 from gatework.cells.sgu import dsgu, sgu
-from gatework.cells.slstm import slstm
+from gatework.cells.slstm import slstm, slstm_heads
 from gatework.cells.spiking import alif, lif
 from gatework.cells.sru import sru
 from gatework.cells.stack_rnn import stack_rnn
@@ -160,6 +160,7 @@ __all__ = [
     "sgrn",
     "sgu",
     "slstm",
+    "slstm_heads",
     "sru",
     "stack_rnn",
     "star",

@@ -102,7 +102,7 @@ def find(words: Sequence[str], family: str | None) -> list[Entry]:
 
     Example:
         >>> [entry.cell.name for entry in find(["xLSTM"], None)]
-        ['slstm', 'mlstm']
+        ['slstm', 'slstm_heads', 'mlstm']
     """
     within = [e for e in _entries() if family in (None, e.family)]
     if not within:

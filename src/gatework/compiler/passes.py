@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gatework.compiler.plan import WHOLE, Stage, is_along
-from gatework.lang.axes import SCALAR, has_axes
+from gatework.lang.axes import SCALAR, has_axes, of_each
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     Apply,
@@ -86,6 +86,8 @@ class Work:
         stores: The values that are stored, and where.
         reads: Where the values lie that are read unit by unit.
         folds: Sums along axes of values of this size.
+        per: The axis whose indices are done one after the other, each a row of the size: that of
+            maps per head.
     """
 
     size: str
@@ -93,6 +95,7 @@ class Work:
     stores: tuple[tuple[Expr, tuple[Place, ...]], ...]
     reads: Mapping[Expr, Place]
     folds: tuple[Fold, ...] = ()
+    per: str | None = None
 
     def products(self) -> tuple[Product, ...]:
         """Every product that is summed."""
@@ -304,14 +307,25 @@ class _Lowering:
             computed = {v for v in own if v.args and v not in rows} if size == SCALAR else set()
             there = {n: p for n, p in known.items() if n not in computed}
             if has_axes(size):  # products are stored as they are, what has axes is read from there
-                products: list[Expr] = [v for v in own if isinstance(v, Product)]
-                own = [v for v in own if v not in products]
-                works += [self.work(size, ours, products, there, stage)] if products else []
+                works += self.products(ours)
+                own = [v for v in own if not isinstance(v, Product)]
                 ours = ()
             along = [r for r in stage.along if r.args[0].size == size]
             if own or ours or along:
                 works.append(self.work(size, ours, own, there, stage, along))
         return tuple(works)
+
+    def products(self, sums: Iterable[Sum]) -> list[Work]:
+        """The works that store products of a size with axes, each as it is; per axis apart."""
+        together: dict[str | None, list[Sum]] = {}
+        for s in sums:
+            together.setdefault(s.products[0].matrix.per, []).append(s)
+        works = []
+        for per, found in together.items():
+            products = [p for s in found for p in s.products]
+            stores = tuple((p, self.targets(p)) for p in products)
+            works.append(Work(of_each(products[0].size, per), tuple(found), stores, {}, per=per))
+        return works
 
     def work(
         self,

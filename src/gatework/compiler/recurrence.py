@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 
 from gatework.forking import cached_property
-from gatework.lang.axes import has_axes, slots
+from gatework.lang.axes import has_axes, of_each, slots
 from gatework.lang.definition import Cell, Parameter
 from gatework.lang.expressions import Arrange, Count, Expr, Matrix, Role, Symbol, postorder
 from gatework.lang.sizes import names_in
@@ -102,7 +102,7 @@ class Recurrence:
         nodes = tuple(postorder(rows))
         found = {n.of if isinstance(n, Count) else n.size for n in nodes}
         for p in self.parameters:
-            found |= {*p.rows, *({p.cols} if p.cols else ())}
+            found |= {*p.rows, *(of_each(r, p.per) for r in p.rows), *({p.cols} if p.cols else ())}
         bounds = {size for n in nodes if isinstance(n, Arrange) for size in n.bounds()}
         found |= {slot for size in found for slot in slots(size)}
         return frozenset(found | {name for size in found | bounds for name in names_in(size)})

@@ -160,3 +160,23 @@ def named(size: str) -> list[int]:
         ([1, 2], [])
     """
     return [k for k, slot in enumerate(slots(size)) if slot != SCALAR]
+
+
+def leads(axis: str, size: str) -> bool:
+    """Whether an axis is the first of several in a size, so that what each index has is one piece.
+
+    Example:
+        >>> leads("head", "head,key"), leads("key", "head,key"), leads("key", "1,key")
+        (True, False, True)
+    """
+    return has_axes(size) and next((a for a in slots(size) if a != SCALAR), None) == axis
+
+
+def of_each(size: str, axis: str | None) -> str:
+    """What each index of an axis has of a row; the row where no axis is meant.
+
+    Example:
+        >>> of_each("head,key", "head"), of_each("head,1", "head"), of_each("hidden", None)
+        ('1,key', '1', 'hidden')
+    """
+    return size if axis is None else sized([a if a != axis else SCALAR for a in slots(size)])

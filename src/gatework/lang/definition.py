@@ -74,6 +74,8 @@ class Parameter:
         cols: The name of the size of the row it maps; None for a vector.
         init: The number it starts from, or its numbers; None for torch's uniform ±1/√hidden_size.
         learned: Whether it is learned; else it stays as it started: a buffer of the layer.
+        per: The axis whose indices each have matrices of their own, see `Matrix`; `cols` is what
+            each of these maps.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Parameter:
     cols: str | None = None
     init: float | Start | None = None
     learned: bool = True
+    per: str | None = None
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The tensor's shape for these sizes."""
@@ -89,7 +92,13 @@ class Parameter:
         return (rows,) if self.cols is None else (rows, sizes[self.cols])
 
     def lengths(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape of the numbers that it starts from: a vector of several axes has theirs."""
+        """The shape of the numbers that it starts from: a vector of several axes has theirs.
+
+        That of maps per head is [heads, rows, columns].
+        """
+        if self.per is not None:
+            rows, cols = self.shape(sizes)
+            return sizes[self.per], rows // sizes[self.per], cols
         (row, *others) = self.rows
         if others or self.cols is not None or not has_axes(row):
             return self.shape(sizes)

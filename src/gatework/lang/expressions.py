@@ -30,7 +30,9 @@ from gatework.lang.axes import (
     has_axes,
     joint,
     lacking,
+    leads,
     named,
+    of_each,
     places,
     replaced,
     shown,
@@ -335,13 +337,38 @@ class Arrange(Expr):
 class Matrix:
     """One gate's block of rows in the stacked weight of a group: "i" in `weight_ih`.
 
-    `rows` and `cols` are names of sizes.
+    Attributes:
+        group: The group.
+        gate: The gate.
+        rows: The size of what it gives.
+        cols: The size of what it maps.
+        per: The axis along which it is block-diagonal, the first of both sizes: what each index has
+            is mapped by a matrix of its own. These lie one below the other, `width` wide each.
     """
 
     group: str
     gate: str
     rows: str
     cols: str
+    per: str | None = None
+
+    @property
+    def height(self) -> str:
+        """The size of what it gives, for each index of `per` where there is one."""
+        return of_each(self.rows, self.per)
+
+    @property
+    def width(self) -> str:
+        """How many columns it is stored with: those of each index of `per` where there is one."""
+        return of_each(self.cols, self.per)
+
+    def heads(self, sizes: Mapping[str, int]) -> int:
+        """How many matrices it is of: one for each index of `per`."""
+        return 1 if self.per is None else sizes[self.per]
+
+    def weights(self, sizes: Mapping[str, int]) -> int:
+        """How many numbers it has."""
+        return sizes[self.rows] * sizes[self.width]
 
 
 class Product(Expr):
@@ -500,6 +527,8 @@ def product(matrix: Matrix, row: Expr, transposed: bool = False) -> Expr:
     expected, size = (matrix.rows, matrix.cols) if transposed else (matrix.cols, matrix.rows)
     if row.size != expected:
         raise ValueError(f"{matrix} expects a row of size {shown(expected)}, got {shown(row.size)}")
+    if matrix.per is not None and not all(leads(matrix.per, s) for s in (expected, size)):
+        raise ValueError(f"{matrix} is block-diagonal along an axis that is not the first of both")
     if _is(row, 0):
         return const(0, size)
     return _intern(Product, (matrix, row, transposed), size)

@@ -115,7 +115,7 @@ def _renamed(node: Expr, args: tuple[Expr, ...], sizes: Mapping[str, str], prefi
     if isinstance(node, Product):
         m = node.matrix
         rows, cols = (renamed(s, sizes) for s in (m.rows, m.cols))
-        matrix = Matrix(f"{prefix}_{m.group}", m.gate, rows, cols)
+        matrix = Matrix(f"{prefix}_{m.group}", m.gate, rows, cols, m.per)
         return product(matrix, args[0], node.transposed)
     return node.rebuilt(args)
 

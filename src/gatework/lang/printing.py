@@ -58,7 +58,8 @@ class Text:
     def product(self, node: Product, row: str) -> str:
         """A matrix times a row."""
         m = node.matrix
-        matrix = f"W_{m.group}" if m.group == m.gate else f"W_{m.group}[{m.gate}]"
+        within = [*([m.gate] if m.group != m.gate else []), *([f"per {m.per}"] if m.per else [])]
+        matrix = f"W_{m.group}" + (f"[{', '.join(within)}]" if within else "")
         return f"{matrix}{'ᵀ' if node.transposed else ''}·{row}"
 
     def call(self, function: str, args: list[str]) -> str:
@@ -104,9 +105,10 @@ class LaTeX(Text):
     def product(self, node: Product, row: str) -> str:
         """A matrix times a row."""
         mark = r"^{\top}" if node.transposed else ""
-        group, gate = node.matrix.group, node.matrix.gate
-        above = "" if group == gate else f"^{{{_word(group)}}}"
-        place = f"{above}_{{{_word(gate)}}}"
+        m = node.matrix
+        above = "" if m.group == m.gate else f"^{{{_word(m.group)}}}"
+        per = rf", \mathrm{{per\ {_escaped(m.per)}}}" if m.per else ""
+        place = f"{above}_{{{_word(m.gate)}{per}}}"
         return f"W{place}{mark} {row}"
 
     def power(self, base: str, exponent: str) -> str:

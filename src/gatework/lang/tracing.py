@@ -11,7 +11,16 @@ from types import FunctionType
 from typing import Any, overload
 
 from gatework.lang.advice import how_to_write, meant
-from gatework.lang.axes import SCALAR, has_axes, shown, sized, within
+from gatework.lang.axes import (
+    SCALAR,
+    has_axes,
+    leads,
+    of_each,
+    shown,
+    sized,
+    slots,
+    within,
+)
 from gatework.lang.definition import (
     OUTPUT,
     Cell,
@@ -173,6 +182,7 @@ class Trace:
         self.doubtful: dict[str, int] = {}  # gate -> where it looks like one weight on two values
         self.groups: dict[str, Expr] = {}
         self.columns: dict[str, str] = {}  # group -> the size that its matrices map
+        self.per: dict[str, str | None] = {}  # group -> the axis along which they are diagonal
         self.own: set[Matrix] = set()  # those of gates: not of maps, nor of cells inside
         self.maps: dict[str, int] = {}  # name -> where it is made
         self.prefixes: set[str] = set()  # of cells inside
@@ -366,10 +376,39 @@ class Trace:
 
     def matrix(self, matrix: Matrix) -> Matrix:
         """Register one gate's weight in its group."""
-        self._stack(f"weight_{matrix.group}", matrix.gate, matrix.rows)
-        self.columns[matrix.group] = matrix.cols
+        self._register(matrix)
         self.own.add(matrix)
         return matrix
+
+    def _register(self, matrix: Matrix) -> None:
+        self._stack(f"weight_{matrix.group}", matrix.gate, matrix.rows)
+        self.columns[matrix.group] = matrix.cols
+        if (before := self.per.setdefault(matrix.group, matrix.per)) != matrix.per:
+            raise ValueError(
+                f"maps per {before or matrix.per} and maps of the whole row would be stacked in "
+                f"weight_{matrix.group}, which has as many columns for all; make this one a value, "
+                f"u = weight({matrix.gate + '_' + matrix.group!r}, …), and map by u(v)"
+            )
+
+    def check_per(self, word: str, per: Any, sizes: Sequence[str]) -> None:
+        """Raise unless an axis is the first of all these sizes, so that its maps are blocks."""
+        if not isinstance(per, str) or per not in self.axes:
+            has = f"it has {', '.join(self.axes)}" if self.axes else "it has none"
+            raise ValueError(
+                f"{word}, per={per!r}) names an axis of the cell's, given by @cell(axes=…); {has}"
+            )
+        for size in sizes:
+            if per not in slots(size):
+                raise ValueError(
+                    f"{word}, per={per!r}) maps what each {per} has to what each has, and "
+                    f"{shown(size)} has no such axis; leave per= out, or name the axes: "
+                    f"size=({per!r}, …)"
+                )
+            if not leads(per, size):
+                raise ValueError(
+                    f"{word}, per={per!r}) needs {per!r} to be the first of several axes, and of "
+                    f"{shown(size)} it is not; name it first in axes=, beside an axis of its units"
+                )
 
     def add_map(self, name: str, init: float | Start | None, learned: bool) -> None:
         """Register a matrix that is a value of its own."""
@@ -379,11 +418,11 @@ class Trace:
         self.maps[name] = self._current_line()
         self.starts[f"weight_{name}"] = init, learned
 
-    def map_matrix(self, name: str, rows: str, cols: str) -> Matrix:
+    def map_matrix(self, name: str, rows: str, cols: str, per: str | None) -> Matrix:
         """The matrix of a map, which is known once it is applied."""
-        self.columns[name] = cols
-        self._stack(f"weight_{name}", name, rows)
-        return Matrix(name, name, rows, cols)
+        matrix = Matrix(name, name, rows, cols, per)
+        self._register(matrix)
+        return matrix
 
     def nest(self, cell: Cell, values: Sequence[Any], prefix: str) -> Cell:
         """Another cell on values of this one. See `Cell.equations`."""
@@ -403,7 +442,8 @@ class Trace:
             self.stacks[p.name] = list(zip(p.blocks, p.rows, strict=True))
             self.starts[p.name] = p.init, p.learned
             if p.cols is not None:
-                self.columns[p.name.removeprefix("weight_")] = p.cols
+                group = p.name.removeprefix("weight_")
+                self.columns[group], self.per[group] = p.cols, p.per
         return inside
 
     def bias(self, group: str, gate: str, size: str) -> Symbol:
@@ -538,10 +578,11 @@ class Trace:
 
     def _stacked(self, name: str, blocks: list[tuple[str, str]]) -> Parameter:
         kind, _, group = name.partition("_")
-        cols = self.columns[group] if kind == "weight" else None
+        per = self.per[group] if kind == "weight" else None
+        cols = of_each(self.columns[group], per) if kind == "weight" else None
         init, learned = self.starts.get(name, (None, True))
         rows = tuple(s for _, s in blocks)
-        return Parameter(name, tuple(b for b, _ in blocks), rows, cols, init, learned)
+        return Parameter(name, tuple(b for b, _ in blocks), rows, cols, init, learned, per)
 
 
 def _output_hint(more: int, apart: bool) -> str:

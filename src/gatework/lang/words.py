@@ -54,7 +54,8 @@ def linear(
     gate: str,
     *values: Expr,
     bias: bool = True,
-    size: Size = "hidden",
+    size: Size | None = None,
+    per: str | None = None,
     group: str | None = None,
     transposed: bool = False,
 ) -> Expr:
@@ -70,7 +71,11 @@ def linear(
         gate: The gate's name.
         values: What it reads; each may be the input, a state or any other value.
         bias: Whether each map adds a learned bias.
-        size: The name of the result's size, or those of its axes.
+        size: The name of the result's size, or those of its axes; "hidden" unless given, or the
+            axes of what is mapped `per` one of them.
+        per: The axis whose indices each have a weight of their own: of a value that has this axis,
+            such as "head", each head maps its own part alone; one that lacks it, as the input, is
+            read whole by every head.
         group: The name of the stacked parameter, for a value that is neither the input nor the
             first state.
         transposed: Whether each weight is applied transposed, Wᵀ v + b: `linear("g", h)` and
@@ -91,7 +96,7 @@ def linear(
     rows = tuple(map(as_expr, values))
     if len(set(rows)) < len(rows):
         raise ValueError(f"linear({gate!r}) is given the same value twice; leave one out")
-    size = trace.size(size)
+    size = _size_of_map(trace, f"linear({gate!r}", rows, size, per)
     trace.add_values(gate, rows, group)
     total: Expr = const(0)
     for row in rows:
@@ -101,39 +106,66 @@ def linear(
                 f"linear({gate!r}, transposed=True) needs a square weight, but it maps the size "
                 f"{shown(row.size)} to {shown(size)}"
             )
-        mapped = product(trace.matrix(Matrix(name, gate, size, row.size)), row, transposed)
+        matrix = Matrix(name, gate, size, row.size, per if per in slots(row.size) else None)
+        mapped = product(trace.matrix(matrix), row, transposed)
         total = total + (mapped + trace.bias(name, gate, size) if bias else mapped)
     trace.add_linear(gate, total)
     return total
 
 
+def _size_of_map(
+    trace: Trace, word: str, rows: Sequence[Expr], given: Size | None, per: str | None
+) -> str:
+    """The size of a map's result: where it is per head, that of what has heads unless given."""
+    if per is None:
+        return trace.size("hidden" if given is None else given)
+    trace.check_per(word, per, ())
+    own = [row.size for row in rows if per in slots(row.size)] or [rows[0].size]
+    size = own[0] if given is None else trace.size(given)
+    trace.check_per(word, per, (*own, size))
+    return size
+
+
 class Map:
     """A learned matrix as a value of a cell, made by `weight`. Called with a value, it maps it."""
 
-    def __init__(self, name: str, size: str, of: str | None, transposed: bool = False) -> None:
-        self.name, self.size, self.of, self.transposed = name, size, of, transposed
+    def __init__(
+        self,
+        name: str,
+        size: str | None,
+        of: str | None,
+        per: str | None = None,
+        transposed: bool = False,
+    ) -> None:
+        self.name, self.of, self.per, self.transposed = name, of, per, transposed
+        self.size = size  # None for that of what it maps
 
     def __call__(self, value: Value) -> Expr:
         """W v, or Wᵀ v of the transposed map."""
         trace, row = Trace.current("a map"), as_expr(value)
-        cols = self.of or trace.columns.get(self.name) or (None if self.transposed else row.size)
+        square = self.size is None
+        known = None if self.transposed and not square else row.size
+        cols = self.of or trace.columns.get(self.name) or known
         if cols is None:
             raise ValueError(
                 f"{self.name}.T(…) stands before {self.name}(…), so the size of its result is not "
                 f"known; say it: weight({self.name!r}, of='hidden')"
             )
-        wanted = self.size if self.transposed else cols
+        rows = self.size or cols
+        wanted = rows if self.transposed else cols
         if row.size != wanted:
             raise ValueError(
                 f"the map {self.name!r} maps the size {shown(wanted)} here, and the value has the "
                 f"size {shown(row.size)}; make a map for each"
             )
-        return product(trace.map_matrix(self.name, self.size, cols), row, self.transposed)
+        if self.per is not None:
+            trace.check_per(f"weight({self.name!r}", self.per, (cols, rows))
+        return product(trace.map_matrix(self.name, rows, cols, self.per), row, self.transposed)
 
     @property
     def T(self) -> Map:
         """The transposed map: the same weight, Wᵀ v."""
-        return Map(self.name, self.size, self.of, not self.transposed)
+        return Map(self.name, self.size, self.of, self.per, not self.transposed)
 
 
 Init = float | Callable[..., object] | None
@@ -142,8 +174,9 @@ Init = float | Callable[..., object] | None
 def weight(
     name: str,
     *,
-    size: Size = "hidden",
+    size: Size | None = None,
     of: Size | None = None,
+    per: str | None = None,
     init: Init = None,
     learned: bool = True,
 ) -> Map:
@@ -154,11 +187,15 @@ def weight(
 
     Args:
         name: Its name.
-        size: The name of the result's size.
+        size: The name of the result's size; "hidden" unless given, or where it is `per` an axis,
+            that of what it maps.
         of: The name of the size that it maps; that of the first value it is applied to, unless
             given.
+        per: The axis whose indices each have a matrix of their own, as `linear` has it. The values
+            have this axis.
         init: What it starts from: a number, or a function of its rows and columns that returns all
-            its numbers, `lambda rows, columns: …`; unless given, as torch's weights.
+            its numbers, `lambda rows, columns: …`, where it is per head `lambda heads, rows,
+            columns: …`; unless given, as torch's weights.
         learned: Whether it is learned. Else it keeps its numbers, as a buffer of the layer.
 
     Example:
@@ -175,9 +212,13 @@ def weight(
         ['weight_ih', 'bias_ih', 'weight_u']
     """
     trace = Trace.current("weight")
-    start = _start("weight", name, init, "rows", "columns")
+    counts = ("rows", "columns") if per is None else ("heads", "rows", "columns")
+    start = _start("weight", name, init, *counts)
     trace.add_map(name, start, _flag("weight", name, learned))
-    return Map(name, trace.size(size), None if of is None else trace.size(of))
+    if per is None and size is None:
+        size = "hidden"
+    rows, cols = (None if s is None else trace.size(s) for s in (size, of))
+    return Map(name, rows, cols, per)
 
 
 def vector(name: str, init: Init = None, *, size: Size = "hidden", learned: bool = True) -> Expr:

@@ -47,6 +47,8 @@ from gatework.lang.expressions import (
 from gatework.lang.functions import FUNCTIONS
 from gatework.lang.sizes import checked
 
+Shape = tuple[str, str | None, str | None]  # of a block of a parameter: rows, columns, per what
+
 
 def cell_as_data(cell: Cell, names: Sequence[str] | None = None) -> dict[str, Any]:
     """A cell as lists, strings and numbers: its equations, what they read, what it says of itself.
@@ -75,7 +77,8 @@ def cell_as_data(cell: Cell, names: Sequence[str] | None = None) -> dict[str, An
         "output": None if cell.output is None else number[cell.output],
         "names": {n: number[v] for n, v in named.items()},
         "parameters": [
-            [p.name, p.blocks, p.rows, p.cols, _start(p), p.learned] for p in cell.parameters
+            [p.name, p.blocks, p.rows, p.cols, _start(p), p.learned, *_per(p)]
+            for p in cell.parameters
         ],
         "noises": [[number[n.symbol], n.probability] for n in cell.noises],
         "weight_drops": [[d.parameter, d.blocks, d.probability] for d in cell.weight_drops],
@@ -139,7 +142,12 @@ def _row(node: Expr, args: Sequence[int]) -> list[Any]:
         return [*row, node.axis] if node.axis else row
     assert isinstance(node, Product)
     m = node.matrix
-    return ["product", [m.group, m.gate, m.rows, m.cols], args[0], node.transposed]
+    return ["product", [m.group, m.gate, m.rows, m.cols, *_per(m)], args[0], node.transposed]
+
+
+def _per(of: Matrix | Parameter) -> list[str]:
+    """The axis along which maps are block-diagonal, where there is one."""
+    return [] if of.per is None else [of.per]
 
 
 def _nodes(rows: Sequence[Sequence[Any]]) -> list[Expr]:
@@ -169,8 +177,9 @@ def _node(kind: str, fields: Sequence[Any], before: Sequence[Expr]) -> Expr:
         known = _details(_known(word, get_args(Arrangement), "arrangement"), len(rows), details)
         return arrange(word, [_at(before, k) for k in rows], known, _size(size), *map(_whole, axis))
     if kind == "product":
-        (group, gate, *sizes), row, transposed = fields
-        matrix = Matrix(_name(group), _name(gate), *map(_size, sizes))
+        (group, gate, rows, cols, *per), row, transposed = fields
+        sizes = _size(rows), _size(cols)
+        matrix = Matrix(_name(group), _name(gate), *sizes, *map(_name, per))
         return product(matrix, _at(before, row), _flag(transposed))
     raise ValueError(f"there is no kind of expression {kind!r}")
 
@@ -212,7 +221,7 @@ def _start(parameter: Parameter) -> float | str | None:
 
 
 def _parameter(
-    name: Any, blocks: Any, rows: Any, cols: Any, start: Any = None, learned: Any = True
+    name: Any, blocks: Any, rows: Any, cols: Any, start: Any = None, learned: Any = True, *per: Any
 ) -> Parameter:
     init = LOST if start == "numbers" else None if start is None else _number(start)
     return Parameter(
@@ -222,6 +231,7 @@ def _parameter(
         None if cols is None else _size(cols),
         init,
         _flag(learned),
+        *map(_name, per),
     )
 
 
@@ -302,10 +312,10 @@ def _check(cell: Cell) -> None:
     rows = (*cell.inputs, *cell.states, *(n.symbol for n in cell.noises))
     _check_unlike([row.name for row in rows])
     _check_unlike([p.name for p in cell.parameters])
-    shapes: dict[tuple[str, str], tuple[str, str | None]] = {}
+    shapes: dict[tuple[str, str], Shape] = {}
     for p in cell.parameters:
         _check_unlike(p.blocks)
-        shapes |= {(p.name, b): (r, p.cols) for b, r in zip(p.blocks, p.rows, strict=True)}
+        shapes |= {(p.name, b): (r, p.cols, p.per) for b, r in zip(p.blocks, p.rows, strict=True)}
     for node in postorder(cell.named_values()):
         if not _is_there(node, rows, shapes):
             raise ValueError("it reads something that is not there")
@@ -324,11 +334,10 @@ def _check_unlike(names: Sequence[str]) -> None:
         raise ValueError("a name stands twice")
 
 
-def _is_there(
-    node: Expr, rows: Container[Expr], shapes: Mapping[tuple[str, str], tuple[str, str | None]]
-) -> bool:
+def _is_there(node: Expr, rows: Container[Expr], shapes: Mapping[tuple[str, str], Shape]) -> bool:
     if isinstance(node, Product):
-        return shapes.get(block_of(node.matrix)) == (node.matrix.rows, node.matrix.cols)
+        m = node.matrix
+        return shapes.get(block_of(m)) == (m.rows, m.width, m.per)
     if isinstance(node, Symbol) and node.role == "parameter":
-        return shapes.get(block_of(node)) == (node.size, None)
+        return shapes.get(block_of(node)) == (node.size, None, None)
     return not isinstance(node, Symbol) or node in rows

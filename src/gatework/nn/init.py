@@ -39,12 +39,16 @@ class Layer(Protocol):
 
 
 def default_(layer: Layer) -> None:
-    """Draw from ±1/√hidden_size, as torch does; set others to the numbers that the cell gives."""
+    """Draw from ±1/√hidden_size, as torch does; set others to the numbers that the cell gives.
+
+    Of a weight per head, hidden_size is what one head maps: as many numbers are added up.
+    """
     _check_layer(layer)
-    bound = 1 / math.sqrt(layer.hidden_size)
     for values, sizes in layer.cell_parameters():
         for p in layer.cell.parameters:
             if p.init is None:
+                added = layer.hidden_size if p.per is None else p.shape(sizes)[1]
+                bound = 1 / math.sqrt(added)
                 nn.init.uniform_(values[p.name], -bound, bound)
             elif isinstance(p.init, Start):
                 _set_numbers(values[p.name], p.name, p.init, p.lengths(sizes))
@@ -257,11 +261,12 @@ def _learned_matrices(cell: Cell) -> list[Matrix]:
 
 
 def _recurrent_weights(layer: Layer) -> Iterator[Tensor]:
-    """The recurrent weight of each gate, layer and direction, [rows, cols]."""
+    """The recurrent weight of each gate, layer, direction and head, [rows, cols]."""
     matrices = _learned_matrices(layer.cell)
-    for place in layer.cell_parameters():
+    for values, sizes in layer.cell_parameters():
         for matrix in matrices:
-            yield _block(layer.cell, place, matrix)
+            whole = _block(layer.cell, (values, sizes), matrix)
+            yield from whole.chunk(matrix.heads(sizes))
 
 
 def _keepers(cell: Cell) -> tuple[Keeper, ...]:

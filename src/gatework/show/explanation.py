@@ -237,7 +237,7 @@ def _flops(recurrence: Recurrence, sizes: Mapping[str, int]) -> int:
     total = 0
     for node in postorder(recurrence.results()):
         if isinstance(node, Product):
-            total += 2 * sizes[node.matrix.rows] * sizes[node.matrix.cols]
+            total += 2 * node.matrix.weights(sizes)
         elif isinstance(node, Apply):
             total += sizes[node.size]
     return total
@@ -247,4 +247,4 @@ def _contraction_flops(cell: Cell, made: Program, sizes: Mapping[str, int]) -> i
     learned = {p.name for p in cell.parameters if p.learned}
     found = (c.matrix for c in made.derivative.backward.contractions)
     matrices = (m for m in found if block_of(m)[0] in learned)
-    return sum(2 * sizes[m.rows] * sizes[m.cols] for m in matrices)
+    return sum(2 * m.weights(sizes) for m in matrices)

@@ -193,11 +193,8 @@ class Invocation:
 
     def _plan_workspace(self) -> tuple[list[tuple[int, int]], int]:
         """Memory that only the kernel sees: arguments with offsets in elements, and the total."""
-        setting = self.schedule.setting
         wanted = [(HEADER["scratch"], self.kernel.scratch * self.schedule.threads)]
-        for p in self.layout.panels():
-            size = setting.blocks(p.outer).size(self.sizes[p.inner])
-            wanted.append((self.index[p.name], size))
+        wanted += [(self.index[p.name], self.layout.panel_size(p)) for p in self.layout.panels()]
         for name, size_name, all_steps in self.layout.temporaries():
             rows = self.batch * (self.steps if all_steps else 1)
             wanted.append((self.index[name], rows * self.sizes[size_name]))

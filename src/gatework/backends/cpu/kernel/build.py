@@ -208,12 +208,14 @@ class _Writer:
     def pack_one(self, panels: Panels) -> None:
         """The blocks of one matrix: those that a thread packs it reads itself if units are shared,
         so that they need not travel from one core's cache to another's."""
-        b, blocks = self.b, self.setting.blocks(panels.outer)
-        room, k = self.pointer(panels.name), self.setting.sizes[panels.inner]
-        first, last = self.team.share(blocks.count)
-        with b.loop(last, start=first) as s:
-            to = b.at(room, self.element, b.mul(b.mul(s, blocks.width), k))
-            self.layout.pack(b, self.args, panels, s, to)
+        b, count = self.b, self.setting.blocks(panels.outer).count
+        room, heads = self.pointer(panels.name), panels.matrix.heads(self.setting.sizes)
+        first, last = self.team.share(heads * count)
+        with b.loop(last, start=first) as i:
+            head: Index = b.div(i, count) if heads > 1 else 0
+            s = b.index(b.sub(i, b.mul(head, count)))
+            to = b.at(room, self.element, self.layout.panel(panels, s, head, b))
+            self.layout.pack(b, self.args, panels, s, to, head)
 
     # ---- all rows ------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from gatework.backends.cpu.kernel.team import Team
 from gatework.backends.cpu.vector.blocks import Blocks
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.routines import call_routine
-from gatework.backends.cpu.vector.values import Value
+from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Contraction, Summation
 from gatework.lang.definition import block_of
@@ -55,12 +55,17 @@ def write_contractions(
     A matrix that is used twice has two contractions: the second adds to the first, and the same
     thread does the same units in both.
     """
-    together: dict[str, list[Contraction]] = {}
+    together: dict[tuple[str, str | None], list[Contraction]] = {}
     for c in wanted_contractions(plan, skip):
-        together.setdefault(c.right, []).append(c)
+        together.setdefault((c.right, c.matrix.per), []).append(c)
     writer = _Contractions(b, layout, args, team, scratch)
-    for right, group in together.items():
-        writer.write(right, group)
+    for group in together.values():
+        heads = group[0].matrix.heads(layout.setting.sizes)
+        if heads == 1:
+            writer.write(group, 0)
+            continue
+        with b.loop(heads) as head:
+            writer.write(group, head)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,8 @@ class _Contractions:
         self.b, self.layout, self.args, self.team = b, layout, args, team
         self.begun: set[Matrix] = set()  # matrices that hold a first contraction already
         setting = layout.setting
-        self.element, self.vector = setting.element, setting.vector
+        self.element, self.vector, self.sizes = setting.element, setting.vector, setting.sizes
+        self.head: Index = 0  # whose gradient is computed, where there are several
         self.widest = setting.target.tile_vectors
         self.width = self.widest * self.vector.lanes
         self.right_panels = scratch
@@ -104,15 +110,18 @@ class _Contractions:
         """An argument as an address."""
         return self.layout.arguments.pointer(self.b, self.args, name)
 
-    def write(self, right: str, group: list[Contraction]) -> None:
-        """Every contraction with this right side: TERMS rows and FEATURES columns of it at a time.
+    def write(self, group: list[Contraction], head: Index) -> None:
+        """The contractions with one right side: TERMS rows and FEATURES columns of it at a time.
 
-        The first chunk of rows is stored to a gradient, the others are added.
+        The first chunk of rows is stored to a gradient, the others are added. Of matrices per head
+        it is one head's columns of both sides, and its rows of the gradient.
         """
-        b, columns = self.b, self.layout.setting.sizes[group[0].matrix.cols]
+        first, self.head = group[0], head
+        b, columns = self.b, self.sizes[first.matrix.width]
         total = self.layout.arguments.number(b, self.args, "row count")
         all_rows = self.pointer("all rows")
-        source = self.pointer(f"sequence {right}")
+        source = b.at(self.pointer(f"sequence {first.right}"), self.element, b.mul(head, columns))
+        ld = b.index(self.sizes[first.matrix.cols])
         with b.loop(columns, step=FEATURES) as f, b.loop(total, step=TERMS) as k:
             terms = b.index(b.smaller(b.sub(total, k), TERMS))
             rows = b.at(all_rows, "i64", k)
@@ -121,7 +130,7 @@ class _Contractions:
                 panel = b.at(self.right_panels, self.element, b.mul(at, terms))
                 start = b.at(b.at(source, self.element, f), self.element, at)
                 left_over = b.index(b.sub(features, at))
-                call_routine(b, "gather", panel, start, b.index(columns), rows, terms, left_over)
+                call_routine(b, "gather", panel, start, ld, rows, terms, left_over)
             for c in group:
                 add = Value("true", "i1") if c.matrix in self.begun else b.compare("ne", k, 0)
                 self.begun.add(c.matrix)
@@ -134,19 +143,18 @@ class _Contractions:
 
         `f` is the chunk's first column of dW, `features` how many it has.
         """
-        b, sizes = self.b, self.layout.setting.sizes
-        units, columns = sizes[c.matrix.rows], sizes[c.matrix.cols]
+        b, pitch = self.b, self.sizes[c.matrix.rows]
+        units, columns = self.sizes[c.matrix.height], self.sizes[c.matrix.width]
         name, block = block_of(c.matrix)
-        gradient = b.at(
-            self.pointer(f"gradient {name}"), self.element,
-            self.layout.offsets[name, block] * columns,
-        )  # fmt: skip
-        left = self.pointer(f"sequence {c.left}")
+        before = b.mul(self.head, units)  # units of other heads
+        row = b.add(self.layout.offsets[name, block], before)
+        gradient = b.at(self.pointer(f"gradient {name}"), self.element, b.mul(row, columns))
+        left = b.at(self.pointer(f"sequence {c.left}"), self.element, before)
         first, last = self.team.share(units)
         with b.loop(last, start=first, step=self.width) as unit:
             here = b.index(b.smaller(b.sub(last, unit), self.width))
-            chunk = _Chunk(b.at(left, self.element, unit), b.index(units), rows, here, terms)
-            if units * self.vector.size % PAGE == 0:
+            chunk = _Chunk(b.at(left, self.element, unit), b.index(pitch), rows, here, terms)
+            if pitch * self.vector.size % PAGE == 0:
                 chunk = self.packed(chunk)
             to = b.at(gradient, self.element, b.add(b.mul(unit, columns), f))
             self.products(to, columns, chunk, features, add)

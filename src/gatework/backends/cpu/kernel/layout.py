@@ -13,7 +13,7 @@ from gatework.backends.cpu.kernel.arranging import Table, table_of
 from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Arguments, Setting
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.routines import call_routine
-from gatework.backends.cpu.vector.values import Value
+from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.passes import ROWS, Lowered, Pass, Place, When, Work, lower
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.lang.axes import SCALAR
@@ -47,12 +47,12 @@ class Panels:
     @property
     def inner(self) -> str:
         """The size over which is summed."""
-        return self.matrix.rows if self.transposed else self.matrix.cols
+        return self.matrix.height if self.transposed else self.matrix.width
 
     @property
     def outer(self) -> str:
-        """The size of the result."""
-        return self.matrix.cols if self.transposed else self.matrix.rows
+        """The size of the result; of a matrix per head, of each head's."""
+        return self.matrix.width if self.transposed else self.matrix.height
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,14 @@ class Layout:
         sizes, panels = self.setting.sizes, self.passes.panels()
         return max((sizes[p.inner] * self.setting.blocks(p.outer).width for p in panels), default=0)
 
-    def pack(self, b: Builder, args: Value, panels: Panels, block: Value, to: Value) -> None:
-        """Write code that packs one block of columns."""
+    def pack(
+        self, b: Builder, args: Value, panels: Panels, block: Value, to: Value, head: Index = 0
+    ) -> None:
+        """Write code that packs one block of columns, of a matrix per head those of one head."""
         setting, element = self.setting, self.setting.element
         blocks, k = setting.blocks(panels.outer), setting.sizes[panels.inner]
-        cols = setting.sizes[panels.matrix.cols]
-        weight = self.weight(b, args, panels.matrix)
+        cols = setting.sizes[panels.matrix.width]
+        weight = self.weight(b, args, panels.matrix, head)
         unit = b.mul(block, blocks.width)
         left = b.index(b.smaller(b.sub(blocks.columns, unit), blocks.width))
         if panels.transposed:
@@ -146,12 +148,24 @@ class Layout:
             start = b.at(weight, element, b.mul(unit, cols))
             call_routine(b, "transpose", to, start, b.index(cols), left, b.index(k))
 
-    def weight(self, b: Builder, args: Value, matrix: Matrix) -> Value:
-        """The address of a matrix's first row."""
+    def weight(self, b: Builder, args: Value, matrix: Matrix, head: Index = 0) -> Value:
+        """The address of a matrix's first row, of a matrix per head that of one head's."""
         name, block = block_of(matrix)
-        first = self.offsets[name, block] * self.setting.sizes[matrix.cols]
+        sizes = self.setting.sizes
+        rows = b.add(self.offsets[name, block], b.mul(head, sizes[matrix.height]))
         parameter = self.arguments.pointer(b, args, f"parameter {name}")
-        return b.at(parameter, self.setting.element, first)
+        return b.at(parameter, self.setting.element, b.mul(rows, sizes[matrix.width]))
+
+    def panel(self, panels: Panels, block: Index, head: Index, b: Builder) -> Index:
+        """Where a block of a packed matrix begins, [head][block][K, V·W]."""
+        blocks, k = self.setting.blocks(panels.outer), self.setting.sizes[panels.inner]
+        return b.add(b.mul(head, blocks.size(k)), b.mul(block, blocks.width * k))
+
+    def panel_size(self, panels: Panels) -> int:
+        """Elements of a packed matrix."""
+        sizes = self.setting.sizes
+        one = self.setting.blocks(panels.outer).size(sizes[panels.inner])
+        return panels.matrix.heads(sizes) * one
 
     def numbers(self) -> dict[str, Const | Count]:
         """Constant rows in memory, by argument."""

@@ -20,7 +20,7 @@ from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load
 from gatework.backends.cpu.vector.routines import Operands, call_routine
 from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.passes import Lowered, Place, Sum, Work
-from gatework.lang.axes import SCALAR, has_axes
+from gatework.lang.axes import SCALAR, has_axes, of_each
 from gatework.lang.expressions import Arrange, Product, Reduce
 
 PARAMETERS = [("ptr", "args"), ("ptr", "rows"), ("i64", "count"), ("i64", "t"), ("i64", "k"),
@@ -54,6 +54,7 @@ class StageWriter:
         self.b, self.layout, self.stage = b, layout, stage
         self.setting, self.vector = layout.setting, layout.setting.vector
         self.args, self.t, self.k = args, t, k
+        self.head: Index = 0  # whose rows are read and written, where that is done one by one
         self.batch = layout.arguments.number(b, args, "batch")
         self.bases: dict[Place, Value] = {p: self.base(p) for p in dict.fromkeys(self.places())}
 
@@ -173,7 +174,23 @@ class StageWriter:
     def work(
         self, work: Work, rows: Value, count: Value, member: Value, members: Value, scratch: Value
     ) -> None:
-        """The sums and stored values of one size, for this member's share of the blocks of units.
+        """The sums and stored values of one size; of a work per head, head after head."""
+        if work.per is None:
+            self.blocks_of(work, rows, count, member, members, scratch)
+            return
+        whole, sizes = self.bases, self.setting.sizes
+        read = [self.stage.known[a] for p in work.products() for a in p.args]
+        with self.b.loop(sizes[work.per]) as self.head:
+            for place in {*read, *work.places()}:
+                units = self.b.mul(self.head, sizes[of_each(place.size, work.per)])
+                self.bases = {**self.bases, place: self.element(whole[place], units)}
+            self.blocks_of(work, rows, count, member, members, scratch)
+        self.bases, self.head = whole, 0
+
+    def blocks_of(
+        self, work: Work, rows: Value, count: Value, member: Value, members: Value, scratch: Value
+    ) -> None:
+        """This member's share of the blocks of units.
 
         Scratch memory holds the sums of a block, [sum][row][V·W].
         """
@@ -203,7 +220,7 @@ class StageWriter:
             ld = 0 if place.kind == "all" else self.units(place)
             add = Value("true" if number else "false", "i1")
             left = (to, self.bases[place], self.b.index(ld), rows, count)
-            k = self.b.index(self.units(place))
+            k = self.b.index(self.setting.sizes[Panels(product.matrix, product.transposed).inner])
             if self.setting.weights == "direct":
                 self.call_direct(product, s, left, k, add)
             else:
@@ -214,17 +231,17 @@ class StageWriter:
         panels = Panels(product.matrix, product.transposed)
         if self.setting.weights == "block":
             panel = self.element(scratch, self.layout.sums())
-            self.layout.pack(self.b, self.args, panels, s, panel)
+            self.layout.pack(self.b, self.args, panels, s, panel, self.head)
             return panel
         pointer = self.layout.arguments.pointer(self.b, self.args, panels.name)
-        width = self.setting.blocks(product.size).width
-        return self.element(pointer, self.b.mul(s, self.setting.sizes[panels.inner] * width))
+        return self.element(pointer, self.layout.panel(panels, s, self.head, self.b))
 
     def call_direct(self, product: Product, s: Value, left: Left, k: Value, add: Value) -> None:
         """Call the routine that reads the matrix as it lies, with C, A and its rows in `left`."""
-        b, blocks = self.b, self.setting.blocks(product.size)
-        columns = self.setting.sizes[product.matrix.cols]
-        weight = self.layout.weight(b, self.args, product.matrix)
+        panels = Panels(product.matrix, product.transposed)
+        b, blocks = self.b, self.setting.blocks(panels.outer)
+        columns = self.setting.sizes[product.matrix.width]
+        weight = self.layout.weight(b, self.args, product.matrix, self.head)
         unit = b.mul(s, blocks.width)
         units = b.index(b.smaller(b.sub(blocks.columns, unit), blocks.width))
         start = self.element(weight, unit if product.transposed else b.mul(unit, columns))

@@ -80,11 +80,30 @@ def mamba2(w, x, s):
     return torch.stack(rows), s
 
 
+def slstm_heads(w, x, h):
+    """Without the stabiliser, which changes no output: Beck et al. 2024, eq. 8 to 14."""
+
+    def per_head(gate, k):
+        block = w["weight_hh"].unflatten(0, (4, 2, -1))[k]  # [head, unit, unit] of a gate
+        return w[gate][t].unflatten(-1, (2, -1)) + einsum("bhc,hrc->bhr", h, block) + bias[k]
+
+    c, n, rows = torch.zeros_like(h), torch.zeros_like(h), []
+    bias = w["bias_hh"].unflatten(0, (4, 2, -1))
+    for t in range(len(x)):
+        i, f, z, o = (per_head(gate, k) for k, gate in enumerate(("i", "log_f", "z", "o")))
+        i, f = torch.exp(i), torch.sigmoid(f)
+        c, n = f * c + i * torch.tanh(z), f * n + i
+        h = torch.sigmoid(o) * c / n
+        rows.append(h.flatten(1))
+    return torch.stack(rows), h
+
+
 CELLS = {
     "delta_net": (delta_net, HEADED),
     "gated_delta_net": (gated_delta_net, HEADED),
     "gla": (gla, HEADED),
     "mlstm": (mlstm, HEADED),
+    "slstm_heads": (slstm_heads, {"head": 2, "unit": 3}),
     "s6": (s6, {"unit": 4, "mode": 3}),
     "mamba2": (mamba2, {"head": 2, "mode": 3, "value": 5}),
 }

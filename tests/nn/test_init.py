@@ -180,7 +180,7 @@ def test_chrono_spreads_the_memories_over_the_units():
 
 WITHOUT_BIAS = {
     "gla", "gru_d", "kda", "mamba2", "mlstm", "nas", "ntm", "rg_lru", "rwkv4", "rwkv6", "rwkv7",
-    "s6", "slstm",
+    "s6", "slstm", "slstm_heads",
 }  # fmt: skip
 
 

@@ -43,7 +43,8 @@ FAMILIES = {
         "leaves.",
         "lstm original_lstm coupled_gate_lstm projected_lstm peephole_lstm layer_norm_lstm "
         "layer_norm_lstm_joint indy_lstm multiplicative_lstm residual_lstm memory_controller_lstm "
-        "on_lstm working_memory_lstm nas slstm slstm_heads mogrifier_lstm hyper_lstm quaternion_lstm",
+        "on_lstm working_memory_lstm nas slstm slstm_heads mogrifier_lstm hyper_lstm "
+        "quaternion_lstm",
     ),
     "gru": _family(
         "GRUs",

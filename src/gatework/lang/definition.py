@@ -475,9 +475,10 @@ class Cell:
                 break
             left //= found[axis]
         if own and left != 1:
-            made = " × ".join(f"{axis}={found[axis]}" for axis in own)
+            made = " × ".join(f"{axis}={given[axis]}" for axis in own if axis in given)
+            say = "divide" if any(axis not in given for axis in own) else "make"
             raise ValueError(
-                f"the output of cell {self.name!r} has {made} units, which make no hidden_size of "
+                f"the output of cell {self.name!r} has {made} units, which {say} no hidden_size of "
                 f"{hidden_size}; leave hidden_size out, or one of these"
             )
         return found

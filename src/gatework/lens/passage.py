@@ -129,6 +129,9 @@ def repeated(
     whole = [lengths.get(axis, 1) for axis in slots(size)]
     found = {}
     for name, value in fitting.items():
+        if sizes[name] == size:
+            found[name] = value
+            continue
         shape = [lengths.get(axis, 1) for axis in slots(sizes[name])]
         spread = np.broadcast_to(value.reshape(*shape, -1), (*whole, value.shape[1]))
         found[name] = spread.reshape(-1, value.shape[1])

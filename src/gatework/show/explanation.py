@@ -12,7 +12,7 @@ from gatework.compiler.program import Program, program
 from gatework.compiler.recurrence import Recurrence
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell, block_of, check_known
-from gatework.lang.expressions import Apply, Product, Role, postorder
+from gatework.lang.expressions import Apply, Matrix, Product, Role, postorder
 from gatework.lang.printing import definitions, equations, text, used_often
 from gatework.lang.sizes import Sizes
 from gatework.show import cell_svg
@@ -133,10 +133,14 @@ def _backward(recurrence: Recurrence) -> list[str]:
     }
     lines = definitions([*pairs, *named.items(), *after.items()])
     lines += [
-        f"d_weight_{c.matrix.group}[{c.matrix.gate}] = Σ {c.left} ⊗ {c.right}"
+        f"d_weight_{c.matrix.group}[{_block(c.matrix)}] = Σ {c.left} ⊗ {c.right}"
         for c in recurrence.contractions
     ]
     return lines + [f"d_{s.parameter.name} = Σ {s.sequence}" for s in recurrence.summations]
+
+
+def _block(matrix: Matrix) -> str:
+    return matrix.gate if matrix.per is None else f"{matrix.gate}, per {matrix.per}"
 
 
 # ---- plan --------------------------------------------------------------------------------------

@@ -82,15 +82,12 @@ def mamba2(w, x, s):
 
 def slstm_heads(w, x, h):
     """Without the stabiliser, which changes no output: Beck et al. 2024, eq. 8 to 14."""
-
-    def per_head(gate, k):
-        block = w["weight_hh"].unflatten(0, (4, 2, -1))[k]  # [head, unit, unit] of a gate
-        return w[gate][t].unflatten(-1, (2, -1)) + einsum("bhc,hrc->bhr", h, block) + bias[k]
-
     c, n, rows = torch.zeros_like(h), torch.zeros_like(h), []
-    bias = w["bias_hh"].unflatten(0, (4, 2, -1))
-    for t in range(len(x)):
-        i, f, z, o = (per_head(gate, k) for k, gate in enumerate(("i", "log_f", "z", "o")))
+    blocks = w["weight_hh"].unflatten(0, (4, 2, -1))  # [gate, head, unit, unit]
+    added = torch.stack([w[gate] for gate in ("i", "log_f", "z", "o")], 1).unflatten(-1, (2, -1))
+    added = added + w["bias_hh"].unflatten(0, (4, 2, -1))[:, None]
+    for row in added:
+        i, f, z, o = row + einsum("bhc,ghrc->gbhr", h, blocks)
         i, f = torch.exp(i), torch.sigmoid(f)
         c, n = f * c + i * torch.tanh(z), f * n + i
         h = torch.sigmoid(o) * c / n

@@ -25,7 +25,7 @@ def slstm(x, h, c, n, m):
 
 @cell(axes=dict.fromkeys("hcnm", ("head", "unit")))
 def slstm_heads(x, h, c, n, m):
-    """sLSTM whose heads see of the state their own part alone (Beck et al. 2024, eq. 8-17).
+    """sLSTM of several heads, each of which sees its own state alone (Beck et al. 2024, eq. 8-17).
 
     The recurrent matrices are block-diagonal, one block a head, as in the paper; each head reads
     the whole input. The norm of the heads' output and the convolution before them are the block's.

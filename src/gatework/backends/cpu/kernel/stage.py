@@ -178,14 +178,17 @@ class StageWriter:
         if work.per is None:
             self.blocks_of(work, rows, count, member, members, scratch)
             return
-        whole, sizes = self.bases, self.setting.sizes
-        read = [self.stage.known[a] for p in work.products() for a in p.args]
-        with self.b.loop(sizes[work.per]) as self.head:
-            for place in {*read, *work.places()}:
-                units = self.b.mul(self.head, sizes[of_each(place.size, work.per)])
-                self.bases = {**self.bases, place: self.element(whole[place], units)}
+        whole = self.bases
+        with self.b.loop(self.setting.sizes[work.per]) as self.head:
+            self.bases = {**whole, **self.bases_of_head(work, work.per)}
             self.blocks_of(work, rows, count, member, members, scratch)
         self.bases, self.head = whole, 0
+
+    def bases_of_head(self, work: Work, per: str) -> dict[Place, Value]:
+        """The addresses at which a head's units begin in the first rows of a work's places."""
+        read = (self.stage.known[a] for p in work.products() for a in p.args)
+        units = {p: self.setting.sizes[of_each(p.size, per)] for p in (*read, *work.places())}
+        return {p: self.element(self.bases[p], self.b.mul(self.head, n)) for p, n in units.items()}
 
     def blocks_of(
         self, work: Work, rows: Value, count: Value, member: Value, members: Value, scratch: Value

@@ -11,6 +11,7 @@ from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 
 import gatework as gw
+from axes_cells import random_axes_cells
 from gatework.analysis import calculus
 from gatework.analysis.equivalence import equivalent
 from gatework.lang.expressions import Apply, Arrange, Arrangement, Product, Reduce, postorder
@@ -54,6 +55,13 @@ def gradients_agree(cell, shape, hidden_size, reverse, seed):
 @settings(max_examples=EXAMPLES // PARTS)
 def test_derived_gradients_are_autograds(part, cell, shape, hidden_size, reverse, seed):
     gradients_agree(cell, shape, hidden_size, reverse, seed)
+
+
+@pytest.mark.slow
+@given(random_axes_cells(), st.sampled_from(SHAPES), st.booleans(), st.integers(0, 5))
+def test_derived_gradients_of_cells_with_axes_are_autograds(cell, shape, reverse, seed):
+    """Sums along axes, maps per key."""
+    gradients_agree(cell, shape, 12, reverse, seed)
 
 
 @given(random_cells())

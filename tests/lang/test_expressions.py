@@ -324,3 +324,13 @@ def test_a_sum_over_units_takes_numbers_out_and_leaves_out_what_is_centred():
     assert reduce("sum", x * centred).args == (x * centred,)  # no number: it stays
     assert reduce("sum", x + x * centred).args == (x + x * centred,)
     assert reduce("sum", number / x).args == (number / x,)
+
+
+def test_what_is_repeated_beside_what_is_centred_is_added_up_as_often():
+    number = symbol("n", "constant", "1")
+    found = reduce("sum", x - reduce("sum", x) / count(x.size) + number)
+    assert set(found.args) == {number, count(x.size)}
+    whole, key = symbol("S", "state", "key,value"), symbol("k", "sequence", "key,1")
+    centred = whole - reduce("sum", whole, "key,1") / count("1,value")
+    assert set(reduce("sum", centred + key, "key,1").args) == {key, count("1,value")}
+    assert reduce("sum", centred + (number - number * key), "key,1").size == "key,1"

@@ -181,6 +181,18 @@ def test_sums_name_axes_that_a_value_has():
     assert "dim= names axes of the value, key; got 'value'" in message
 
 
+def test_what_is_repeated_beside_what_is_centred_is_added_up_as_often():
+    @cell(axes={"S": ("key", "value")}, output=True)
+    def centred(x, S):
+        k = linear("k", x, bias=False, size="key")
+        return gw.sum(S - gw.mean(S, "value") + k, "value"), S
+
+    layer = gw.nn.Recurrent(centred, 3, key=2, value=5)
+    x = torch.randn(1, 1, 3)
+    y, _ = layer(x, torch.randn(1, 1, 10))
+    torch.testing.assert_close(y, 5 * x @ layer.weight_ih_l0.T)
+
+
 def test_maps_name_axes_of_the_cell():
     message = refused(lambda x, S: S + linear("k", x, size=("key", "head")))
     assert "size= names some of the cell's axes, key, value, each once" in message

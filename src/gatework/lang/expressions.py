@@ -700,7 +700,8 @@ def _sum(row: Expr, size: str) -> Expr | None:
     if _adds_nothing(row, size):
         return const(0, size)
     if row.function == "add" and any(_adds_nothing(a, size) for a in row.args):
-        return reduce("sum", row.args[0], size) + reduce("sum", row.args[1], size)
+        one, other = (expand(a, row.size) for a in row.args)  # each is added up as often
+        return reduce("sum", one, size) + reduce("sum", other, size)
     return None
 
 
@@ -724,7 +725,7 @@ def _repeated(row: Expr, size: str) -> Expr | None:
 
 def _adds_nothing(row: Expr, size: str) -> bool:
     """Whether a row is v - mean(v), times what is the same along the sum."""
-    if not isinstance(row, Apply):
+    if not isinstance(row, Apply) or not within(size, row.size):
         return False
     if row.function in ("mul", "div"):
         rest, factor = _split_factor(row, size)

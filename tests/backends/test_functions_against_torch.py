@@ -127,7 +127,7 @@ NOT_POINTWISE = {  # maps, learned values, names, noise, and what sees a whole r
     "linear", "weight", "vector", "scalar", "observe", "dropout", "zoneout",
     "sum", "mean", "softmax", "layer_norm", "amax", "amin", "norm", "pointwise",
     "count", "normalize", "rms_norm",
-    "cat", "chunk", "cumax", "cumsum", "flip", "roll", "shift", "split", "take",
+    "cat", "chunk", "cumax", "cumsum", "flip", "rename", "roll", "shift", "split", "take",
 }  # fmt: skip
 
 

@@ -179,6 +179,47 @@ def block_diagonal_of_torch(x, w, sizes):
     return torch.stack(rows), c
 
 
+@cell(axes={"z": ("unit",)})
+def dendritic(x, z):  # Brenner et al. 2022, eq. 4 and 5
+    a, t = gw.vector("a", size="basis"), gw.vector("t", size=("unit", "basis"))
+    bent = gw.sum(a * gw.relu(z - t), "basis")
+    z = gw.vector("kept", 0.5, size="unit") * z + linear("w", bent, size="unit", group="wb")
+    return z + linear("x", x, bias=False, size="unit")
+
+
+def dendritic_of_torch(x, w, sizes):
+    z, rows = x.new_zeros(x.shape[1], sizes["unit"]), []
+    for t in range(len(x)):
+        bent = w["a"] * torch.relu(z[..., None] - w["t"].unflatten(-1, (-1, sizes["basis"])))
+        z = w["kept"] * z + bent.sum(-1) @ w["weight_wb"].T + w["bias_wb"] + w["x"][t]
+        rows.append(z)
+    return torch.stack(rows), z
+
+
+@cell(axes={"h": ("unit",), "A": ("unit", "other")})
+def fast_weights(x, h, A):  # Ba et al. 2016, eq. 1, 2 and 5
+    A = 0.9 * A + 0.5 * h * gw.rename(h, unit="other")
+    given = linear("n", x, h, size="unit")
+    h = gw.tanh(given)
+    for _ in range(2):
+        h = gw.tanh(given + gw.layer_norm(gw.sum(A * gw.rename(h, unit="other"), "other")))
+    return h, A
+
+
+def fast_weights_of_torch(x, w, sizes):
+    n = sizes["unit"]
+    h, A, rows = x.new_zeros(x.shape[1], n), x.new_zeros(x.shape[1], n, n), []
+    for t in range(len(x)):
+        A = 0.9 * A + 0.5 * torch.einsum("bi,bj->bij", h, h)
+        given = w["n"][t] + h @ w["weight_hh"].T + w["bias_hh"]
+        h = torch.tanh(given)
+        for _ in range(2):
+            recalled = torch.einsum("bij,bj->bi", A, h)
+            h = torch.tanh(given + torch.nn.functional.layer_norm(recalled, (n,)))
+        rows.append(h)
+    return torch.stack(rows), A
+
+
 AXES_CELLS = {
     "delta_rule": (delta_rule, delta_rule_of_torch, ("key", "value")),
     "gated_heads": (gated_heads, gated_heads_of_torch, ("head", "key", "value")),
@@ -186,6 +227,8 @@ AXES_CELLS = {
     "matrix_memory": (matrix_memory, matrix_memory_of_torch, ("head", "key", "value")),
     "content_addressed": (content_addressed, content_addressed_of_torch, ("slot", "word")),
     "block_diagonal": (block_diagonal, block_diagonal_of_torch, ("head", "unit", "key")),
+    "dendritic": (dendritic, dendritic_of_torch, ("unit", "basis")),
+    "fast_weights": (fast_weights, fast_weights_of_torch, ("unit",)),
 }
 
 
@@ -224,6 +267,7 @@ def random_axes_cells(draw):
             "unit": lambda: _along(draw, gw.rms_norm, a, eps=0.1),
             "softmax": lambda: _along(draw, gw.softmax, a),
             **{n: lambda n=n: _moved(draw, MOVED[n], gw.tanh(a)) + b * 0.1 for n in MOVED},
+            "rename": lambda: _renamed(draw, gw.tanh(a), b),
         }[draw(st.sampled_from(OPERATIONS))]()
 
     def fitted(v, size):
@@ -275,7 +319,7 @@ MOVED = {  # of a value and the name of one of its axes
 }
 OPERATIONS = (
     *("mul", "add", "mix", "div", "where", "sum", "mean", "amax", "peak", "unit", "softmax"),
-    *MOVED,
+    *("rename", *MOVED),
 )
 
 
@@ -283,6 +327,18 @@ def _moved(draw, word, v):
     """A value with its units in other places along one of its axes, if it has any."""
     axes = [axis for axis in gw.lang.axes.slots(v.size) if axis != "1"]
     return word(v, draw(st.sampled_from(axes))) if axes else v
+
+
+OTHER = {"key": "other_key", "value": "other_value"}  # axes of the same lengths that no state has
+
+
+def _renamed(draw, v, w):
+    """A value times another that is read along another axis, if it has any, summed over that."""
+    axes = [axis for axis in gw.lang.axes.slots(v.size) if axis != "1"]
+    if not axes:
+        return v * w
+    axis = draw(st.sampled_from(axes))
+    return 0.2 * gw.sum(w * gw.rename(v, **{axis: OTHER[axis]}), OTHER[axis])
 
 
 def _along(draw, word, v, **options):

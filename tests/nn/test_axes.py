@@ -49,6 +49,11 @@ def test_outputs_and_gradients_are_those_of_a_loop(name, lengths, backend):
     torch.testing.assert_close(found, torch.autograd.grad(loss, sources), rtol=1e-9, atol=1e-9)
 
 
+def sizes_of(key, value):
+    lengths = {"key": key, "value": value, "other_key": key, "other_value": value}
+    return Sizes.of({"1": 1, "input": 3, "hidden": 4, **lengths})
+
+
 @given(
     random_axes_cells(),
     st.tuples(st.integers(1, 4), st.integers(1, 5)),
@@ -59,7 +64,7 @@ def test_outputs_and_gradients_are_those_of_a_loop(name, lengths, backend):
 @settings(max_examples=8)
 def test_machine_code_of_random_cells(cell, shape, lengths, reverse, ragged):
     note("\n".join(equations(cell)))
-    sizes = Sizes.of({"1": 1, "input": 3, "hidden": 4, "key": lengths[0], "value": lengths[1]})
+    sizes = sizes_of(*lengths)
     of_each = torch.arange(shape[1]) % (shape[0] + 1) if ragged else None
     assert_plans_agree(Cpu(), cell, shape, sizes, torch.float64, of_each, reverse)
 
@@ -75,7 +80,7 @@ def test_machine_code_of_random_cells(cell, shape, lengths, reverse, ragged):
 )
 def test_machine_code_of_more_random_cells(part, cell, shape, lengths, reverse, ragged):
     note("\n".join(equations(cell)))
-    sizes = Sizes.of({"1": 1, "input": 3, "hidden": 4, "key": lengths[0], "value": lengths[1]})
+    sizes = sizes_of(*lengths)
     of_each = torch.arange(shape[1]) % (shape[0] + 1) if ragged else None
     assert_plans_agree(Cpu(), cell, shape, sizes, torch.float64, of_each, reverse)
 
@@ -193,9 +198,13 @@ def test_what_is_repeated_beside_what_is_centred_is_added_up_as_often():
     torch.testing.assert_close(y, 5 * x @ layer.weight_ih_l0.T)
 
 
-def test_maps_name_axes_of_the_cell():
+def test_maps_name_each_axis_once():
+    message = refused(lambda x, S: S + linear("k", x, size=("key", "key")))
+    assert "size= names each axis of a value once, got ('key', 'key')" in message
+    message = refused(lambda x, S: S + linear("k", x, size=("key", 3)))
+    assert "or axes, size=('key', 'value'); got ('key', 3)" in message
     message = refused(lambda x, S: S + linear("k", x, size=("key", "head")))
-    assert "size= names some of the cell's axes, key, value, each once" in message
+    assert "the new 'S' has the size ('key', 'value', 'head') but the state has" in message
 
 
 def test_values_with_axes_do_not_mix_with_plain_ones():

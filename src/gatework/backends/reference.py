@@ -106,6 +106,14 @@ def _index_add(v: Tensor, index: tuple[int, ...], n: int, dim: int) -> Tensor:
     return v.new_zeros(shape).index_add(dim, _index(v, index), v)
 
 
+def _renamed(v: Tensor, places: tuple[int, ...]) -> Tensor:
+    """The axes of a row in another order, those 1 long that it lacks where the result lacks one."""
+    rest = iter({*range(len(places))} - {*places})
+    order = (next(rest) if k < 0 else k for k in places)
+    before = v.dim() - len(places)
+    return v.permute(*range(before), *(before + k for k in order))
+
+
 # Of a row, its details, the axis counted from the last, the units along it, all sizes.
 ARRANGEMENTS: dict[Arrangement, Callable[..., Tensor]] = {
     "roll": lambda v, details, dim, n, sizes: torch.roll(v, details[0], dim),
@@ -356,6 +364,8 @@ class _Run:
 
     def arranged(self, node: Arrange, rows: list[Tensor]) -> Tensor:
         """Whole rows with their units in other places along an axis."""
+        if node.kind == "rename":
+            return _renamed(rows[0], node.details[0])
         count, sizes = places([node.size, *(a.size for a in node.args)]), self.call.sizes
         dim, n = node.axis - count, units(node.length(), self.call.sizes)
         more = [None] * (count - 1)  # beside a single number [..., 1]

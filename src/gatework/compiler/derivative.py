@@ -18,7 +18,7 @@ from itertools import count
 
 from gatework.analysis.calculus import added, passed_on
 from gatework.compiler.recurrence import Contraction, Recurrence, Summation
-from gatework.lang.axes import has_axes, within
+from gatework.lang.axes import has_axes, slots, within
 from gatework.lang.expressions import (
     Apply,
     Arrange,
@@ -213,6 +213,10 @@ def _rearranged(node: Arrange, g: Expr) -> tuple[Expr, ...]:
             return (arrange("index_add", [g], details, size, axis),)
         case "index_add":
             return (arrange("take", [g], details, size, axis),)
+        case "rename":
+            (places,) = details
+            back = (places.index(k) if k in places else -1 for k in range(len(slots(size))))
+            return (arrange("rename", [g], (tuple(back),), size),)
         case "part":
             return (arrange("cat", [g], details[:1], size, axis),)
         case "cat":

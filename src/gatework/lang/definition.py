@@ -440,15 +440,18 @@ class Cell:
         return frozenset(n for size in {n.size for n in nodes} | bounds for n in names_in(size))
 
     def axis_names(self) -> tuple[str, ...]:
-        """The axes of its states and further inputs, where they have several."""
-        sizes = {s.size for s in (*self.further, *self.states) if has_axes(s.size)}
-        return tuple(sorted({axis for size in sizes for axis in slots(size)} - {SCALAR}))
+        """The axes of its values, where any has several: not the hidden size, nor the input's."""
+        nodes = (*self.inputs, *self.states, *postorder(self.named_values()))
+        sizes = {n.size for n in nodes if has_axes(n.size)}
+        found = {axis for size in sizes for axis in names_in(size)}
+        return tuple(sorted(found - {"hidden", "input"}))
 
     def axis_lengths(self, hidden_size: int, given: Mapping[str, int]) -> dict[str, int]:
         """How long each axis is, those that are not given as a layer takes them.
 
         The axes of the output make the hidden size together: those before the last are 4 long, or
-        the largest divisor below it. Other axes, such as that of the keys, are 16 long.
+        the largest divisor below it. Other axes, such as that of the keys, are 16 long, or as long
+        as what is read along them by `rename`.
 
         Args:
             hidden_size: The size of the output.
@@ -464,7 +467,8 @@ class Cell:
         """
         axes = self.axis_names()
         found = {axis: given.get(axis, KEYS) for axis in axes}
-        own = [axis for axis in slots(self.output_value.size) if axis in axes]
+        whole = slots(self.output_value.size)
+        own = [axis for axis in whole if axis in axes and "hidden" not in whole]
         left = hidden_size
         for axis in own:
             open_ = axis not in given
@@ -481,7 +485,22 @@ class Cell:
                 f"the output of cell {self.name!r} has {made} units, which {say} no hidden_size of "
                 f"{hidden_size}; leave hidden_size out, or one of these"
             )
-        return found
+        fixed = {**given, **{axis: found[axis] for axis in own}, "hidden": hidden_size}
+        return {**found, **self.renamed_lengths(fixed)}
+
+    def renamed_lengths(self, known: Mapping[str, int]) -> dict[str, int]:
+        """The lengths of axes that `rename` reads as those of known lengths, or these as those."""
+        found = dict(known)
+        for pair in self._renames():
+            for one, other in (pair, pair[::-1]):
+                if one in found:
+                    found.setdefault(other, found[one])
+        return {axis: n for axis, n in found.items() if axis not in known}
+
+    @of_the_cell(1)
+    def _renames(self) -> tuple[tuple[str, str], ...]:
+        nodes = postorder(self.named_values())
+        return tuple(pair for n in nodes if isinstance(n, Arrange) for pair in n.renames())
 
     def usual_sizes(
         self, hidden_size: int, given: Mapping[str, int] | None = None

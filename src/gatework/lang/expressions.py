@@ -36,6 +36,7 @@ from gatework.lang.axes import (
     places,
     replaced,
     shown,
+    slots,
     within,
 )
 from gatework.lang.functions import FUNCTIONS
@@ -47,7 +48,7 @@ Number = int | float
 Role = Literal["sequence", "state", "constant", "parameter"]  # of a symbol: where it comes from
 Reduction = Literal["sum", "max"]  # over the units of a row
 Arrangement = Literal[  # of whole rows: see `Arrange`
-    "roll", "shift", "flip", "cumsum", "take", "index_add", "part", "cat"
+    "roll", "shift", "flip", "cumsum", "take", "index_add", "part", "cat", "rename"
 ]
 
 tracing: ContextVar[bool] = ContextVar("tracing", default=False)  # is a cell being traced?
@@ -268,6 +269,8 @@ class Arrange(Expr):
     index_add  index               unit i is added to what is at index[i]
     part       start, whole        the units from start on; the row's parts add up to whole
     cat        where each begins   rows side by side, zeros where none is
+    rename     which slot of the   the same numbers along other axes of the same lengths; -1 where
+               row each slot was   the result has no axis
     """
 
     __slots__ = ()
@@ -297,7 +300,9 @@ class Arrange(Expr):
         return along((self if row is None else row).size, self.axis)
 
     def axis_name(self) -> str | None:
-        """What the axis is called, where the rows have several."""
+        """What the axis is called, where the rows have several and it is done along one."""
+        if self.kind == "rename":
+            return None
         one = self if self.kind == "cat" else self.args[0]
         names = sorted(names_in(self.length(one)))
         name = names[0] if len(names) == 1 else self.length(one)
@@ -310,6 +315,14 @@ class Arrange(Expr):
     def bounds(self) -> tuple[str, ...]:
         """The sizes by which it says where parts begin; "0" at the first unit."""
         return self.details if self.kind in ("part", "cat") else ()
+
+    def renames(self) -> tuple[tuple[str, str], ...]:
+        """The axes that are read along others: what each was called, and is."""
+        if self.kind != "rename":
+            return ()
+        old, new = slots(self.args[0].size), slots(self.size)
+        pairs = ((old[k], name) for k, name in zip(self.details[0], new, strict=True) if k >= 0)
+        return tuple((a, b) for a, b in pairs if a != b)
 
     def check(self, sizes: Mapping[str, int]) -> None:
         """Raise unless an index fits the numbers of units, and parts their rows.
@@ -331,6 +344,12 @@ class Arrange(Expr):
                 )
         elif self.kind == "cat":
             _check_room(new, sizes, [(self.length(row), start) for row, start in _placed(self)])
+        for old, new in self.renames():
+            if units(old, sizes) != units(new, sizes):
+                raise ValueError(
+                    f"rename(v, {old}={new!r}) reads an axis of {units(old, sizes)} units as one "
+                    f"of {units(new, sizes)}; give {old!r} and {new!r} the same length"
+                )
 
 
 @dataclass(frozen=True)
@@ -551,6 +570,9 @@ def arrange(
     True
     """
     rows = tuple(map(as_expr, rows))
+    if kind == "rename":
+        (row,), (origins,) = rows, details
+        return _renamed(row, origins, size)
     count = places([size, *(r.size for r in rows)])
     others = {replaced(s, axis, SCALAR, count) for s in (size, *(r.size for r in rows))}
     same = kind in ("roll", "shift", "flip", "cumsum")
@@ -921,6 +943,21 @@ def _cat(rows: Rows, details: tuple[Any, ...], size: str, axis: int) -> Expr | N
     if len(joined) != len(rows) or any(r is not s for (r, _), s in zip(joined, rows, strict=True)):
         return _cat_of(joined, size, axis)
     return rows[0] if rows[0].size == size else None
+
+
+def _renamed(row: Expr, origins: tuple[int, ...], size: str) -> Expr:
+    """The numbers of a row along other axes: see `Arrange`."""
+    there = [k for k, origin in enumerate(origins) if origin >= 0]
+    if sorted(k for k in origins if k >= 0) != named(row.size) or there != named(size):
+        raise ValueError(f"rename cannot make a row of size {size!r} of one of size {row.size!r}")
+    if isinstance(row, Const):
+        return const(row.value, size)
+    if isinstance(row, Arrange) and row.kind == "rename":
+        (before,) = row.details
+        return _renamed(row.args[0], tuple(k if k < 0 else before[k] for k in origins), size)
+    if row.size == size and all(k in (-1, at) for at, k in enumerate(origins)):
+        return row
+    return _intern(Arrange, ("rename", (row,), (origins,), 0), size)
 
 
 def _joined(one: Placed, other: Placed, axis: int) -> Placed | None:

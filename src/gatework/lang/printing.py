@@ -62,6 +62,10 @@ class Text:
         matrix = f"W_{m.group}" + (f"[{', '.join(within)}]" if within else "")
         return f"{matrix}{'ᵀ' if node.transposed else ''}·{row}"
 
+    def axis(self, name: str) -> str:
+        """The name of an axis."""
+        return name
+
     def call(self, function: str, args: list[str]) -> str:
         """A function of its arguments."""
         return f"{function}({', '.join(args)})"
@@ -114,6 +118,10 @@ class LaTeX(Text):
     def power(self, base: str, exponent: str) -> str:
         """A row to the power of a number."""
         return f"{base}^{{{exponent}}}"
+
+    def axis(self, name: str) -> str:
+        """The name of an axis."""
+        return rf"\mathrm{{{name.replace('_', chr(92) + '_')}}}"
 
     def reduction(self, node: Reduce, row: str) -> str:
         """A sum or maximum over the units, or over the axes that stand below it."""
@@ -215,6 +223,9 @@ def _write(
 def _write_arranged(value: Arrange, parts: list[tuple[str, int]], style: Text) -> str:
     """A part as v[2:5], rows side by side with 0 where none is, other words as they are called."""
     rows, axis = [p[0] for p in parts], value.axis_name()
+    if value.kind == "rename":
+        pairs = (f"{style.axis(old)}={style.axis(new)}" for old, new in value.renames())
+        return style.call("rename", [*rows, *pairs])
     if value.kind == "part":
         start, end = value.details[0], together([value.details[0], value.length()])
         before = [k for k in axes_at(value.args[0].size) if k < value.axis]

@@ -11,11 +11,11 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from gatework.lang.axes import SCALAR, shape_of
+from gatework.lang.axes import SCALAR, shape_of, slots
 from gatework.lang.definition import OUTPUT, check_known, checked_mapping
 from gatework.lang.expressions import Number, Role, Symbol, symbol
 from gatework.lang.sizes import checked
@@ -38,7 +38,7 @@ class Signature:
 
     Attributes:
         inputs: What is read from outside, the input first.
-        axes: The axes of the cell in one order, that of its states and inputs.
+        axes: The axes of the cell in one order: those of its states and inputs, then the others.
         output: Whether the function returns the output apart from the states.
         constants: The constants and their defaults.
     """
@@ -56,7 +56,14 @@ class Signature:
         """The states, for these values of the constants."""
         repeated = (f"{self._star}{k + 1}" for k in range(_times(self._repeat, constants)))
         names = (*self._named, *repeated)
-        return tuple(symbol(n, "state", checked(self._sizes.get(n, "hidden"))) for n in names)
+        sizes = (_along(self.axes, checked(self._sizes.get(n, "hidden"))) for n in names)
+        return tuple(symbol(n, "state", s) for n, s in zip(names, sizes, strict=True))
+
+    def with_axes(self, names: Sequence[str]) -> Signature:
+        """The same with further axes, which no state has."""
+        axes = (*self.axes, *names)
+        inputs = tuple(symbol(s.name, s.role, _along(axes, s.size)) for s in self.inputs)
+        return replace(self, axes=axes, inputs=inputs)
 
 
 def signature_of(function: Callable[..., Any], options: Options) -> Signature:
@@ -71,7 +78,7 @@ def signature_of(function: Callable[..., Any], options: Options) -> Signature:
     with_axes = {n: names for n, names in read_once.items() if isinstance(names, tuple | list)}
     every = {**checked_mapping("axes=", options.axes), **with_axes}
     axes = _order(every)
-    own = {row: shape_of(axes, names) for row, names in every.items()}
+    own = {row: ",".join(names) or SCALAR for row, names in every.items()}
     sizes = {**options.sizes, **own}
     given = {n: own.get(n, size) for n, size in read_once.items()}
     arguments = inspect.signature(function).parameters.values()
@@ -89,7 +96,14 @@ def signature_of(function: Callable[..., Any], options: Options) -> Signature:
         raise ValueError(problem)
     read = tuple(_read(rows[:inputs], sizes, given, axes))
     states = tuple(rows[inputs:])
-    return Signature(read, axes, options.output, constants, states, star, options.repeat, sizes)
+    found = Signature(read, (), options.output, constants, states, star, options.repeat, sizes)
+    return found.with_axes(axes)
+
+
+def _along(axes: Sequence[str], size: str) -> str:
+    """A size that is made of axes, with a slot for each of the cell's."""
+    names = {*slots(size)} - {SCALAR}
+    return shape_of(axes, slots(size)) if names and names <= {*axes} else size
 
 
 def _order(axes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

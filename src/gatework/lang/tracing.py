@@ -58,6 +58,14 @@ class DefinitionError(ValueError):
     """A cell's function does something a cell cannot do; says in which line, and what to write."""
 
 
+class _MoreAxes(Exception):
+    """A value has axes that are not known yet: the function is run once more, knowing them."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"the axes {names} are not known yet")
+        self.names = names
+
+
 class _GateError(ValueError):
     """A fault of a gate that shows only when the whole cell is known."""
 
@@ -150,7 +158,12 @@ def _define(function: Callable[..., Any], options: Options) -> Cell:
         raise DefinitionError(f"{code.co_filename}:{code.co_firstlineno}: {error}") from None
 
     def trace(values: Mapping[str, Number]) -> Cell:
-        return Trace(function, source, signature, values).run(trace)
+        known = signature
+        while True:
+            try:
+                return Trace(function, source, known, values).run(trace)
+            except _MoreAxes as more:
+                known = known.with_axes(more.names)
 
     return trace(signature.constants)
 
@@ -211,6 +224,8 @@ class Trace:
             output, returned = self.split_output(returned) if self.output else (None, returned)
             next_states = self.checked_states(returned)
             self.finish_names(next_states, output)
+        except _MoreAxes:
+            raise
         except Exception as error:
             raise DefinitionError(self.located(error)) from error
         finally:
@@ -296,22 +311,26 @@ class Trace:
             raise ValueError(f"{what} needs a name that is a Python identifier, got {name!r}")
 
     def size(self, given: Any) -> str:
-        """The size that a word was given: the name of one, or of some of the cell's axes."""
+        """The size that a word was given: the name of one, or those of its axes."""
         names = given if isinstance(given, tuple | list) else (given,)
-        axes = [self._axis_in(name) for name in names]
-        if isinstance(given, str) and axes == [None]:
+        if isinstance(given, str) and self._axis_in(given) is None:
             return self._checked(given)
-        if None not in axes and len(set(axes)) == len(axes):
-            lengths = dict(zip(axes, map(checked, names), strict=True))
-            return sized([lengths.get(axis, SCALAR) for axis in self.axes])
-        if isinstance(given, str) or not self.axes:
+        axes = [self._axis_in(name) or name for name in names]
+        if not axes or not all(isinstance(axis, str) and axis.isidentifier() for axis in axes):
             raise TypeError(
                 f"size= names a size, which the layer is given as a number: size='context' here "
-                f"and context=16 there; got {given!r}"
+                f"and context=16 there; or axes, size=('key', 'value'); got {given!r}"
             )
-        raise TypeError(
-            f"size= names some of the cell's axes, {', '.join(self.axes)}, each once; got {given!r}"
-        )
+        if len(set(axes)) < len(axes):
+            raise ValueError(f"size= names each axis of a value once, got {given!r}")
+        self.meet_axes(axes)
+        lengths = dict(zip(axes, map(checked, names), strict=True))
+        return sized([lengths.get(axis, SCALAR) for axis in self.axes])
+
+    def meet_axes(self, names: Sequence[str]) -> None:
+        """Know some axes from now on, and from the beginning on."""
+        if new := [n for n in names if n not in self.axes]:
+            raise _MoreAxes(new)
 
     def _axis_in(self, name: Any) -> str | None:
         """The axis of the cell of which a length is made, as "key/2" is of "key"."""

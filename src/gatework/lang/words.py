@@ -20,6 +20,7 @@ from gatework.lang.axes import (
     named,
     places,
     replaced,
+    shape_of,
     shown,
     sized,
     slots,
@@ -760,6 +761,40 @@ def split(v: Expr, sizes: Sequence[str], dim: str | None = None) -> tuple[Expr, 
     )
 
 
+def rename(v: Value, /, **axes: str) -> Expr:
+    """A value along other axes of the same lengths: the same numbers, repeated along others.
+
+    Example:
+        The outer product of the state with itself, which is remembered.
+
+        >>> from gatework import cell, linear, rename, sum, tanh
+        >>> @cell(axes={"h": ("unit",), "A": ("unit", "other")})
+        ... def fast_weights(x, h, A):
+        ...     A = 0.95 * A + 0.5 * h * rename(h, unit="other")
+        ...     h = tanh(linear("n", x, h, size="unit"))
+        ...     return tanh(h + sum(A * rename(h, unit="other"), dim="other")), A
+    """
+    trace, row = Trace.current("rename"), as_expr(v)
+    if not axes or not all(isinstance(n, str) and n.isidentifier() for n in axes.values()):
+        raise TypeError(
+            f"rename says which axis is read as which, rename(v, key='other'); got {axes}"
+        )
+    trace.meet_axes(list(dict.fromkeys([*axes, *axes.values()])))
+    old = slots(row.size)
+    if missing := [name for name in axes if name not in old]:
+        raise ValueError(
+            f"rename reads an axis of the value, which has {shown(row.size)}; got {missing[0]!r}"
+        )
+    place = {axes.get(name, name): k for k, name in enumerate(old) if name != SCALAR}
+    if len(place) < len({*old} - {SCALAR}):
+        raise ValueError(
+            f"rename would give {shown(row.size)} the same axis twice; sum over one of them, or "
+            "rename both"
+        )
+    size = shape_of(trace.axes, list(place))
+    return arrange("rename", [row], (tuple(place.get(n, -1) for n in slots(size)),), size)
+
+
 def _arranged(kind: Arrangement, v: Value, dim: str | None, *details: Any) -> Expr:
     row = as_expr(v)
     return arrange(kind, [row], details, row.size, _axis(kind, [row], dim))
@@ -871,6 +906,7 @@ __all__ = [
     "observe",
     "pointwise",
     "relu",
+    "rename",
     "rms_norm",
     "roll",
     "scalar",

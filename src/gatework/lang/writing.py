@@ -205,6 +205,9 @@ def _details(kind: Arrangement, rows: int, details: Sequence[Any]) -> tuple[Any,
         if len(details) != (2 if kind == "part" else rows):
             raise ValueError(f"{kind} of {rows} row(s) does not begin at {details!r}")
         return tuple(map(checked, map(_text, details)))
+    if kind == "rename":
+        (places,) = details
+        return (tuple(map(_whole, places)),)
     if kind in ("take", "index_add"):
         (index,) = details
         if not index or any(_whole(i) < 0 for i in index):

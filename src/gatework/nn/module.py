@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from gatework.lang.axes import has_axes
 from gatework.lang.definition import Cell, check_cell
 from gatework.lang.sizes import Sizes
 from gatework.nn import checks, init
@@ -53,9 +52,11 @@ class CellModule(Recordable):
         check_cell(type(self).__name__, cell)
         checks.check_sizes(input_size=input_size)
         checks.check_hidden_size(cell, hidden_size)
-        if hidden_size is not None and any(has_axes(s.size) for s in cell.states):
+        if hidden_size is not None and cell.axis_names():
             checks.check_sizes(**sizes)
             sizes = {**sizes, **cell.axis_lengths(hidden_size, sizes)}
+        else:
+            sizes = {**sizes, **cell.renamed_lengths(sizes)}
         checks.check_extra_sizes(sizes, cell.size_names(), cell.name, options)
         check_names(cell)
         self.cell = rewritten(cell, bias, options)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -62,6 +63,13 @@ def gaps(copied: Sequence[Piece], n: int) -> list[Piece]:
     return [p for p in found if p.units]
 
 
+def strides(node: Arrange, sizes: Mapping[str, int]) -> list[tuple[int, int]]:
+    """How long each axis of a renamed row is, and how far apart its units lie in the row."""
+    old = slots(node.args[0].size)
+    lengths = [1 if axis == SCALAR else units(axis, sizes) for axis in old]
+    return [(lengths[k], math.prod(lengths[k + 1 :])) for k in node.details[0] if k >= 0]
+
+
 def table_of(node: Arrange, sizes: Mapping[str, int]) -> Table | None:
     """The table that an arrangement reads: what comes to each unit, or how its sums are made.
 
@@ -104,6 +112,9 @@ class Rearranging:
 
     def write(self) -> None:
         """Every unit of the row, for every index of the axes before its own."""
+        if self.node.kind == "rename":
+            self.renamed()
+            return
         if self.times == 1:
             self.write_units()
             return
@@ -153,13 +164,16 @@ class Rearranging:
 
     def copy(self, row: int, first: Index, to: Index, units: int = 1) -> None:
         """Copy neighbouring units of a row."""
-        source = self.number(self.sources[row], self.place(first))
-        target = self.number(self.to, self.place(to))
-        if units * self.width == 1:
-            number = self.b.load(source, self.vector.element, self.vector.size)
-            self.b.store(number, target, self.vector.size)
+        self.copy_numbers(row, self.place(first), self.place(to), units * self.width)
+
+    def copy_numbers(self, row: int, first: Index, to: Index, numbers: int) -> None:
+        """Copy neighbouring numbers of a row."""
+        source, target = self.number(self.sources[row], first), self.number(self.to, to)
+        if numbers == 1:
+            element, size = self.vector.element, self.vector.size
+            self.b.store(self.b.load(source, element, size), target, size)
             return
-        n, one = self.b.index(units * self.width), self.b.index(1)
+        n, one = self.b.index(numbers), self.b.index(1)
         call_routine(self.b, "put", target, n, source, n, one, n, Value("false", "i1"))
 
     def each_number(self, write: Callable[[Index], None]) -> None:
@@ -188,6 +202,20 @@ class Rearranging:
             last = (gap.to + gap.units) * self.width
             with self.b.loop(last, start=gap.to * self.width) as i:
                 self.b.store(self.zero(), self.number(self.to, i), self.vector.size)
+
+    def renamed(self) -> None:
+        """Every unit of the result, axis by axis; units that stay neighbours are one piece."""
+        axes, piece = strides(self.node, self.sizes), 1
+        while axes and axes[-1][1] == piece:
+            piece *= axes.pop()[0]
+        with ExitStack() as loops:
+            first: Index = 0
+            to: Index = 0
+            for length, stride in axes:
+                at = loops.enter_context(self.b.loop(length))
+                first = self.b.add(first, self.b.mul(at, stride))
+                to = self.b.add(self.b.mul(to, length), at)
+            self.copy_numbers(0, first, self.b.mul(to, piece), piece)
 
     def running_sum(self, number: Index) -> None:
         """The sum of all units up to each one; backwards, from the last on."""

@@ -81,6 +81,23 @@ BODIES = {
         "return linear('m', x, h, group='mh'), c  # !",
         "maps x always in weight_ih and h always in weight_hh",
     ),
+    "two computed values in one group": (
+        "return linear('m', h * 2, c * 2, group='q'), c  # !",
+        r"given two values that the step computes.*side by side, linear\('m', cat\(\[a, b\]\)\)",
+    ),
+    "topk": ("return h * topk(h, 3), c  # !", "write top = amax\\(v\\), then"),
+    "sort": ("return torch.sort(h), c  # !", "write amax.*known when it is written is take"),
+    "argmax": ("return h * argmax(h), c  # !", "write where\\(v < amax\\(v\\), 0, 1\\)"),
+    "batch_norm": ("return batch_norm(h), c  # !", "write layer_norm.*not a batch"),
+    "norms of one name and two sizes": (
+        "v = gw.layer_norm(linear('n', x, size='k'), 'n')\n"
+        "return gw.layer_norm(h, 'n') + gw.sum(v), c  # !",
+        "one gain, but 'n_weight' is of the size 'k' and would be of 'hidden' here",
+    ),
+    "a norm's name is taken": (
+        "v = vector('n_weight', 1.0)\nreturn gw.layer_norm(h * v, 'n'), c  # !",
+        "two learned values named 'n_weight'",
+    ),
     "one gate on a state and a value": (
         "a = linear('m', h)\nreturn linear('m', h + tanh(a)), c  # !",
         r"looks like one weight and is two.*such as linear\('m2', …\)",

@@ -34,6 +34,23 @@ def runge_kutta_of_torch(layer, x, h):
 
 
 @cell
+def settling(x, h, *, steps=3):  # a norm inside of a loop
+    u, drive = weight("u"), linear("drive", x)
+    for _ in range(steps):
+        h = tanh(gw.rms_norm(gw.layer_norm(drive + u(h), "norm"), "scale"))
+    return h
+
+
+def settling_of_torch(layer, x, h):
+    drive, n = x @ layer.weight_ih_l0.T + layer.bias_ih_l0, (layer.hidden_size,)
+    gain, bias, scale = layer.norm_weight_l0, layer.norm_bias_l0, layer.scale_weight_l0
+    for _ in range(3):
+        normal = torch.nn.functional.layer_norm(drive + h @ layer.weight_u_l0.T, n, gain, bias)
+        h = torch.tanh(normal / (normal.square().mean(-1, keepdim=True) + 1e-6).sqrt() * scale)
+    return h
+
+
+@cell
 def there_and_back(x, h):
     w = weight("w", size="memory", of="hidden")
     return h - 0.3 * w.T(tanh(w(h) + linear("g", x, size="memory")))
@@ -73,6 +90,7 @@ CELLS = {
         {},
     ),  # a map of what is the same always
     "runge_kutta": (runge_kutta, runge_kutta_of_torch, {}),
+    "settling": (settling, settling_of_torch, {}),
     "there_and_back": (there_and_back, there_and_back_of_torch, {"memory": 5}),
     "decaying_gru": (decaying_gru, decaying_gru_of_torch, {}),
 }

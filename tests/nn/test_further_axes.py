@@ -122,6 +122,16 @@ def test_such_cells_are_kept_and_sent():
     assert any("rename(S, col=row, row=col)" in line for line in gw.explain(turning).equations)
 
 
+def test_a_map_along_one_axis_is_told_as_a_sum():
+    with pytest.raises(DefinitionError) as error:
+
+        @cell(axes={"S": ("key", "value")})
+        def mapped(x, S):
+            return gw.weight("w", size="value", of="value")(S) + linear("v", x, size="value")
+
+    assert "sum(vector('w', size=('out', 'value')) * v, dim='value')" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [

@@ -202,6 +202,7 @@ class Trace:
         self.weight_drops: list[WeightDrop] = []
         self.stacks: dict[str, list[tuple[str, str]]] = {}  # parameter -> blocks and their sizes
         self.vectors: dict[str, Parameter] = {}
+        self.norms: dict[str, Parameter] = {}  # gains and biases, which a norm used again shares
         self.starts: dict[str, tuple[float | Start | None, bool]] = {}  # of maps: init, learned
         self.noises: list[Noise] = []
 
@@ -369,8 +370,8 @@ class Trace:
                     self.doubtful.setdefault(gate, self._current_line())
         before.update(fresh)
 
-    def group_of(self, row: Expr, gate: str, group: str | None) -> str:
-        """The name of the stacked parameter whose maps read this row."""
+    def group_of(self, row: Expr, gate: str, group: str | None, beside: Sequence[Expr]) -> str:
+        """The stacked parameter whose maps read this row; the call has others `beside` it."""
         if row is self.input:
             name = "ih"
         elif row is self.leading:
@@ -387,6 +388,12 @@ class Trace:
             name = known[0] if known else own
         if self.groups.setdefault(name, row) is not row:
             which = "the earlier one" if isinstance(row, Symbol) else "this one"
+            if any(self.groups[name] is other for other in beside):
+                raise ValueError(
+                    f"linear({gate!r}) is given two values that the step computes, and the weights "
+                    f"of both would be weight_{name}; put them side by side, linear({gate!r}, "
+                    "cat([a, b])), or map each in a linear of its own with a group="
+                )
             raise ValueError(
                 f"two values would be mapped in the group {name!r}; name the group of {which}: "
                 "linear(…, group='another')"
@@ -503,6 +510,21 @@ class Trace:
         if parameter.name in self.vectors:
             raise ValueError(f"there are two learned values named {parameter.name!r}; rename one")
         self.vectors[parameter.name] = parameter
+        return symbol(parameter.name, "parameter", parameter.rows[0])
+
+    def add_of_norm(self, parameter: Parameter) -> Symbol:
+        """Register a gain or bias of a norm, once for all that have its name."""
+        known = self.norms.get(parameter.name)
+        if known is None:
+            made = self.add_parameter(parameter)
+            self.norms[parameter.name] = parameter
+            return made
+        if known != parameter:
+            (before,), (size,) = known.rows, parameter.rows
+            raise ValueError(
+                f"a norm of one name has one gain, but {parameter.name!r} is of the size "
+                f"{shown(before)} and would be of {shown(size)} here; rename one of the two"
+            )
         return symbol(parameter.name, "parameter", parameter.rows[0])
 
     def add_noise(self, probability: float, per: Per, size: str) -> Symbol:

@@ -24,6 +24,7 @@ from gatework.lang.axes import (
     shown,
     sized,
     slots,
+    within,
 )
 from gatework.lang.definition import Parameter, Per, Start, collecting
 from gatework.lang.expressions import (
@@ -101,7 +102,7 @@ def linear(
     trace.add_values(gate, rows, group)
     total: Expr = const(0)
     for row in rows:
-        name = trace.group_of(row, gate, group)
+        name = trace.group_of(row, gate, group, rows)
         if transposed and row.size != size:
             raise ValueError(
                 f"linear({gate!r}, transposed=True) needs a square weight, but it maps the size "
@@ -155,6 +156,13 @@ class Map:
         rows = self.size or cols
         wanted = rows if self.transposed else cols
         if row.size != wanted:
+            if wanted != SCALAR and has_axes(row.size) and within(wanted, row.size):
+                axis = shown(wanted)
+                raise ValueError(
+                    f"the map {self.name!r} maps {axis}, and the value has {shown(row.size)}; a "
+                    f"map along one axis is a sum over it: sum(vector({self.name!r}, size=('out', "
+                    f"{axis})) * v, dim={axis}), and rename(…, out={axis}) of that"
+                )
             raise ValueError(
                 f"the map {self.name!r} maps the size {shown(wanted)} here, and the value has the "
                 f"size {shown(row.size)}; make a map for each"
@@ -585,26 +593,31 @@ def _softmax(v: Expr, dim: Dim = None) -> Expr:
 def layer_norm(v: Expr, name: str | None = None, *, dim: Dim = None, eps: float = 1e-5) -> Expr:
     """(v - mean) / √(variance + eps) over the units, or some axes (Ba et al. 2016, eq. 3).
 
-    With a `name`, a learned gain `<name>_weight` (from 1) and bias `<name>_bias` (from 0) follow.
+    With a `name`, a learned gain `<name>_weight` (from 1) and bias `<name>_bias` (from 0) follow;
+    norms of one name share them.
     """
     normal = normalised(v, eps, dim)
     if name is None:
         return normal
     size = as_expr(v).size
-    return normal * vector(f"{name}_weight", 1.0, size=size) + vector(
-        f"{name}_bias", 0.0, size=size
-    )
+    return normal * _of_norm(f"{name}_weight", 1.0, size) + _of_norm(f"{name}_bias", 0.0, size)
 
 
 def rms_norm(v: Expr, name: str | None = None, *, dim: Dim = None, eps: float = 1e-6) -> Expr:
     """v / √(mean(v²) + eps) over the units, or some axes (Zhang & Sennrich 2019, eq. 4).
 
-    With a `name`, a learned gain `<name>_weight` (from 1) follows.
+    With a `name`, a learned gain `<name>_weight` (from 1) follows; norms of one name share it.
     """
     normal = v / apply("sqrt", mean(v * v, dim) + eps)
     if name is None:
         return normal
-    return normal * vector(f"{name}_weight", 1.0, size=as_expr(v).size)
+    return normal * _of_norm(f"{name}_weight", 1.0, as_expr(v).size)
+
+
+def _of_norm(name: str, init: float, size: str) -> Expr:
+    """What a norm learns, which it shares with others of its name."""
+    trace = Trace.current("a norm")
+    return trace.add_of_norm(Parameter(name, (name,), (size,), None, init))
 
 
 def normalised(v: Expr, eps: float = 1e-5, dim: Dim = None) -> Expr:

@@ -121,7 +121,7 @@ class LaTeX(Text):
 
     def axis(self, name: str) -> str:
         """The name of an axis."""
-        return rf"\mathrm{{{name.replace('_', chr(92) + '_')}}}"
+        return rf"\mathrm{{{_escaped(name)}}}"
 
     def reduction(self, node: Reduce, row: str) -> str:
         """A sum or maximum over the units, or over the axes that stand below it."""

@@ -17,7 +17,7 @@ from gatework.backends.reference import Reference
 from gatework.lang import Cell
 from gatework.lang.sizes import Sizes
 from gatework.nn.noise import draw_noise
-from plain_sizes import divisible
+from plain_sizes import divisible, unlike_axes
 
 Named = dict[str, Tensor]
 
@@ -191,7 +191,7 @@ def problem(
     hidden_size = divisible(cell, "hidden", hidden_size)
     sizes = {"1": 1, "input": input_size, "hidden": hidden_size}
     sizes |= {n: hidden_size + k for k, n in enumerate(cell.size_names(), 1)}
-    sizes = Sizes.of(sizes | {n: 1 + k for k, n in enumerate(cell.axis_names(), 1)})
+    sizes = Sizes.of(sizes | unlike_axes(cell, 2))
     g = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:

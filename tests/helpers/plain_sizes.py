@@ -24,3 +24,12 @@ def divisible(cell: Cell, name: str, units: int) -> int:
     sizes = {node.size for node in postorder(cell.named_values())}
     parts = [int(n) for size in sizes for n in re.findall(rf"\b{name}/(\d+)", size)]
     return math.ceil(units / math.lcm(*parts)) * math.lcm(*parts)
+
+
+def unlike_axes(cell, first):
+    """Lengths of a cell's axes from a first one on, each its own but where it reads along both."""
+    found = {}
+    for length, axis in enumerate(cell.axis_names(), first):
+        found.setdefault(axis, length)
+        found |= cell.renamed_lengths(found)
+    return found

@@ -12,7 +12,7 @@ from gatework.backends.reference import Reference
 from gatework.compiler.plan import Plan
 from gatework.compiler.program import program
 from gatework.lang.sizes import Sizes
-from plain_sizes import divisible
+from plain_sizes import divisible, unlike_axes
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
@@ -22,7 +22,7 @@ def all_sizes(cell, input_size, hidden_size):
     input_size = divisible(cell, "input", input_size)
     hidden_size = divisible(cell, "hidden", hidden_size)
     own = {n: hidden_size + 3 * k for k, n in enumerate(cell.size_names(), 1)}
-    own |= {n: 2 + k for k, n in enumerate(cell.axis_names(), 1)}
+    own |= unlike_axes(cell, 3)
     return Sizes.of({"1": 1, "input": input_size, "hidden": hidden_size, **own})
 
 

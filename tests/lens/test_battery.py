@@ -72,10 +72,21 @@ def shaped(row: Tensor, size: str, sizes, axes: int) -> Tensor:
 
 def arranged(node: Arrange, args: list[Tensor], sizes) -> Tensor:
     """Units in other places; rows side by side only where none is left out."""
+    if node.kind == "rename":
+        return renamed(node, args[0], sizes)
     if node.kind == "cat":
         assert sum(a.shape[-1] for a in args) == sizes[node.size]
         return torch.cat(args, -1)
     return ARRANGEMENTS[node.kind](args[0], node.details, sizes[node.size], sizes)
+
+
+def renamed(node: Arrange, row: Tensor, sizes) -> Tensor:
+    """A flat row with its axes in the order in which the result has them."""
+    names, before = node.args[0].size.split(","), row.dim() - 1
+    had = [k for k, axis in enumerate(names) if axis != "1"]
+    order = (before + had.index(k) for k in node.details[0] if k >= 0)
+    row = row.unflatten(-1, [sizes[names[k]] for k in had])
+    return row.permute(*range(before), *order).flatten(before)
 
 
 def applied(node: Apply, args: list[Tensor], sizes) -> Tensor:

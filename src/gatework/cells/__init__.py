@@ -10,6 +10,7 @@ from gatework.cells.cfn import cfn
 from gatework.cells.clockwork_rnn import clockwork_rnn
 from gatework.cells.delta_net import delta_net, gated_delta_net, kda
 from gatework.cells.family import FAMILIES, Family
+from gatework.cells.fast_weights import fast_weights
 from gatework.cells.fastrnn import fastgrnn, fastrnn
 from gatework.cells.gated_linear_attention import gla
 from gatework.cells.gru import gru, gru_reset_before
@@ -88,6 +89,7 @@ __all__ = [
     "dreamer_gru",
     "dsgu",
     "families",
+    "fast_weights",
     "fastgrnn",
     "fastrnn",
     "gated_antisymmetric_rnn",

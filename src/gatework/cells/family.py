@@ -70,7 +70,8 @@ FAMILIES = {
         "Matrix memories",
         "Each head holds a matrix, to which outer products of a key and a value are written and "
         "which a query reads: linear attention, the delta rule, state spaces with heads.",
-        "mlstm gla retnet hgrn2 rwkv6 delta_net gated_delta_net kda rwkv7 mamba2 ttt_linear titans",
+        "mlstm gla retnet hgrn2 rwkv6 delta_net gated_delta_net kda rwkv7 mamba2 ttt_linear titans "
+        "fast_weights",
     ),
     "time": _family(
         "Continuous time and irregular steps",

@@ -81,6 +81,22 @@ def test_axes_change_places(backend, n):
     torch.testing.assert_close(found, torch.autograd.grad(expected.square().sum(), sources))
 
 
+def test_such_a_cell_stands_inside_a_plain_one():
+    @cell
+    def around(x, h, c):
+        h, c = covarying.equations(x, 0.5 * h, c, prefix="inner")
+        return tanh(h), c
+
+    layer = gw.nn.Recurrent(around, 3, 5)
+    x = torch.randn(4, 2, 3)
+    y, _ = layer(x)
+    with gw.use_backend("reference"):
+        torch.testing.assert_close(layer(x)[0], y)
+    assert layer.sizes(0)["other"] == 5
+    names = layer.trace(x).to_xarray().dims
+    assert {"unit", "other"} <= set(names)
+
+
 def test_reading_along_an_axis_and_back_is_nothing():
     @cell(axes={"S": ("row", "col")})
     def back(x, S):

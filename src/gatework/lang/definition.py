@@ -446,6 +446,13 @@ class Cell:
         found = {axis for size in sizes for axis in names_in(size)}
         return tuple(sorted(found - {"hidden", "input"}))
 
+    def axis_order(self) -> tuple[str, ...]:
+        """The axes of its values in the order of their slots, where any has several."""
+        nodes = (*self.inputs, *self.states, *postorder(self.named_values()))
+        shapes = [slots(n.size) for n in nodes if has_axes(n.size)]
+        columns = zip(*shapes, strict=True)
+        return tuple(next(filter(str.isidentifier, column), SCALAR) for column in columns)
+
     def axis_lengths(self, hidden_size: int, given: Mapping[str, int]) -> dict[str, int]:
         """How long each axis is, those that are not given as a layer takes them.
 

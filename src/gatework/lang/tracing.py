@@ -455,6 +455,8 @@ class Trace:
         self.check_name(prefix, "a cell inside")
         if prefix in self.prefixes:
             raise ValueError(f"there are two cells inside with the prefix {prefix!r}; change one")
+        if not self.axes:
+            self.meet_axes(cell.axis_order())
         inside = nested(cell, tuple(map(as_expr, values)), prefix, self.add_noise)
         self.prefixes.add(prefix)
         self.names.update(inside.names)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gatework.lang.axes import SCALAR, slots
+
 if TYPE_CHECKING:
     from gatework.nn.traces import LayerTrace
 
@@ -47,13 +49,20 @@ def _array(value: Tensor) -> np.ndarray[Any, Any]:
     return found
 
 
+def _axis_of(size: str) -> str:
+    """What the units of a size are called: "unit" also where a cell has the hidden size as axis."""
+    named = [slot for slot in slots(size) if slot != SCALAR]
+    size = named[0] if len(named) == 1 else size
+    return UNIT_AXES.get(size, size)
+
+
 def dataset(trace: LayerTrace) -> Any:
     """An xarray.Dataset with a variable for each named value; NaN past a sequence's end."""
     xarray = _optional("xarray", "to_xarray")
     variables, coordinates = {}, _coordinates(trace)
     inside = _inside(trace)
     for name, values in arrays(trace).items():
-        axis = UNIT_AXES.get(trace.sizes[name], trace.sizes[name])
+        axis = _axis_of(trace.sizes[name])
         coordinates[axis] = np.arange(values.shape[-1])
         if inside is not None:
             values = np.where(inside[..., None], values, np.nan).astype(values.dtype)

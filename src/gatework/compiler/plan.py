@@ -188,8 +188,9 @@ def _stored(value: Expr) -> bool:
 
 
 def _reads_only_sequences(value: Expr) -> bool:
+    """Whether a value can be computed for all steps at once: see `_is_long` for what cannot."""
     return not any(
-        _reads_one_row(n) or (isinstance(n, Symbol) and n.role == "state")
+        _reads_one_row(n) or (isinstance(n, Symbol) and (n.role == "state" or _is_long(n)))
         for n in postorder([value])
     )
 

@@ -12,11 +12,10 @@ from typing import Any, cast
 from torch import Tensor
 
 from gatework.backends import Backend, Call, Picker, filled, picker, select
-from gatework.compiler.derivative import adjoint
 from gatework.compiler.holding import Held, pinned_cell
 from gatework.compiler.plan import Plan
-from gatework.compiler.program import Program, program
-from gatework.compiler.recurrence import Named, Recurrence
+from gatework.compiler.program import Program, program, worth_marking
+from gatework.compiler.recurrence import Named, Recurrence, adjoint
 from gatework.compiler.resets import ResetTo
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell
@@ -56,10 +55,12 @@ class Job:
 
     def __post_init__(self) -> None:
         # Both are shared, and live as long as a job asks for them.
-        object.__setattr__(self, "program", program(self.cell, self.traced, self.resets))
         sizes = Sizes.of(self.sizes)
         self.cell.check_sizes(sizes)
         object.__setattr__(self, "sizes", sizes)
+        marking = worth_marking(self.cell, sizes)
+        made = program(self.cell, self.traced, self.resets, marking)
+        object.__setattr__(self, "program", made)
 
     def variant(self, held: Held, traced: tuple[str, ...], resets: ResetTo | None) -> Job:
         """The same job with values held and traced, and with resets.

@@ -144,7 +144,8 @@ def _(key: str, tensors: Sequence[Tensor], lengths: Tensor | None, keep: bool) -
     outputs = {**program.keeping.written, **program.keeping.deferred}
 
     def sequence(name: str) -> Tensor:
-        return x.new_empty((x.shape[0], x.shape[1], job.sizes[outputs[name].size]))
+        length = program.keeping.recurrence.length(name, x.shape[0])
+        return x.new_empty((length, x.shape[1], job.sizes[outputs[name].size]))
 
     states = [x.new_empty((x.shape[1], job.sizes[s.size])) for s in program.recurrence.states]
     kept = [sequence(name) for name in program.derivative.kept] if keep else []

@@ -232,8 +232,9 @@ def _grouped(
 
 
 def _masked(plan: Plan, call: Call) -> Mapping[str, Tensor]:
-    """The read sequences, with zeros where a sequence is over."""
+    """The sequences read at each step, with zeros where a sequence is over."""
     active, sequences = call.active(), given(plan, call).sequences
+    sequences = {n: s for n, s in sequences.items() if n not in plan.recurrence.marked}
     if active is None:
         return sequences
     return {n: torch.where(active, s, 0) for n, s in sequences.items()}

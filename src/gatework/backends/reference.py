@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gatework.backends.calls import Call, Result, Stepper, given
 from gatework.compiler.plan import Plan
+from gatework.compiler.recurrence import STRETCH
 from gatework.lang.axes import SCALAR, has_axes, lacking, places, slots
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
@@ -217,7 +218,10 @@ class _Run:
         self.given = given(plan, call)
         self.active = call.active()
         self.spans = {p.name: p.spans(call.sizes) for p in plan.recurrence.parameters}
-        self.sequences = {n: self.masked(s) for n, s in self.given.sequences.items()}
+        marked = plan.recurrence.marked
+        self.sequences = {
+            n: s if n in marked else self.masked(s) for n, s in self.given.sequences.items()
+        }
         self.fixed: dict[Expr, Tensor] = {
             s: self.shaped(self.given.constants[s.name], s.size) for s in plan.recurrence.constants
         }
@@ -226,6 +230,7 @@ class _Run:
     def result(self) -> Result:
         """Before the loop, the loop, after the loop."""
         self.sequences.update(self.over_all_steps(self.plan.hoisted))
+        self.replayed = self.replay() if self.plan.replays else {}
         written, states = self.loop()
         self.sequences.update(written)
         deferred = {n: v for n, v in self.plan.deferred.items() if n not in self.call.skip}
@@ -240,14 +245,44 @@ class _Run:
 
     def loop(self) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
         """Every step in order: the written sequences and the final states."""
-        states = self.given.states
-        rows: list[list[Tensor]] = [[] for _ in self.plan.written]
-        for t in self.call.steps():
+        states, marked = self.given.states, self.recurrence.marked
+        rows: dict[str, list[Tensor]] = {name: [] for name in self.plan.written}
+        for k, t in enumerate(self.call.steps()):
+            if k % STRETCH == 0:
+                for name, row in self.marks(states).items():
+                    rows[name].append(row)
             states, new_rows = self.step(t, states)
-            for column, row in zip(rows, new_rows, strict=True):
-                column.append(row)
-        columns = zip(self.plan.written.items(), rows, strict=True)
-        return {name: self.stacked(value, column) for (name, value), column in columns}, states
+            for name, row in zip(rows, new_rows, strict=True):
+                if name not in marked:
+                    rows[name].append(row)
+        found = {n: self.stacked(v, rows[n], n in marked) for n, v in self.plan.written.items()}
+        return found, states
+
+    def marks(self, states: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """The states that are marked before a step."""
+        rows = dict(zip(self.recurrence.states, states, strict=True))
+        marked = self.recurrence.marked
+        return {n: rows[v] for n, v in self.plan.written.items() if n in marked}  # type: ignore[index]
+
+    def replay(self) -> dict[int, dict[Expr, Tensor]]:
+        """The replayed states before and after every step, in the forward pass's order."""
+        replays, found = self.plan.replays, {}
+        for k, t in enumerate(reversed(self.call.steps())):
+            if k % STRETCH == 0:
+                rows = [self.sequences[r.marks][k // STRETCH] for r in replays]
+            known = {**self.fixed}
+            known |= {r.state: self.shaped(s, r.state.size) for r, s in zip(replays, rows, strict=True)}
+            for node in postorder(r.new for r in replays):
+                if node not in known:
+                    known[node] = self.evaluate(node, known, t)
+            new = [self.row(r.new, known, t) for r in replays]
+            if self.active is not None:
+                here = self.active[t]
+                new = [torch.where(here, n, s) for n, s in zip(new, rows, strict=True)]
+            pairs = zip(replays, rows, new, strict=True)
+            found[t] = {s: self.shaped(v, s.size) for r, old, n in pairs for s, v in ((r.state, old), (r.after, n))}
+            rows = new
+        return found
 
     def step(
         self, t: int, states: tuple[Tensor, ...]
@@ -256,6 +291,7 @@ class _Run:
         known = dict(self.fixed)
         pairs = zip(self.recurrence.states, states, strict=True)
         known.update({s: self.shaped(row, s.size) for s, row in pairs})
+        known.update(self.replayed.get(t, {}))
         for node in (n for stage in self.plan.stages for n in stage.nodes()):
             known[node] = self.evaluate(node, known, t)
         new = tuple(self.row(v, known, t) for v in self.plan.next_states)
@@ -270,11 +306,11 @@ class _Run:
         """A value as a full row [B, n]."""
         return self.whole(self.known(value, known, t), value.size, self.call.shape[1:])
 
-    def stacked(self, value: Expr, column: list[Tensor]) -> Tensor:
-        """The rows of all steps as one sequence [T, B, n], in the order of time."""
+    def stacked(self, value: Expr, column: list[Tensor], as_run: bool) -> Tensor:
+        """The rows of all steps as one sequence [T, B, n], in the order of time or as they ran."""
         if not column:
             return self.like.new_zeros((*self.call.shape, self.call.sizes[value.size]))
-        return torch.stack(column[::-1] if self.call.reverse else column)
+        return torch.stack(column[::-1] if self.call.reverse and not as_run else column)
 
     def masked(self, sequence: Tensor) -> Tensor:
         """The sequence with zeros where a sequence is over, whatever stood there."""

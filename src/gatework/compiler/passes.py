@@ -1,7 +1,7 @@
 """From a plan to passes over rows: what each stage computes, and where its values lie.
 
-A pass runs stages over a list of rows. Three kinds of pass exist: over all rows [T·B] before the
-loop, over the rows [B] of one step, over all rows after the loop. Rows of every value lie one
+A pass runs stages over a list of rows: over all rows [T·B] before the loop, over the rows [B] of
+one step, of this recurrence or of the forward one, over all rows after the loop. Rows of every value lie one
 after the other, [rows, n], so that a value can be read by a product, stored for later and handed
 to the user without being copied.
 
@@ -34,7 +34,8 @@ from gatework.lang.functions import FUNCTIONS
 
 ROWS = (Reduce, Arrange)  # which each thread computes whole, and has before the units of its stage
 Kind = Literal["step", "row", "all", "old", "new", "sequence"]  # of a place: see `Place`
-When = Literal["before", "step", "after"]  # of a pass: before the loop, in it, after it
+When = Literal["before", "step", "after", "replay"]
+"""Of a pass: before the loop, in it, after it; or in it, to compute states of the forward pass."""
 
 
 @dataclass(frozen=True)
@@ -181,20 +182,31 @@ def leaf_place(leaf: Symbol, all_rows: bool) -> Place:
     return Place(f"{leaf.role} {leaf.name}", leaf.size, kinds[leaf.role])
 
 
-def lower(name: When, stages: tuple[Stage, ...], targets: Iterable[tuple[Expr, Place]]) -> Pass:
+def lower(
+    name: When,
+    stages: tuple[Stage, ...],
+    targets: Iterable[tuple[Expr, Place]],
+    known: Mapping[Symbol, Place] | None = None,
+) -> Pass:
     """Decide where every value of a pass lies.
 
     Args:
         name: When it runs; temporary rows are named after it.
         stages: The stages of the pass.
         targets: Values and where they must be stored.
+        known: Where symbols lie that are not where `leaf_place` has them.
     """
-    return _Lowering(name, stages or (Stage((), (), (), ()),), tuple(targets)).result()
+    stages = stages or (Stage((), (), (), ()),)
+    return _Lowering(name, stages, tuple(targets), known or {}).result()
 
 
 class _Lowering:
     def __init__(
-        self, name: When, stages: tuple[Stage, ...], targets: tuple[tuple[Expr, Place], ...]
+        self,
+        name: When,
+        stages: tuple[Stage, ...],
+        targets: tuple[tuple[Expr, Place], ...],
+        known: Mapping[Symbol, Place],
     ) -> None:
         self.name, self.stages = name, stages
         self.level = {n: k for k, s in enumerate(stages) for n in s.nodes()}
@@ -210,7 +222,9 @@ class _Lowering:
         for value, place in targets:
             self.places.setdefault(value, []).append(place)
         self.known: dict[Expr, Place] = {
-            n: leaf_place(n, all_rows=name != "step") for n in self.nodes() if isinstance(n, Symbol)
+            n: known.get(n) or leaf_place(n, all_rows=name in ("before", "after"))
+            for n in self.nodes()
+            if isinstance(n, Symbol)
         }
 
     def nodes(self) -> tuple[Expr, ...]:

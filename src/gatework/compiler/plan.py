@@ -13,11 +13,11 @@ to the stage of its latest argument.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
-from gatework.compiler.recurrence import Recurrence
-from gatework.lang.axes import SCALAR, has_axes, slots
+from gatework.compiler.recurrence import Recurrence, Replay
+from gatework.lang.axes import SCALAR, has_axes, is_long
 from gatework.lang.expressions import (
     Apply,
     Arrange,
@@ -63,6 +63,7 @@ class Plan:
         next_states: The new states, in terms of what the stages compute.
         written: The sequences the loop writes.
         deferred: Outputs computed after the loop from read and written sequences.
+        replays: The states of the forward pass that are computed again, in the same terms.
     """
 
     recurrence: Recurrence
@@ -71,6 +72,7 @@ class Plan:
     next_states: tuple[Expr, ...]
     written: Mapping[str, Expr]
     deferred: Mapping[str, Expr]
+    replays: tuple[Replay, ...] = ()
 
 
 def plan(recurrence: Recurrence) -> Plan:
@@ -83,10 +85,12 @@ def plan(recurrence: Recurrence) -> Plan:
         [1, 2]
     """
     written, deferred = _split_outputs(recurrence)
-    hoisted = _hoisted((*recurrence.next_states, *written.values()), recurrence)
+    replays, states = recurrence.replays, len(recurrence.next_states)
+    roots = (*(r.new for r in replays), *recurrence.next_states, *written.values())
+    hoisted = _hoisted(roots, recurrence)
     names = {node: symbol(n, "sequence", node.size) for n, node in hoisted.items()}
-    roots = substitute((*recurrence.next_states, *written.values()), names)
-    states = len(recurrence.next_states)
+    roots = substitute(roots, names)
+    again, roots = roots[: len(replays)], roots[len(replays) :]
     return Plan(
         recurrence=recurrence,
         hoisted=hoisted,
@@ -94,6 +98,7 @@ def plan(recurrence: Recurrence) -> Plan:
         next_states=roots[:states],
         written=dict(zip(written, roots[states:], strict=True)),
         deferred=deferred,
+        replays=tuple(replace(r, new=new) for r, new in zip(replays, again, strict=True)),
     )
 
 
@@ -104,14 +109,14 @@ def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
     """The largest values that read no state and hold what takes a stage, or a product."""
     roots = tuple(roots)
     order = tuple(postorder(roots))
+    repeated = {a for n in order for a in n.args if _is_repeated(a, n)}
     bound: set[Expr] = set()  # what must stay in the loop
     worth: set[Expr] = set()  # what holds any of that
     for node in order:
-        carried = isinstance(node, Symbol) and (node.role == "state" or _is_long(node))
-        stays = carried or _reads_one_row(node) or _is_outer(node)
+        stays = _is_carried(node) or _reads_one_row(node) or _is_outer(node)
         if stays or any(a in bound for a in node.args):
             bound.add(node)
-        if _takes_a_stage(node) or any(a in worth for a in node.args):
+        if _takes_a_stage(node) or node in repeated or any(a in worth for a in node.args):
             worth.add(node)
     free = [n for n in order if n not in bound and n in worth and _reads_sequence(n)]
     used_inside = {a for n in order if n in bound for a in n.args} | set(roots)
@@ -128,12 +133,12 @@ def _reads_one_row(node: Expr) -> bool:
     )
 
 
-def _is_long(node: Symbol) -> bool:
-    """Whether a row has all axes of the cell, as the states that a forward pass has kept.
+def _is_carried(node: Expr) -> bool:
+    """Whether a row is there in the loop alone: a state, or a long one, such as kept states.
 
     The loop reads it anyway: to read it for all steps at once would be a second way to memory.
     """
-    return has_axes(node.size) and SCALAR not in slots(node.size)
+    return isinstance(node, Symbol) and (node.role == "state" or is_long(node.size))
 
 
 def _is_outer(node: Expr) -> bool:
@@ -146,6 +151,11 @@ def _takes_a_stage(node: Expr) -> bool:
     """Whether it is better done before the loop: a row that is read is arranged anywhere."""
     arranged = isinstance(node, Arrange) and any(a.args for a in node.args)
     return arranged or isinstance(node, Product | Reduce)
+
+
+def _is_repeated(argument: Expr, node: Expr) -> bool:
+    """Whether a row that a step would compute has to be complete, to be repeated along an axis."""
+    return isinstance(argument, Apply) and has_axes(argument.size) and _waits(node, argument)
 
 
 def _reads_sequence(value: Expr) -> bool:
@@ -188,11 +198,7 @@ def _stored(value: Expr) -> bool:
 
 
 def _reads_only_sequences(value: Expr) -> bool:
-    """Whether a value can be computed for all steps at once: see `_is_long` for what cannot."""
-    return not any(
-        _reads_one_row(n) or (isinstance(n, Symbol) and (n.role == "state" or _is_long(n)))
-        for n in postorder([value])
-    )
+    return not any(_reads_one_row(n) or _is_carried(n) for n in postorder([value]))
 
 
 # ---- in the loop -------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
 from gatework.compiler.derivative import Derivative, derive
@@ -10,9 +10,11 @@ from gatework.compiler.plan import Plan, plan
 from gatework.compiler.recurrence import Recurrence, of_cell
 from gatework.compiler.resets import ResetTo, with_resets
 from gatework.forking import cached_property
+from gatework.lang.axes import is_long
 from gatework.lang.definition import Cell
 from gatework.lang.keeping import Shared, of_the_cell
 
+WORTH_MARKING = 512  # units of a long state
 MOST = 64  # programs of one cell, with other values traced
 
 
@@ -24,9 +26,11 @@ class Program:
 
     Attributes:
         recurrence: What is computed forward.
+        marking: Whether its training passes mark long states: see `Replay`.
     """
 
     recurrence: Recurrence
+    marking: bool = False
 
     @cached_property
     def forward(self) -> Plan:
@@ -36,7 +40,7 @@ class Program:
     @cached_property
     def derivative(self) -> Derivative:
         """The backward recurrence, and the forward one that keeps what it needs."""
-        return derive(self.recurrence, self.recurrence.inputs)
+        return derive(self.recurrence, self.recurrence.inputs, self.marking)
 
     @cached_property
     def keeping(self) -> Plan:
@@ -84,7 +88,12 @@ _programs: Shared[Program] = Shared()
 
 
 @of_the_cell(MOST)
-def program(cell: Cell, traced: tuple[str, ...] = (), resets: ResetTo | None = None) -> Program:
+def program(
+    cell: Cell,
+    traced: tuple[str, ...] = (),
+    resets: ResetTo | None = None,
+    marking: bool = False,
+) -> Program:
     """The program of a cell: the same for all cells with equal equations.
 
     It lives as long as one of these cells, or whoever runs it.
@@ -94,6 +103,8 @@ def program(cell: Cell, traced: tuple[str, ...] = (), resets: ResetTo | None = N
         traced: The named values that are written at each step beside the output.
         resets: What the state returns to where an episode ends, "zero" or "state"; None when it is
             carried through. See `gatework.compiler.resets`.
+        marking: Whether training passes mark long states, and compute them again in between. See
+            `worth_marking`.
 
     Example:
         >>> from gatework import cells
@@ -102,4 +113,12 @@ def program(cell: Cell, traced: tuple[str, ...] = (), resets: ResetTo | None = N
     """
     forward = of_cell(cell, traced)
     forward = with_resets(forward, resets) if resets else forward
-    return _programs.get(forward.key, lambda: Program(forward))
+    return _programs.get((forward.key, marking), lambda: Program(forward, marking))
+
+
+def worth_marking(cell: Cell, sizes: Mapping[str, int]) -> bool:
+    """Whether a cell has states so large that to compute them again costs less than their memory.
+
+    It depends on nothing but the sizes of a layer, so all its calls keep the same.
+    """
+    return any(is_long(s.size) and sizes[s.size] >= WORTH_MARKING for s in cell.states)

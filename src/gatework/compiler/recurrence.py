@@ -22,10 +22,26 @@ from itertools import islice
 from gatework.forking import cached_property
 from gatework.lang.axes import has_axes, of_each, slots
 from gatework.lang.definition import Cell, Parameter
-from gatework.lang.expressions import Arrange, Count, Expr, Matrix, Role, Symbol, postorder
+from gatework.lang.expressions import (
+    Arrange,
+    Count,
+    Expr,
+    Matrix,
+    Role,
+    Symbol,
+    postorder,
+    symbol,
+)
 from gatework.lang.sizes import names_in
 
+STRETCH = 16  # steps from one marked state to the next
+
 Named = tuple[Role, str]  # the role and the name of what is read
+
+
+def adjoint(name: str) -> str:
+    """The name of the gradient of a named row."""
+    return f"d_{name}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,30 @@ class Summation:
     sequence: str
 
 
+@dataclass(frozen=True)
+class Replay:
+    """A state of the forward pass that is marked every `STRETCH` steps, and computed in between.
+
+    The backward pass goes back stretch by stretch: forward from the mark through the steps of the
+    stretch, keeping its states, then backward over them. So few of large states are kept, and those
+    of one stretch are in a near cache.
+
+    Attributes:
+        state: The state before a step.
+        new: The state after it, from the replayed states and what the backward step reads.
+        marks: The sequence of the states that are marked.
+    """
+
+    state: Symbol
+    new: Expr
+    marks: str
+
+    @property
+    def after(self) -> Symbol:
+        """The state after a step, as the backward step reads it."""
+        return symbol(f"new {self.state.name}", "state", self.state.size)
+
+
 @dataclass(frozen=True, eq=False)
 class Recurrence:
     """One step, and what is done with its rows after the last step.
@@ -68,6 +108,9 @@ class Recurrence:
             each step, of which the sum is wanted.
         asked: How many outputs, the first ones, are handed out. Whoever gets them may change them,
             so they are never what a backward pass reads.
+        marked: The sequences that have the rows of every `STRETCH`-th step alone, from the first
+            that is run forward on: rows [⌈T/STRETCH⌉, B, n], of sequences that are over as well.
+        replays: States of the forward pass that the step reads and that are computed again.
     """
 
     sequences: tuple[Symbol, ...]
@@ -81,6 +124,8 @@ class Recurrence:
     labels: Mapping[Expr, str] = field(default_factory=dict)
     inputs: tuple[Symbol, ...] = ()
     asked: int = 1
+    marked: frozenset[str] = frozenset()
+    replays: tuple[Replay, ...] = ()
 
     @property
     def key(self) -> Hashable:
@@ -98,7 +143,7 @@ class Recurrence:
     @cached_property
     def sizes(self) -> frozenset[str]:
         """The sizes of all that it computes, and the names that these are made of."""
-        rows = (*self.results(), *self.sequences, *self.constants, *self.states)
+        rows = (*self.computed(), *self.sequences, *self.constants, *self.states)
         nodes = tuple(postorder(rows))
         found = {n.of if isinstance(n, Count) else n.size for n in nodes}
         for p in self.parameters:
@@ -120,6 +165,14 @@ class Recurrence:
     def results(self) -> tuple[Expr, ...]:
         """Everything a step must compute: the new states, then the outputs."""
         return (*self.next_states, *self.outputs.values())
+
+    def computed(self) -> tuple[Expr, ...]:
+        """That, and what is computed again."""
+        return (*self.results(), *(r.new for r in self.replays))
+
+    def length(self, sequence: str, steps: int) -> int:
+        """How many rows a sequence has for each of the batch."""
+        return -(-steps // STRETCH) if sequence in self.marked else steps
 
 
 def of_cell(cell: Cell, traced: tuple[str, ...] = ()) -> Recurrence:

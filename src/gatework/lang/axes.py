@@ -53,6 +53,16 @@ def has_axes(size: str) -> bool:
     return "," in size
 
 
+def is_long(size: str) -> bool:
+    """Whether a size has all axes of its cell, as matrix memories have.
+
+    Example:
+        >>> is_long("head,key,value"), is_long("head,key,1"), is_long("hidden")
+        (True, False, False)
+    """
+    return has_axes(size) and SCALAR not in slots(size)
+
+
 def shown(size: str) -> str:
     """A size as it is given in a cell: the name, or the names of its axes.
 

@@ -118,9 +118,12 @@ class Invocation:
     # ---- once a shape --------------------------------------------------------------------------
 
     def _plan_reads(self, recurrence: Recurrence) -> list[Read]:
-        sizes, rows = self.sizes, (self.steps, self.batch)
+        sizes = self.sizes
         shapes: dict[Named, tuple[int, ...]] = {
-            **{("sequence", s.name): (*rows, sizes[s.size]) for s in recurrence.sequences},
+            **{
+                ("sequence", s.name): (recurrence.length(s.name, self.steps), self.batch, sizes[s.size])
+                for s in recurrence.sequences
+            },
             **{("constant", s.name): (self.batch, sizes[s.size]) for s in recurrence.constants},
             **{("state", s.name): (self.batch, sizes[s.size]) for s in recurrence.states},
             **{("parameter", p.name): p.shape(sizes) for p in recurrence.parameters},
@@ -159,7 +162,8 @@ class Invocation:
         found: dict[str, int] = {}
         for name, value in {**plan.written, **late}.items():
             if name not in self.layout.aliases:
-                shape = (self.steps, self.batch, self.sizes[value.size])
+                length = plan.recurrence.length(name, self.steps)
+                shape = (length, self.batch, self.sizes[value.size])
                 making = maker if name in plan.recurrence.handed_out else leasing
                 make = making(shape, self.dtype, filled=self.ragged)
                 found[name] = self._make(f"sequence {name}", make)
@@ -213,7 +217,7 @@ class Invocation:
             "stride": -1 if self.reverse else 1,
             "reverse": int(self.reverse),
             "shared": int(self.schedule.shared),
-            "parts": self.schedule.threads,
+            "parts": self.schedule.parts,
             "scratch size": self.kernel.scratch,
             "numbers": self.natural.data_ptr(),
             "rows": self.natural.data_ptr(),

@@ -14,6 +14,7 @@ from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Setting, Weights
 from gatework.backends.cpu.vector.target import Target
 from gatework.backends.cpu.vector.values import Element
 from gatework.compiler.plan import Plan
+from gatework.compiler.recurrence import STRETCH
 from gatework.lang.axes import SCALAR, has_axes
 from gatework.lang.sizes import Sizes
 
@@ -22,6 +23,7 @@ FEW_STEPS = 4  # steps for which packed weights are better not read by several c
 FEW_STEPS_UNITS = 32  # if each thread has so many units of its own
 DIRECT_ROWS = 2  # rows in all up to which weights are not worth packing
 WORTH_SHARING = 2**19  # multiply-adds, some 20 µs: for less no thread is woken
+NEAR_CACHE = 2**18  # bytes, a quarter of a core's second-level cache: for states computed again
 AXES_WORK = 8  # operations in a step for each number of a state with axes
 MERGED_ROWS = 8  # sequences from which the input's products are done in the loop
 
@@ -44,6 +46,14 @@ class Schedule:
     shape: tuple[int, int]
     reverse: bool
 
+    @property
+    def parts(self) -> int:
+        """How many parts the order of the sequences falls into."""
+        if self.shared:
+            return 1
+        together = self.setting.together or self.shape[1]
+        return max(self.threads, -(-self.shape[1] // max(1, together)))
+
     def rows(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The order of the sequences [B], and all rows t·B + b that are run [N].
 
@@ -52,7 +62,7 @@ class Schedule:
         """
         steps, batch = self.shape
         longest = torch.argsort(lengths, descending=True, stable=True)
-        parts = 1 if self.shared else self.threads
+        parts = self.parts
         order = torch.empty_like(longest)
         for p in range(parts):  # part p is [batch·p/parts, batch·(p+1)/parts)
             order[batch * p // parts : batch * (p + 1) // parts] = _dealt(longest, p, parts)
@@ -98,6 +108,7 @@ def choose(
         ragged=call.lengths is not None,
         merged=few or batch >= MERGED_ROWS,
         weights="packed" if lasting else _weights(steps, batch, shared or threads == 1),
+        together=_together(plan, sizes, target.vector(element).size),
     )
     return Schedule(setting, threads, shared, call.shape, call.reverse)
 
@@ -107,6 +118,12 @@ def _weights(steps: int, batch: int, once: bool) -> Weights:
     if steps * batch <= DIRECT_ROWS:
         return "direct"
     return "block" if once and steps == 1 and batch <= ROW_BLOCK else "packed"
+
+
+def _together(plan: Plan, sizes: Mapping[str, int], element: int) -> int:
+    """How many sequences have the states of a stretch in a near cache at the same time."""
+    units = sum(sizes[r.state.size] for r in plan.recurrence.replays)
+    return max(1, NEAR_CACHE // (STRETCH * units * element)) if units else 0
 
 
 def _weights_read(plan: Plan, sizes: Mapping[str, int]) -> int:

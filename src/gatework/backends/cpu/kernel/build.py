@@ -27,13 +27,16 @@ from gatework.backends.cpu.kernel.gradients import (
 )
 from gatework.backends.cpu.kernel.layout import Layout, Panels, Storage, lay_out
 from gatework.backends.cpu.kernel.phases import LOOP, Waits
+from gatework.backends.cpu.kernel.replaying import Replaying
 from gatework.backends.cpu.kernel.setting import Setting
 from gatework.backends.cpu.kernel.stage import write_stage
 from gatework.backends.cpu.kernel.team import Team, share
 from gatework.backends.cpu.vector.ir import Builder, Module
 from gatework.backends.cpu.vector.routines import call_routine
 from gatework.backends.cpu.vector.values import Index, Value
+from gatework.compiler.passes import When
 from gatework.compiler.plan import Plan
+from gatework.compiler.recurrence import STRETCH
 
 ENTRY = "gatework_run"
 
@@ -62,21 +65,24 @@ def build(plan: Plan, setting: Setting, skip: frozenset[str]) -> Kernel:
             write_stage(f"{name}_{k}", module, layout, stage)
     waits = Waits(plan, layout, skip)
     with module.function(ENTRY, [("ptr", "args")], exported=True) as (b, (args,)):
-        _Writer(b, layout, args, waits).write(plan, skip)
+        _Writer(b, layout, args, waits, plan).write(plan, skip)
     chunks = contraction_scratch(setting) if plan.recurrence.contractions else 0
-    scratch = max(layout.sums() + layout.passing_panel(), chunks)
+    scratch = max(layout.slots_start(""), chunks)
     return Kernel(layout, scratch, module.text(8 * setting.target.vector_bytes))
 
 
 class _Writer:
     """Writes the function that every thread runs, phase by phase."""
 
-    def __init__(self, b: Builder, layout: Layout, args: Value, waits: Waits) -> None:
+    def __init__(
+        self, b: Builder, layout: Layout, args: Value, waits: Waits, plan: Plan
+    ) -> None:
         self.b, self.layout, self.args, self.waits = b, layout, args, waits
         self.setting, self.element = layout.setting, layout.setting.element
         self.team = Team(b, layout.arguments, args)
         own = b.mul(self.number("scratch size"), self.team.member)
         self.scratch = b.at(self.pointer("scratch"), self.element, own)
+        self.replaying = Replaying(b, layout, args, self.scratch, plan)
 
     def number(self, name: str) -> Value:
         """An argument as an integer."""
@@ -248,18 +254,65 @@ class _Writer:
 
     def steps(self, rows: Value, count: Value, member: Value, members: Value) -> None:
         """All steps of some sequences."""
-        b, stages = self.b, self.layout.passes.step.stages
-        first, stride, phase = (self.number(n) for n in ("first", "stride", "phase"))
+        b, share = self.b, (member, members)
         active = self.active(rows, count) if self.setting.ragged else None
+        if self.layout.replays:
+            self.stretches(rows, count, share, active)
+            return
         with b.loop(self.number("steps")) as i:
-            t = b.index(b.add(first, b.mul(i, stride)))
-            k = b.index(b.add(i, phase))
-            here = active(t) if active else count
-            for j in range(len(stages)):
-                self.wait_before(f"step_{j}")
-                b.call_local(
-                    f"step_{j}", self.args, rows, here, t, k, member, members, self.scratch
-                )
+            if self.replaying.marks:
+                with b.when(b.compare("eq", b.binary("and", i, b.index(STRETCH - 1)), 0)):
+                    self.replaying.mark(i, rows, count, lambda row: self.newest(i, row))
+            self.step("step", i, rows, active or count, share)
+
+    def stretches(
+        self,
+        rows: Value,
+        count: Value,
+        share: tuple[Value, Value],
+        active: Callable[[Value], Value] | None,
+    ) -> None:
+        """All steps backward, stretch by stretch: forward from its mark first, f its forward step.
+
+        The step that is run as the i-th is the last but i of the forward pass.
+        """
+        b, total = self.b, self.number("steps")
+        stretches = b.div(b.add(total, STRETCH - 1), STRETCH)
+        with b.loop(stretches) as later:
+            begin = b.index(b.mul(b.sub(b.sub(stretches, 1), later), STRETCH))
+            end = b.smaller(b.add(begin, STRETCH), total)
+            self.replaying.restore(begin, rows, count)
+            with b.loop(end, start=begin) as f:
+                i = b.index(b.sub(b.sub(total, 1), f))
+                here = self.step("replay", i, rows, active or count, share)
+                if active:
+                    self.replaying.hold(f, here, count)
+            with b.loop(b.sub(total, begin), start=b.sub(total, end)) as i:
+                self.step("step", i, rows, active or count, share)
+
+    def newest(self, i: Value, row: Value) -> Value:
+        """The slot of two that has the state of a sequence before the i-th step."""
+        b = self.b
+        return self.parity(b.index(b.smaller(i, self.steps_of(row))) if self.setting.ragged else i)
+
+    def step(
+        self,
+        name: When,
+        i: Value,
+        rows: Value,
+        count: Value | Callable[[Value], Value],
+        share: tuple[Value, Value],
+    ) -> Value:
+        """The stages of a step, the i-th of this call, for the sequences that have it: how many."""
+        b, one = self.b, self.layout.passes[name]
+        first, stride, phase = (self.number(n) for n in ("first", "stride", "phase"))
+        t = b.index(b.add(first, b.mul(i, stride)))
+        k = b.index(b.add(i, phase))
+        here = count if isinstance(count, Value) else count(t)
+        for j in range(len(one.stages)):
+            self.wait_before(f"{name}_{j}")
+            b.call_local(f"{name}_{j}", self.args, rows, here, t, k, *share, self.scratch)
+        return here
 
     def active(self, rows: Value, count: Value) -> Callable[[Value], Value]:
         """How many of the rows, longest first, have a step t."""

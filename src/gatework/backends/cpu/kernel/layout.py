@@ -16,6 +16,7 @@ from gatework.backends.cpu.vector.routines import call_routine
 from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.passes import ROWS, Lowered, Pass, Place, When, Work, lower
 from gatework.compiler.plan import Plan, Stage, stages
+from gatework.compiler.recurrence import STRETCH, Replay
 from gatework.lang.axes import SCALAR
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
@@ -28,7 +29,7 @@ from gatework.lang.expressions import (
     symbol,
 )
 
-Storage = Literal["single", "double", "trajectory"]  # how a state is kept: see `Layout`
+Storage = Literal["single", "double", "trajectory", "replayed"]  # how a state is kept: see `Layout`
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,12 @@ class Passes:
     before: Pass
     step: Pass
     after: Pass
+    replay: Pass | None = None
 
     def items(self) -> tuple[tuple[When, Pass], ...]:
         """Each pass with its name."""
-        return (("before", self.before), ("step", self.step), ("after", self.after))
+        replay: tuple[tuple[When, Pass], ...] = (("replay", self.replay),) if self.replay else ()
+        return (("before", self.before), *replay, ("step", self.step), ("after", self.after))
 
     def __getitem__(self, name: When) -> Pass:
         """The pass of a name."""
@@ -96,6 +99,8 @@ class Layout:
         states: How each state is kept, by name: "single", in place; "double", in two slots in
             turn; "trajectory", a slot for each step and one more.
         state_sizes: The size of each state.
+        replays: The states of the forward pass that are computed again; each is kept as "replayed",
+            in the thread's own memory, a slot for each step of a stretch and one more.
         aliases: Written sequences that are a trajectory: of which state, and whether the new one.
         offsets: The first row of each block of each parameter.
         hoisted: The sequences that are computed before the loop, and their sizes.
@@ -106,6 +111,7 @@ class Layout:
     passes: Passes
     states: Mapping[str, Storage]
     state_sizes: Mapping[str, str]
+    replays: tuple[Replay, ...]
     aliases: Mapping[str, tuple[str, bool]]
     offsets: Mapping[tuple[str, str], int]
     hoisted: Mapping[str, str]
@@ -130,6 +136,23 @@ class Layout:
             return 0
         sizes, panels = self.setting.sizes, self.passes.panels()
         return max((sizes[p.inner] * self.setting.blocks(p.outer).width for p in panels), default=0)
+
+    def storage(self, state: str) -> Storage:
+        """How a state is kept, of this pass or of the forward pass."""
+        return self.states.get(state, "replayed")
+
+    def slot(self, replay: Replay) -> int:
+        """Elements of a slot of a replayed state: the rows of a part of the batch."""
+        return self.setting.together * self.setting.sizes[replay.state.size]
+
+    def slots_start(self, state: str) -> int:
+        """Where the slots of a replayed state begin in scratch memory; of none, where they end."""
+        start = self.sums() + self.passing_panel()
+        for replay in self.replays:
+            if replay.state.name == state:
+                break
+            start += (STRETCH + 1) * self.slot(replay)
+        return start
 
     def pack(
         self, b: Builder, args: Value, panels: Panels, block: Value, to: Value, head: Index = 0
@@ -181,7 +204,8 @@ class Layout:
         """Rows that only the kernel sees: argument, size, whether there are rows for all steps."""
         found = [(f"sequence {n}", size, True) for n, size in self.hoisted.items()]
         for name, one in self.passes.items():
-            found += [(n, size, name != "step") for n, size in one.temporaries.items()]
+            all_rows = name in ("before", "after")
+            found += [(n, size, all_rows) for n, size in one.temporaries.items()]
         return tuple(found)
 
 
@@ -193,13 +217,15 @@ def lay_out(plan: Plan, setting: Setting, skip: frozenset[str]) -> Layout:
         setting: What the kernel is made for.
         skip: Outputs and gradients that are not wanted.
     """
-    aliases = {} if setting.ragged else _aliases(plan)
+    aliases, replays = {} if setting.ragged else _aliases(plan), plan.replays
+    moved = {r.after: Place(f"state {r.state.name}", r.state.size, "new") for r in replays}
     hoisted, step_stages, roots = _hoisted(plan, setting.merged)
     late = {n: v for n, v in plan.deferred.items() if n not in skip}
     passes = Passes(
         lower("before", stages(hoisted.values()), _sequences(hoisted)),
-        lower("step", step_stages, _step_targets(plan, roots, aliases)),
+        lower("step", step_stages, _step_targets(plan, roots, aliases), moved),
         lower("after", stages(late.values()), _sequences(late)),
+        _lower_replay(replays, moved),
     )
     offsets = {
         (p.name, block): span.start
@@ -209,7 +235,15 @@ def lay_out(plan: Plan, setting: Setting, skip: frozenset[str]) -> Layout:
     states = {s.name: _storage(s, passes.step, aliases) for s in plan.recurrence.states}
     state_sizes = {s.name: s.size for s in plan.recurrence.states}
     sizes = {n: v.size for n, v in hoisted.items()}
-    return Layout(setting, Arguments(), passes, states, state_sizes, aliases, offsets, sizes)
+    return Layout(
+        setting, Arguments(), passes, states, state_sizes, replays, aliases, offsets, sizes
+    )
+
+
+def _lower_replay(replays: tuple[Replay, ...], places: Mapping[Symbol, Place]) -> Pass | None:
+    """The pass that computes states of the forward pass again, into these places."""
+    targets = [(r.new, places[r.after]) for r in replays]
+    return lower("replay", stages(new for new, _ in targets), targets) if targets else None
 
 
 def _sequences(values: Mapping[str, Expr]) -> list[tuple[Expr, Place]]:
@@ -246,10 +280,9 @@ def _step_targets(
         if root is not s or s.name in kept_in  # else it stays where it is
     ]
     written = dict(zip(plan.written, roots[len(states) :], strict=True))
-    return [
-        *new,
-        *_sequences({n: v for n, v in written.items() if n not in aliases}),
-    ]
+    marked = plan.recurrence.marked  # which the loop writes beside its stages
+    own = {n: v for n, v in written.items() if n not in aliases and n not in marked}
+    return [*new, *_sequences(own)]
 
 
 def _aliases(plan: Plan) -> dict[str, tuple[str, bool]]:
@@ -259,7 +292,8 @@ def _aliases(plan: Plan) -> dict[str, tuple[str, bool]]:
     and the sequence of its new ones. What is handed out has its own memory all the same.
     """
     found: dict[str, tuple[str, bool]] = {}
-    kept = {n: v for n, v in plan.written.items() if n not in plan.recurrence.handed_out}
+    others = plan.recurrence.handed_out | plan.recurrence.marked
+    kept = {n: v for n, v in plan.written.items() if n not in others}
     names = {v: n for n, v in kept.items()}
     for state, new in zip(plan.recurrence.states, plan.next_states, strict=True):
         if state in names:

@@ -82,8 +82,8 @@ class Nest(Row):
     along it: a sum over it is fetched and stored once for all of them.
     """
 
-    def __init__(self, stage: StageWriter, work: Work, row: Value) -> None:
-        super().__init__(stage, work, row, sums=row)  # it has no sums of products
+    def __init__(self, stage: StageWriter, work: Work, row: Value, position: Index) -> None:
+        super().__init__(stage, work, row, sums=row, position=position)  # there are no sums
         self.axes = axes_of(work, stage.setting.sizes)
         self.inner = len(self.axes.lengths) - 1
         self.partial = self.axes.lengths[-1] % stage.vector.lanes != 0

@@ -146,15 +146,23 @@ class Phases:
     def __init__(self, plan: Plan, layout: Layout, skip: frozenset[str]) -> None:
         self.plan, self.layout, self.skip = plan, layout, skip
         rows = "equal shares of all rows"
-        dealt_out: dict[When, str] = {"before": rows, "step": "sequences dealt out", "after": rows}
+        dealt = "sequences dealt out"
+        dealt_out: dict[When, str] = {
+            "before": rows, "replay": dealt, "step": dealt, "after": rows
+        }  # fmt: skip
+        private = {f"state {r.state.name}" for r in layout.replays}  # each thread has its own
         self._uses = {
-            name: [set(_uses(layout, one, stage, dealt_out[name])) for stage in one.stages]
+            name: [
+                {u for u in _uses(layout, one, stage, dealt_out[name]) if u.memory not in private}
+                for stage in one.stages
+            ]
             for name, one in layout.passes.items()
         }
 
     def in_order(self, shared: bool) -> tuple[Phase, ...]:
         """Every phase once, the loop as a whole; `shared`, whether threads share units."""
-        loop = (self._touch(use, None, shared) for uses in self._uses["step"] for use in uses)
+        stages = (*self._uses.get("replay", ()), *self._uses["step"])
+        loop = (self._touch(use, None, shared) for uses in stages for use in uses)
         return (
             Phase("begin", frozenset(self._begin())),
             Phase("pack", frozenset(self._pack())),

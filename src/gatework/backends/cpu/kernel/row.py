@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 class Row:
     """The evaluation of a work's values on one row, a vector of units at a time."""
 
-    def __init__(self, stage: StageWriter, work: Work, row: Value, sums: Value) -> None:
+    def __init__(
+        self, stage: StageWriter, work: Work, row: Value, sums: Value, position: Index = 0
+    ) -> None:
         self.stage, self.work, self.sums, self.b = stage, work, sums, stage.b
         self.emit = Elementary(stage.b, stage.vector)
         blocks = stage.setting.blocks(work.size)
@@ -29,7 +31,8 @@ class Row:
         self.slots: dict[Expr, int] = {p: k for k, s in enumerate(work.sums) for p in s.products}
         self.step = ROW_BLOCK * blocks.width
         self.known = work.reads
-        self.starts = {p: stage.row(p, row) for p in [*self.known.values(), *work.places()]}
+        places = [*self.known.values(), *work.places()]
+        self.starts = {p: stage.row(p, row, position) for p in places}
         self.fixed = {n: self._number(p) for n, p in self.known.items() if n.size == SCALAR}
 
     def _number(self, place: Place) -> Value:

@@ -33,6 +33,8 @@ class Setting:
         merged: Whether the products of the read sequences are done in the loop.
         weights: How matrices are read: "packed" before anything else; "block", packed one block at
             a time, just before it is read; "direct", as they lie.
+        together: How many sequences a thread takes through all steps together, where states are
+            computed again; 0 where none are, and it takes all that are its own.
     """
 
     target: Target
@@ -42,13 +44,15 @@ class Setting:
     ragged: bool
     merged: bool
     weights: Weights = "packed"
+    together: int = 0
 
     @property
     def key(self) -> tuple[object, ...]:
         """What distinguishes this setting from others."""
         sizes = tuple(sorted(self.sizes.items()))
         return (
-            self.target, self.element, sizes, self.widest, self.ragged, self.merged, self.weights
+            self.target, self.element, sizes, self.widest, self.ragged, self.merged, self.weights,
+            self.together,
         )  # fmt: skip
 
     @property

@@ -20,6 +20,7 @@ from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load
 from gatework.backends.cpu.vector.routines import Operands, call_routine
 from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.passes import Lowered, Place, Sum, Work
+from gatework.compiler.recurrence import STRETCH, Replay
 from gatework.lang.axes import SCALAR, has_axes, of_each
 from gatework.lang.expressions import Arrange, Product, Reduce
 
@@ -32,7 +33,7 @@ Left = tuple[Value, Value, Value, Value, Value]  # C, A, its leading dimension, 
 def write_stage(name: str, module: Module, layout: Layout, stage: Lowered) -> None:
     """Write the function that computes one stage."""
     with module.function(name, PARAMETERS) as (b, (args, rows, count, t, k, *rest)):
-        writer = StageWriter(b, layout, stage, args, t, k)
+        writer = StageWriter(b, layout, stage, args, t, k, rest[-1])
         with b.loop(count, step=ROW_BLOCK) as at:
             here = b.index(b.smaller(b.sub(count, at), ROW_BLOCK))
             listed = b.at(rows, "i64", at)
@@ -40,7 +41,7 @@ def write_stage(name: str, module: Module, layout: Layout, stage: Lowered) -> No
             writer.arrangements(listed, here)
             for work in stage.works:
                 if has_axes(work.size) and not work.sums:
-                    writer.nest(work, listed, here)
+                    writer.nest(work, listed, here, at)
                 else:
                     writer.work(work, listed, here, *rest)
 
@@ -49,12 +50,20 @@ class StageWriter:
     """Writes one stage: what it reads and writes has an address, a base for row 0 each."""
 
     def __init__(
-        self, b: Builder, layout: Layout, stage: Lowered, args: Value, t: Value, k: Value
+        self,
+        b: Builder,
+        layout: Layout,
+        stage: Lowered,
+        args: Value,
+        t: Value,
+        k: Value,
+        scratch: Value,
     ) -> None:
         self.b, self.layout, self.stage = b, layout, stage
         self.setting, self.vector = layout.setting, layout.setting.vector
-        self.args, self.t, self.k = args, t, k
+        self.args, self.t, self.k, self.scratch = args, t, k, scratch
         self.head: Index = 0  # whose rows are read and written, where that is done one by one
+        self.replays = {f"state {r.state.name}": r for r in layout.replays}
         self.batch = layout.arguments.number(b, args, "batch")
         self.bases: dict[Place, Value] = {p: self.base(p) for p in dict.fromkeys(self.places())}
 
@@ -76,7 +85,9 @@ class StageWriter:
         return self.setting.sizes[place.size]
 
     def base(self, place: Place) -> Value:
-        """The address of row 0 of a place at this step."""
+        """The address of row 0 of a place at this step; of a replayed state, of the part's first."""
+        if place.argument in self.replays:
+            return self.replayed(self.replays[place.argument], new=place.kind == "new")
         b, pointer = self.b, self.layout.arguments.pointer(self.b, self.args, place.argument)
         if place.kind == "all":
             first = self.layout.offsets[place.offset] if place.offset else 0
@@ -107,11 +118,23 @@ class StageWriter:
             case "trajectory":
                 backwards = self.layout.arguments.number(b, self.args, "reverse")
                 return b.add(self.t, b.sub(1, backwards) if new else backwards)
+            case "replayed":
+                before = b.sub(self.layout.arguments.number(b, self.args, "steps"), 1)
+                step = b.binary("and", b.index(b.sub(before, self.k)), b.index(STRETCH - 1))
+                return b.add(step, int(new))
 
-    def row(self, place: Place, row: Value) -> Value:
-        """The address of a row of a place."""
+    def replayed(self, replay: Replay, new: bool) -> Value:
+        """Where a replayed state lies before or after this step, in this thread's memory."""
+        start = self.layout.slots_start(replay.state.name)
+        at = self.b.mul(self._slot("replayed", new), self.layout.slot(replay))
+        return self.element(self.element(self.scratch, start), at)
+
+    def row(self, place: Place, row: Value, position: Index = 0) -> Value:
+        """The address of a row of a place; its position is that among the rows of its part."""
         if place.kind == "all":
             return self.bases[place]
+        if place.argument in self.replays:
+            row = self.b.index(position)
         if place.kind == "sequence":  # row t·B + b of all: b
             row = self.b.op(f"urem i64 {row.text}, {self.batch.text}", "i64")
         return self.element(self.bases[place], self.b.mul(row, self.units(place)))
@@ -157,7 +180,7 @@ class StageWriter:
         with self.b.loop(count) as i:
             row = self.b.load(self.b.at(rows, "i64", i), "i64", 8)
             for node, place in self.stage.arrangements:
-                sources = [self.row(self.stage.known[a], row) for a in node.args]
+                sources = [self.row(self.stage.known[a], row, i) for a in node.args]
                 target, table = self.row(place, row), self.table(node)
                 sizes = self.setting.sizes
                 Rearranging(self.b, self.vector, node, sizes, sources, target, table).write()
@@ -271,10 +294,11 @@ class StageWriter:
 
     # ---- axis by axis --------------------------------------------------------------------------
 
-    def nest(self, work: Work, rows: Value, count: Value) -> None:
-        """Evaluate and store the values of a work with axes, row by row."""
+    def nest(self, work: Work, rows: Value, count: Value, before: Value) -> None:
+        """Evaluate and store the values of a work with axes, row by row, with so many before."""
         with self.b.loop(count) as i:
-            Nest(self, work, self.b.load(self.b.at(rows, "i64", i), "i64", 8)).run()
+            row = self.b.load(self.b.at(rows, "i64", i), "i64", 8)
+            Nest(self, work, row, self.b.add(before, i)).run()
 
     # ---- unit by unit --------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from gatework.backends.cpu.kernel.row import Row
 from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load, masked_store
-from gatework.backends.cpu.vector.values import Index, Value
+from gatework.backends.cpu.vector.values import Index, Value, Vector
 from gatework.compiler.passes import Fold, Place, Work
 from gatework.lang.axes import SCALAR, slots
 from gatework.lang.expressions import Expr
@@ -118,21 +118,24 @@ class Nest(Row):
     def strips(self, outer: Indices, length: int) -> None:
         """The loop around the innermost one: whole strips, then what is left one by one."""
         whole = length - length % STRIP
+        together = {f: r for f, r in self.registers.items() if not self.has_strip(f.reduce)}
+        self.clear(together, STRIP)
         if whole:
             with self.b.loop(whole, step=STRIP) as at:
                 self.strip([[*outer, self.b.add(at, k)] for k in range(STRIP)])
         if whole < length:
             with self.b.loop(length, start=whole) as at:
                 self.strip([[*outer, at]])
+        for fold, registers in together.items():
+            self.fold_together(fold, registers, self.addresses([*outer, 0]))
 
     def strip(self, indices: Sequence[Indices]) -> None:
         """The values of some neighbouring indices, a vector of the last axis at a time."""
         b, v, length = self.b, self.stage.vector, self.axes.lengths[-1]
         bases = [self.addresses(outer) for outer in indices]
         repeated = [self.repeated(addresses) for addresses in bases]
-        for fold, registers in self.registers.items():
-            for register in registers[: len(indices)]:
-                b.store(self.neutral(fold), register, 64)
+        apart = {f: r for f, r in self.registers.items() if self.has_strip(f.reduce) or not self.inner}
+        self.clear(apart, len(indices))
         with b.loop(length, step=v.lanes) as at:
             self.mask = lane_mask(b, v, b.sub(length, at)) if self.partial else None
             self.unit = at
@@ -147,8 +150,14 @@ class Nest(Row):
                 shared = {n: self.values[n] for n in read}
             for fold, values in found.items():
                 self.fold(fold, values, bases)
-        for fold, registers in self.registers.items():
-            self.fold_numbers(fold, registers[: len(indices)], bases)
+        for fold, registers in apart.items():
+            self.fold_apart(fold, registers[: len(indices)], bases)
+
+    def clear(self, registers: Mapping[Fold, Sequence[Value]], count: int) -> None:
+        """Fill the first registers of each sum with what changes nothing."""
+        for fold, own in registers.items():
+            for register in own[:count]:
+                self.b.store(self.neutral(fold), register, 64)
 
     def addresses(self, outer: Indices) -> dict[Place, Value]:
         """Where each place has the units of some indices of the outer axes."""
@@ -188,8 +197,8 @@ class Nest(Row):
         return self.stage.vector.const(0.0 if fold.adds else float("-inf"))
 
     def joined(self, fold: Fold, one: Value, other: Value) -> Value:
-        """The sum of two, or the larger."""
-        return self.b.fadd(one, other) if fold.adds else self.stage.maximum(one, other)
+        """The sum of two, or the larger, of numbers or of vectors."""
+        return self.b.fadd(one, other) if fold.adds else self.b.fmaximum(one, other)
 
     def begin(self, fold: Fold) -> None:
         """Fill the row of the result with what changes nothing."""
@@ -230,23 +239,72 @@ class Nest(Row):
         groups = [[value] for value in values] if apart else [values]
         for group, addresses in zip(groups, bases, strict=False):
             address = self.stage.element(addresses[fold.places[0]], self.unit)
-            total = self.get(address)
-            for value in group:
+            total, *more = group
+            for value in more:
                 total = self.joined(fold, total, value)
-            self.put(total, address)
+            self.put(self.joined(fold, self.get(address), total), address)
 
-    def fold_numbers(
+    def fold_apart(
         self, fold: Fold, registers: Sequence[Value], bases: Sequence[Mapping[Place, Value]]
     ) -> None:
         """Add the lanes of each index to the unit of the result that it has."""
-        b, v, place = self.b, self.stage.vector, fold.places[0]
+        if len(registers) == STRIP <= self.stage.vector.lanes and self.pitch(fold) == 1:
+            self.fold_neighbours(fold, registers, bases[0])
+            return
         for register, addresses in zip(registers, bases, strict=True):
-            lanes = b.load(register, v.type, 64)
-            number = across(b, v, lanes, "fadd" if fold.adds else "fmaximum")
-            address = addresses.get(place, self.starts[place])
-            old = b.load(address, v.element, v.size)
-            if fold.adds:
-                more = b.fadd(old, number)
-            else:
-                more = b.call(f"llvm.maximum.f{8 * v.size}", v.element, old, number)
-            b.store(more, address, v.size)
+            self.add_number(fold, self.loaded(register), addresses)
+
+    def fold_together(
+        self, fold: Fold, registers: Sequence[Value], addresses: Mapping[Place, Value]
+    ) -> None:
+        """Add the lanes of all registers to one unit of the result."""
+        total, *more = (self.loaded(register) for register in registers)
+        for value in more:
+            total = self.joined(fold, total, value)
+        self.add_number(fold, total, addresses)
+
+    def fold_neighbours(
+        self, fold: Fold, registers: Sequence[Value], addresses: Mapping[Place, Value]
+    ) -> None:
+        """Add the lanes of a strip's registers to as many units side by side, all at once.
+
+        Halves of two vectors are added into one, until one vector has the lanes of all in groups.
+        """
+        b, v, place = self.b, self.stage.vector, fold.places[0]
+        vectors, group = [self.loaded(register) for register in registers], v.lanes
+        while len(vectors) > 1:
+            group //= 2
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [self.halved(fold, one, other, group) for one, other in pairs]
+        (sums,) = vectors
+        while group > 1:
+            group //= 2
+            other = b.shuffle(sums, sums, [lane ^ group for lane in range(v.lanes)])
+            sums = self.joined(fold, sums, other)
+        narrow = Vector(v.element, STRIP)
+        new = b.shuffle(sums, sums, range(0, v.lanes, v.lanes // STRIP))
+        address = addresses.get(place, self.starts[place])
+        old = b.load(address, narrow.type, v.size)
+        b.store(self.joined(fold, old, new), address, v.size)
+
+    def halved(self, fold: Fold, one: Value, other: Value, group: int) -> Value:
+        """The sums of the two halves of every 2 · group lanes, those of both vectors in turn."""
+        lanes = range(2 * self.stage.vector.lanes)
+        low, high = ([k for k in lanes if k // group % 2 == half] for half in (0, 1))
+        return self.joined(fold, self.b.shuffle(one, other, low), self.b.shuffle(one, other, high))
+
+    def pitch(self, fold: Fold) -> int:
+        """How far apart the units of a result lie for neighbouring indices of a strip."""
+        return self.axes.pitches(fold.reduce.size)[self.inner - 1] if self.inner else 0
+
+    def loaded(self, register: Value) -> Value:
+        """What a register holds."""
+        return self.b.load(register, self.stage.vector.type, 64)
+
+    def add_number(self, fold: Fold, lanes: Value, addresses: Mapping[Place, Value]) -> None:
+        """Add the lanes of a vector to a unit of the result."""
+        b, v, place = self.b, self.stage.vector, fold.places[0]
+        number = across(b, v, lanes, "fadd" if fold.adds else "fmaximum")
+        address = addresses.get(place, self.starts[place])
+        old = b.load(address, v.element, v.size)
+        b.store(self.joined(fold, old, number), address, v.size)

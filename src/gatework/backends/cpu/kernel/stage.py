@@ -163,13 +163,9 @@ class StageWriter:
             mask = lane_mask(b, v, b.sub(units, at))
             value = b.select(mask, masked_load(b, v, self.element(start, at), mask), neutral)
             old = b.load(total, v.type, 64)
-            more = b.fadd(old, value) if adding else self.maximum(old, value)
+            more = b.fadd(old, value) if adding else b.fmaximum(old, value)
             b.store(more, total, 64)
         return across(b, v, b.load(total, v.type, 64), "fadd" if adding else "fmaximum")
-
-    def maximum(self, a: Value, c: Value) -> Value:
-        """The larger of two vectors, NaN passed on."""
-        return self.b.call(f"llvm.maximum.{self.vector.suffix}", a.type, a, c)
 
     # ---- arrangements --------------------------------------------------------------------------
 

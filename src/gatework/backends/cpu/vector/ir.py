@@ -11,7 +11,7 @@ trivial, so that strides known at compile time leave no instructions behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -221,6 +221,19 @@ class Builder:
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a * b + c, rounded once."""
         return self.call(f"llvm.fma.{_suffix(a.type)}", a.type, a, b, c)
+
+    def fmaximum(self, a: Value, b: Value) -> Value:
+        """The larger of two, NaN passed on."""
+        return self.call(f"llvm.maximum.{_suffix(a.type)}", a.type, a, b)
+
+    def shuffle(self, a: Value, b: Value, lanes: Iterable[int]) -> Value:
+        """Some lanes of two vectors, those of the second numbered on from those of the first."""
+        chosen = [f"i32 {lane}" for lane in lanes]
+        element = a.type[1:-1].split()[-1]
+        mask = f"<{len(chosen)} x i32> <{', '.join(chosen)}>"
+        return self.op(
+            f"shufflevector {_typed([a, b])}, {mask}", f"<{len(chosen)} x {element}>"
+        )
 
     def fcmp(self, relation: FloatRelation, a: Value, b: Value) -> Value:
         """Truth of a relation of numbers, a lane each."""

@@ -36,7 +36,10 @@ def random_call(plan: Plan, shape, sizes, dtype, seed=0, **options) -> Call:
 
     rows = (*recurrence.constants, *recurrence.states)
     tensors = [
-        *(normal(steps, batch, sizes[s.size]) for s in recurrence.sequences),
+        *(
+            normal(recurrence.length(s.name, steps), batch, sizes[s.size])
+            for s in recurrence.sequences
+        ),
         *(normal(batch, sizes[s.size]) for s in rows),
         *(normal(*p.shape(sizes)) / sizes["hidden"] ** 0.5 for p in recurrence.parameters),
     ]
@@ -54,9 +57,10 @@ def changed(plan: Plan, call: Call, new: dict[tuple[str, str], torch.Tensor]) ->
     return call._replace(tensors=list((named(plan, call) | new).values()))
 
 
-def backward_call(cell, forward: Call, kept: Result, **options) -> Call:
+def backward_call(cell, forward: Call, kept: Result, marking=False, **options) -> Call:
     """A call of the backward plan, with what the forward pass kept and random gradients."""
-    plan, keeping = program(cell).backward, program(cell).keeping
+    plans = program(cell, marking=marking)
+    plan, keeping = plans.backward, plans.keeping
     written = (("sequence", n) for n in keeping.recurrence.outputs)
     known = {**named(keeping, forward), **dict(zip(written, kept.outputs, strict=True))}
     call = random_call(
@@ -83,9 +87,12 @@ def compare(kind, found, expected, tolerance) -> None:
         torch.testing.assert_close(have, want, rtol=0, atol=tolerance * scale, msg=message)
 
 
-def assert_plans_agree(backend, cell, shape, sizes, dtype, lengths=None, reverse=False) -> None:
+def assert_plans_agree(
+    backend, cell, shape, sizes, dtype, lengths=None, reverse=False, marking=False
+) -> None:
     """All three plans of a cell give what the reference gives."""
-    plans, reference, tolerance = program(cell), Reference(), TOLERANCE[dtype]
+    plans, reference = program(cell, marking=marking), Reference()
+    tolerance = TOLERANCE[dtype]
     options = {"lengths": lengths, "reverse": reverse}
     call = random_call(plans.forward, shape, sizes, dtype, **options)
     assert_same(backend.run(plans.forward, call), reference.run(plans.forward, call), tolerance)
@@ -93,6 +100,6 @@ def assert_plans_agree(backend, cell, shape, sizes, dtype, lengths=None, reverse
     own = backend.run(plans.keeping, call)
     assert_same(own, kept, tolerance)
     # Each from what it kept itself: by a rounding, the largest of a row is no longer in it.
-    found = backend.run(plans.backward, backward_call(cell, call, own))
-    expected = reference.run(plans.backward, backward_call(cell, call, kept))
+    found = backend.run(plans.backward, backward_call(cell, call, own, marking))
+    expected = reference.run(plans.backward, backward_call(cell, call, kept, marking))
     assert_same(found, expected, tolerance)

@@ -260,29 +260,37 @@ class _Run:
 
     def marks(self, states: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The states that are marked before a step."""
-        rows = dict(zip(self.recurrence.states, states, strict=True))
+        rows: dict[Expr, Tensor] = dict(zip(self.recurrence.states, states, strict=True))
         marked = self.recurrence.marked
-        return {n: rows[v] for n, v in self.plan.written.items() if n in marked}  # type: ignore[index]
+        return {n: rows[v] for n, v in self.plan.written.items() if n in marked}
 
     def replay(self) -> dict[int, dict[Expr, Tensor]]:
-        """The replayed states before and after every step, in the forward pass's order."""
-        replays, found = self.plan.replays, {}
+        """The replayed states before and after every step, which the forward pass ran in order."""
+        found: dict[int, dict[Expr, Tensor]] = {}
+        states: tuple[Tensor, ...] = ()
         for k, t in enumerate(reversed(self.call.steps())):
             if k % STRETCH == 0:
-                rows = [self.sequences[r.marks][k // STRETCH] for r in replays]
-            known = {**self.fixed}
-            known |= {r.state: self.shaped(s, r.state.size) for r, s in zip(replays, rows, strict=True)}
-            for node in postorder(r.new for r in replays):
-                if node not in known:
-                    known[node] = self.evaluate(node, known, t)
-            new = [self.row(r.new, known, t) for r in replays]
-            if self.active is not None:
-                here = self.active[t]
-                new = [torch.where(here, n, s) for n, s in zip(new, rows, strict=True)]
-            pairs = zip(replays, rows, new, strict=True)
-            found[t] = {s: self.shaped(v, s.size) for r, old, n in pairs for s, v in ((r.state, old), (r.after, n))}
-            rows = new
+                states = tuple(self.sequences[r.marks][k // STRETCH] for r in self.plan.replays)
+            new = self.replayed_step(t, states)
+            pairs = zip(self.plan.replays, states, new, strict=True)
+            rows = [row for r, old, later in pairs for row in ((r.state, old), (r.after, later))]
+            found[t] = {s: self.shaped(row, s.size) for s, row in rows}
+            states = new
         return found
+
+    def replayed_step(self, t: int, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The replayed states after a step; a sequence without that step keeps its own."""
+        known, replays = dict(self.fixed), self.plan.replays
+        pairs = zip(replays, states, strict=True)
+        known.update({r.state: self.shaped(row, r.state.size) for r, row in pairs})
+        for node in postorder(r.new for r in replays):
+            if node not in known:
+                known[node] = self.evaluate(node, known, t)
+        new = tuple(self.row(r.new, known, t) for r in replays)
+        if self.active is None:
+            return new
+        here = self.active[t]
+        return tuple(torch.where(here, n, s) for n, s in zip(new, states, strict=True))
 
     def step(
         self, t: int, states: tuple[Tensor, ...]

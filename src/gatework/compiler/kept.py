@@ -93,9 +93,7 @@ class Kept:
             return ()
         return tuple(Replay(s, new, self._keep(s).name) for s, new in made.items())
 
-    def replayed(
-        self, roots: tuple[Expr, ...], replays: tuple[Replay, ...]
-    ) -> tuple[Expr, ...]:
+    def replayed(self, roots: tuple[Expr, ...], replays: tuple[Replay, ...]) -> tuple[Expr, ...]:
         """The roots with replayed states where they read kept ones, which are kept no more."""
         there: dict[Expr, Expr] = {}
         for r in replays:

@@ -1,9 +1,9 @@
 """From a plan to passes over rows: what each stage computes, and where its values lie.
 
 A pass runs stages over a list of rows: over all rows [T·B] before the loop, over the rows [B] of
-one step, of this recurrence or of the forward one, over all rows after the loop. Rows of every value lie one
-after the other, [rows, n], so that a value can be read by a product, stored for later and handed
-to the user without being copied.
+one step, of this recurrence or of the forward one, over all rows after the loop. Rows of every
+value lie one after the other, [rows, n], so that a value can be read by a product, stored for later
+and handed to the user without being copied.
 
 Letters: n units of a row, T steps, B sequences.
 """

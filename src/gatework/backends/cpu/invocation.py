@@ -118,14 +118,14 @@ class Invocation:
     # ---- once a shape --------------------------------------------------------------------------
 
     def _plan_reads(self, recurrence: Recurrence) -> list[Read]:
-        sizes = self.sizes
+        sizes, steps, batch = self.sizes, self.steps, self.batch
         shapes: dict[Named, tuple[int, ...]] = {
             **{
-                ("sequence", s.name): (recurrence.length(s.name, self.steps), self.batch, sizes[s.size])
+                ("sequence", s.name): (recurrence.length(s.name, steps), batch, sizes[s.size])
                 for s in recurrence.sequences
             },
-            **{("constant", s.name): (self.batch, sizes[s.size]) for s in recurrence.constants},
-            **{("state", s.name): (self.batch, sizes[s.size]) for s in recurrence.states},
+            **{("constant", s.name): (batch, sizes[s.size]) for s in recurrence.constants},
+            **{("state", s.name): (batch, sizes[s.size]) for s in recurrence.states},
             **{("parameter", p.name): p.shape(sizes) for p in recurrence.parameters},
         }
         found = []

@@ -122,7 +122,7 @@ def _weights(steps: int, batch: int, once: bool) -> Weights:
 
 def _together(plan: Plan, sizes: Mapping[str, int], element: int) -> int:
     """How many sequences have the states of a stretch in a near cache at the same time."""
-    units = sum(sizes[r.state.size] for r in plan.recurrence.replays)
+    units = sum(sizes[r.state.size] for r in plan.replays)
     return max(1, NEAR_CACHE // (STRETCH * units * element)) if units else 0
 
 

@@ -40,6 +40,9 @@ from gatework.compiler.recurrence import STRETCH
 
 ENTRY = "gatework_run"
 
+Own = tuple[Value, Value]  # which of how many threads that share units this one is
+Rows = Value | Callable[[Value], Value]  # how many rows have a step: all of them, or by the step
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -74,9 +77,7 @@ def build(plan: Plan, setting: Setting, skip: frozenset[str]) -> Kernel:
 class _Writer:
     """Writes the function that every thread runs, phase by phase."""
 
-    def __init__(
-        self, b: Builder, layout: Layout, args: Value, waits: Waits, plan: Plan
-    ) -> None:
+    def __init__(self, b: Builder, layout: Layout, args: Value, waits: Waits, plan: Plan) -> None:
         self.b, self.layout, self.args, self.waits = b, layout, args, waits
         self.setting, self.element = layout.setting, layout.setting.element
         self.team = Team(b, layout.arguments, args)
@@ -254,24 +255,18 @@ class _Writer:
 
     def steps(self, rows: Value, count: Value, member: Value, members: Value) -> None:
         """All steps of some sequences."""
-        b, share = self.b, (member, members)
-        active = self.active(rows, count) if self.setting.ragged else None
+        b, own = self.b, (member, members)
+        here = self.active(rows, count) if self.setting.ragged else count
         if self.layout.replays:
-            self.stretches(rows, count, share, active)
+            self.stretches(rows, count, here, own)
             return
         with b.loop(self.number("steps")) as i:
             if self.replaying.marks:
                 with b.when(b.compare("eq", b.binary("and", i, b.index(STRETCH - 1)), 0)):
                     self.replaying.mark(i, rows, count, lambda row: self.newest(i, row))
-            self.step("step", i, rows, active or count, share)
+            self.step("step", i, rows, here, own)
 
-    def stretches(
-        self,
-        rows: Value,
-        count: Value,
-        share: tuple[Value, Value],
-        active: Callable[[Value], Value] | None,
-    ) -> None:
+    def stretches(self, rows: Value, count: Value, here: Rows, own: Own) -> None:
         """All steps backward, stretch by stretch: forward from its mark first, f its forward step.
 
         The step that is run as the i-th is the last but i of the forward pass.
@@ -284,25 +279,18 @@ class _Writer:
             self.replaying.restore(begin, rows, count)
             with b.loop(end, start=begin) as f:
                 i = b.index(b.sub(b.sub(total, 1), f))
-                here = self.step("replay", i, rows, active or count, share)
-                if active:
-                    self.replaying.hold(f, here, count)
+                run = self.step("replay", i, rows, here, own)
+                if self.setting.ragged:
+                    self.replaying.hold(f, run, count)
             with b.loop(b.sub(total, begin), start=b.sub(total, end)) as i:
-                self.step("step", i, rows, active or count, share)
+                self.step("step", i, rows, here, own)
 
     def newest(self, i: Value, row: Value) -> Value:
         """The slot of two that has the state of a sequence before the i-th step."""
         b = self.b
         return self.parity(b.index(b.smaller(i, self.steps_of(row))) if self.setting.ragged else i)
 
-    def step(
-        self,
-        name: When,
-        i: Value,
-        rows: Value,
-        count: Value | Callable[[Value], Value],
-        share: tuple[Value, Value],
-    ) -> Value:
+    def step(self, name: When, i: Value, rows: Value, count: Rows, own: Own) -> Value:
         """The stages of a step, the i-th of this call, for the sequences that have it: how many."""
         b, one = self.b, self.layout.passes[name]
         first, stride, phase = (self.number(n) for n in ("first", "stride", "phase"))
@@ -311,7 +299,7 @@ class _Writer:
         here = count if isinstance(count, Value) else count(t)
         for j in range(len(one.stages)):
             self.wait_before(f"{name}_{j}")
-            b.call_local(f"{name}_{j}", self.args, rows, here, t, k, *share, self.scratch)
+            b.call_local(f"{name}_{j}", self.args, rows, here, t, k, *own, self.scratch)
         return here
 
     def active(self, rows: Value, count: Value) -> Callable[[Value], Value]:

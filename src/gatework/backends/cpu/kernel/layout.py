@@ -29,7 +29,7 @@ from gatework.lang.expressions import (
     symbol,
 )
 
-Storage = Literal["single", "double", "trajectory", "replayed"]  # how a state is kept: see `Layout`
+Storage = Literal["single", "double", "trajectory"]  # how a state is kept: see `Layout`
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class Layout:
         states: How each state is kept, by name: "single", in place; "double", in two slots in
             turn; "trajectory", a slot for each step and one more.
         state_sizes: The size of each state.
-        replays: The states of the forward pass that are computed again; each is kept as "replayed",
-            in the thread's own memory, a slot for each step of a stretch and one more.
+        replays: The states of the forward pass that are computed again, in the thread's own memory:
+            a slot for each step of a stretch and one more.
         aliases: Written sequences that are a trajectory: of which state, and whether the new one.
         offsets: The first row of each block of each parameter.
         hoisted: The sequences that are computed before the loop, and their sizes.
@@ -136,10 +136,6 @@ class Layout:
             return 0
         sizes, panels = self.setting.sizes, self.passes.panels()
         return max((sizes[p.inner] * self.setting.blocks(p.outer).width for p in panels), default=0)
-
-    def storage(self, state: str) -> Storage:
-        """How a state is kept, of this pass or of the forward pass."""
-        return self.states.get(state, "replayed")
 
     def slot(self, replay: Replay) -> int:
         """Elements of a slot of a replayed state: the rows of a part of the batch."""

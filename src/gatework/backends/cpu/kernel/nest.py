@@ -92,6 +92,10 @@ class Nest(Row):
             for f in work.folds
             if not self.has_last(f.reduce)
         }
+        self.together, self.apart = (
+            {f: r for f, r in self.registers.items() if self.has_strip(f.reduce) is apart}
+            for apart in (False, True)
+        )
 
     def has_last(self, value: Expr) -> bool:
         """Whether a value differs along the innermost loop."""
@@ -118,15 +122,14 @@ class Nest(Row):
     def strips(self, outer: Indices, length: int) -> None:
         """The loop around the innermost one: whole strips, then what is left one by one."""
         whole = length - length % STRIP
-        together = {f: r for f, r in self.registers.items() if not self.has_strip(f.reduce)}
-        self.clear(together, STRIP)
+        self.clear(self.together, STRIP)
         if whole:
             with self.b.loop(whole, step=STRIP) as at:
                 self.strip([[*outer, self.b.add(at, k)] for k in range(STRIP)])
         if whole < length:
             with self.b.loop(length, start=whole) as at:
                 self.strip([[*outer, at]])
-        for fold, registers in together.items():
+        for fold, registers in self.together.items():
             self.fold_together(fold, registers, self.addresses([*outer, 0]))
 
     def strip(self, indices: Sequence[Indices]) -> None:
@@ -134,7 +137,7 @@ class Nest(Row):
         b, v, length = self.b, self.stage.vector, self.axes.lengths[-1]
         bases = [self.addresses(outer) for outer in indices]
         repeated = [self.repeated(addresses) for addresses in bases]
-        apart = {f: r for f, r in self.registers.items() if self.has_strip(f.reduce) or not self.inner}
+        apart = self.apart if self.inner else self.registers
         self.clear(apart, len(indices))
         with b.loop(length, step=v.lanes) as at:
             self.mask = lane_mask(b, v, b.sub(length, at)) if self.partial else None

@@ -35,12 +35,13 @@ class Replaying:
         """
         b = self.b
         for name, state in self.marks.items():
-            storage = self.layout.states[state.name]  # type: ignore[attr-defined]
+            storage = self.layout.states[state.name]
             with b.loop(count) as at:
                 row = b.load(b.at(rows, "i64", at), "i64", 8)
                 old = slot(row) if storage == "double" else 0
                 source = self.row(f"state {state.name}", old, row, state.size)
-                self.copy(self.row(f"sequence {name}", b.div(i, STRETCH), row, state.size), source, 1, state.size)
+                mark = self.row(f"sequence {name}", b.div(i, STRETCH), row, state.size)
+                self.copy(mark, source, 1, state.size)
 
     def restore(self, i: Value, rows: Value, count: Value) -> None:
         """Copy the mark of step i into the first slots."""

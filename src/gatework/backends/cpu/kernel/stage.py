@@ -85,7 +85,7 @@ class StageWriter:
         return self.setting.sizes[place.size]
 
     def base(self, place: Place) -> Value:
-        """The address of row 0 of a place at this step; of a replayed state, of the part's first."""
+        """The address of row 0 of a place at this step; of a replayed state, the part's first."""
         if place.argument in self.replays:
             return self.replayed(self.replays[place.argument], new=place.kind == "new")
         b, pointer = self.b, self.layout.arguments.pointer(self.b, self.args, place.argument)
@@ -118,15 +118,13 @@ class StageWriter:
             case "trajectory":
                 backwards = self.layout.arguments.number(b, self.args, "reverse")
                 return b.add(self.t, b.sub(1, backwards) if new else backwards)
-            case "replayed":
-                before = b.sub(self.layout.arguments.number(b, self.args, "steps"), 1)
-                step = b.binary("and", b.index(b.sub(before, self.k)), b.index(STRETCH - 1))
-                return b.add(step, int(new))
 
     def replayed(self, replay: Replay, new: bool) -> Value:
         """Where a replayed state lies before or after this step, in this thread's memory."""
-        start = self.layout.slots_start(replay.state.name)
-        at = self.b.mul(self._slot("replayed", new), self.layout.slot(replay))
+        b, start = self.b, self.layout.slots_start(replay.state.name)
+        last = b.sub(self.layout.arguments.number(b, self.args, "steps"), 1)
+        step = b.binary("and", b.index(b.sub(last, self.k)), b.index(STRETCH - 1))
+        at = b.mul(b.add(step, int(new)), self.layout.slot(replay))
         return self.element(self.element(self.scratch, start), at)
 
     def row(self, place: Place, row: Value, position: Index = 0) -> Value:

@@ -231,9 +231,7 @@ class Builder:
         chosen = [f"i32 {lane}" for lane in lanes]
         element = a.type[1:-1].split()[-1]
         mask = f"<{len(chosen)} x i32> <{', '.join(chosen)}>"
-        return self.op(
-            f"shufflevector {_typed([a, b])}, {mask}", f"<{len(chosen)} x {element}>"
-        )
+        return self.op(f"shufflevector {_typed([a, b])}, {mask}", f"<{len(chosen)} x {element}>")
 
     def fcmp(self, relation: FloatRelation, a: Value, b: Value) -> Value:
         """Truth of a relation of numbers, a lane each."""

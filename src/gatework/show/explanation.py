@@ -8,8 +8,8 @@ from html import escape
 from typing import Protocol
 
 from gatework.compiler.plan import Plan
-from gatework.compiler.program import Program, program
-from gatework.compiler.recurrence import Recurrence
+from gatework.compiler.program import Program, program, worth_marking
+from gatework.compiler.recurrence import STRETCH, Recurrence
 from gatework.forking import cached_property
 from gatework.lang.definition import Cell, block_of, check_known
 from gatework.lang.expressions import Apply, Matrix, Product, Role, postorder
@@ -216,10 +216,11 @@ def _cost(cell: Cell, made: Program, sizes: Sizes) -> list[str]:
     )
     forward = _flops(made.forward.recurrence, sizes)
     backward = _flops(made.derivative.backward, sizes) + _contraction_flops(cell, made, sizes)
+    derivative = program(cell, marking=worth_marking(cell, sizes)).derivative
     kept = sum(
-        sizes[v.size]
-        for n, v in made.derivative.forward.outputs.items()
-        if n in made.derivative.kept
+        sizes[v.size] // (STRETCH if n in derivative.forward.marked else 1)
+        for n, v in derivative.forward.outputs.items()
+        if n in derivative.kept
     )
     shown = ", ".join(f"{n} {v}" for n, v in sizes.items() if n != "1")
     return [

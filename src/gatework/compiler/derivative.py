@@ -37,7 +37,6 @@ from gatework.lang.expressions import (
     reduce,
     symbol,
 )
-from gatework.lang.functions import FUNCTIONS, JUMPS
 
 
 @dataclass(frozen=True, eq=False)

@@ -135,3 +135,32 @@ def test_what_reads_a_whole_state_keeps_it():
     plans = program(mapped, marking=True)
     assert not plans.backward.replays
     assert plans.derivative.kept == program(mapped).derivative.kept
+
+
+def test_gradients_of_every_sequence_of_a_batch(monkeypatch):
+    """What is kept has another number of rows than there are steps; vmap and lengths know it."""
+    monkeypatch.setattr(programs, "WORTH_MARKING", 1)
+    layer = gw.nn.Recurrent(cells.mlstm, 5, head=1, key=3, value=4, dtype=torch.float64)
+    weights = {n: w.detach() for n, w in layer.named_parameters()}
+    x, lengths = torch.randn(2 * STRETCH + 3, 3, 5, dtype=torch.float64), torch.tensor([35, 1, 18])
+
+    def loss(weights, x, length):
+        options = {"lengths": length[None]}
+        y, _ = torch.func.functional_call(layer, weights, (x[:, None],), options)
+        return y.sin().sum()
+
+    found = torch.func.vmap(torch.func.grad(loss), (None, 1, 0))(weights, x, lengths)
+    for k in range(3):
+        expected = torch.func.grad(loss)(weights, x[:, k], lengths[k])
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name][k], gradient)
+
+
+def test_a_compiled_layer_marks_too(monkeypatch):
+    monkeypatch.setattr(programs, "WORTH_MARKING", 1)
+    layer = gw.nn.Recurrent(cells.delta_net, 5, head=1, key=3, value=4)
+    compiled = torch.compile(layer, backend="aot_eager")
+    for steps in (STRETCH + 1, 3 * STRETCH):
+        x = torch.randn(steps, 2, 5, requires_grad=True)
+        one, other = (torch.autograd.grad(run(x)[0].sin().sum(), x) for run in (layer, compiled))
+        torch.testing.assert_close(one, other)

@@ -99,9 +99,9 @@ def test_what_is_largest_is_what_was_largest():
         S = S + gw.layer_norm(gw.amax(S, dim="value"), dim="key")
         return r + gw.mean(S, dim="key"), (S, m)
 
-    for values in (1, 4, 5):
-        sizes = Sizes.of({"1": 1, "input": 3, "hidden": 4, "head": 2, "key": 5, "value": values})
-        assert_plans_agree(Cpu(), peaks, (6, 5), sizes, torch.float64, None, False)
+    for steps, keys, values in ((6, 5, 1), (6, 5, 4), (6, 5, 5), (21, 17, 33)):
+        sizes = {"1": 1, "input": 3, "hidden": 4, "head": 2, "key": keys, "value": values}
+        assert_plans_agree(Cpu(), peaks, (steps, 5), Sizes.of(sizes), torch.float64, None, False)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])

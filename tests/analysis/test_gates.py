@@ -7,7 +7,9 @@ import gatework as gw
 from feeding import recurrent, recurrent_cell
 from gatework.analysis.gates import keepers, named_gates
 from gatework.analysis.memory import retention
+from gatework.lang.axes import has_axes
 from gatework.lang.expressions import Arrange, Reduce, postorder
+from gatework.lens.axes import spread
 from numerics import randomised, state_sizes
 from plain_sizes import plain_sizes
 
@@ -121,4 +123,6 @@ def test_retention_is_the_jacobian_of_a_step_whose_matrices_do_not_mix(name):
         found = trace[f"kept_{s.name}"][0] if kept[s.name].args else kept[s.name]
         expected = torch.stack([jacobians[k][k][b, :, b].diagonal() for b in range(2)])
         found = found if isinstance(found, torch.Tensor) else torch.full_like(expected, found.value)
+        if has_axes(kept[s.name].size):
+            found = spread(found, kept[s.name].size, s.size, layer.sizes(0))
         torch.testing.assert_close(found.expand_as(expected), expected, rtol=1e-9, atol=1e-12)

@@ -13,6 +13,7 @@ from feeding import recurrent
 from gatework.data import characters_of
 from gatework.lang.axes import has_axes, within
 from gatework.lens import gate_names, read_passage
+from gatework.lens.axes import axis_lengths
 from plain_sizes import plain_sizes
 
 TEXT = characters_of(b"def f(x):")
@@ -34,7 +35,7 @@ def test_a_passage_shows_what_the_trace_holds(name):
     with gw.use_backend("reference"):  # no machine code has to be made for each cell
         layer = recurrent(cell, 12, 12, **sizes)
         trace = layer.trace(torch.randn(len(TEXT), 1, 12))
-    passage = read_passage(TEXT, trace, cell, units=4)
+    passage = read_passage(TEXT, trace, cell, units=4, sizes=layer.sizes(0))
     assert passage.characters == TEXT
     assert passage.units == tuple(sorted(set(passage.units)))
     first = cell.states[0].size
@@ -45,13 +46,37 @@ def test_a_passage_shows_what_the_trace_holds(name):
         panels = [n for n in panels if trace[n].shape[-1] == most]
     assert [*passage.gates, *passage.states] == panels
     for panel, values in {**passage.gates, **passage.states}.items():
-        own, units = layer.sizes(0), cell.states[0].size
-        expected = trace[panel][:, 0]
-        if "," in units:  # repeated along the axes that it lacks
-            expected = expected.unflatten(-1, [own[a] for a in cell.names[panel].size.split(",")])
-            expected = expected.expand(-1, *(own[a] for a in units.split(","))).flatten(1)
-        expected = expected[:, list(passage.units)].T
-        np.testing.assert_array_equal(values, expected.detach().numpy())
+        expected = trace[panel][:, 0].detach()
+        if panel in passage.moving:
+            expected = expected[:, list(passage.moving[panel])]
+        elif passage.axis:  # the mean over all other axes
+            lengths = axis_lengths(cell.names[panel].size, layer.sizes(0))
+            expected = expected.unflatten(-1, tuple(lengths.values()))[..., None]
+            expected = expected.movedim(1 + list(lengths).index(passage.axis), 1).flatten(2).mean(2)
+        if panel not in passage.moving:
+            expected = expected[:, list(passage.units)]
+        np.testing.assert_allclose(values, expected.T.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_of_a_state_with_axes_heads_are_shown_each_by_the_unit_that_moves_most():
+    layer = gw.nn.Recurrent(gw.cells.mlstm, 5, 12, head=3, key=2, value=4)
+    trace = layer.trace(torch.randn(len(TEXT), 1, 5))
+    passage = read_passage(TEXT, trace, layer.cell, units=2, sizes=layer.sizes(0))
+    assert (passage.axis, len(passage.units)) == ("head", 2)
+    assert passage.labels("f") == tuple(f"head {k}" for k in passage.units)
+    spread = trace["C"][:, 0].detach().unflatten(-1, (3, 8)).std(0, unbiased=False)
+    for head, unit, label in zip(
+        passage.units, passage.moving["C"], passage.labels("C"), strict=True
+    ):
+        assert unit == 8 * head + int(spread[head].argmax())
+        assert label == f"head {head}, key {unit % 8 // 4}, value {unit % 4}"
+
+
+def test_lengths_of_axes_must_be_given():
+    layer = gw.nn.Recurrent(gw.cells.delta_net, 5, 12)
+    trace = layer.trace(torch.randn(len(TEXT), 1, 5))
+    with pytest.raises(ValueError, match=r"has axes.*sizes=layer\.sizes\(0\)"):
+        read_passage(TEXT, trace, layer.cell)
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,31 @@
 RULES       ∂L/∂(each argument) of a function, from ∂L/∂(its result): reverse mode's step
 passed_on   the same, with what a branch that is not taken contributes: nothing
 slope       ∂value/∂value, unit by unit: forward mode
+own_slope   the same of what stays in its place
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gatework.lang.expressions import Apply, Const, Expr, apply, const, postorder, side_by_side
+from gatework.lang.expressions import (
+    Apply,
+    Arrange,
+    Const,
+    Expr,
+    apply,
+    const,
+    expand,
+    postorder,
+    side_by_side,
+)
 from gatework.lang.functions import ByFunction
+from gatework.lang import sizes
+
+OWN, ELSEWHERE = "0", "elsewhere"
+"""How far a unit is from where it was: not at all, or not to be said for all sizes."""
 
 # ∂L/∂(each argument), from g = ∂L/∂result, the result y and the arguments.
 Rule = Callable[..., tuple[Expr | None, ...]]
@@ -122,18 +137,71 @@ def _branch(value: Expr) -> _Branch | None:
 
 
 def slope(value: Expr, wrt: Expr, without: Container[Expr] = ()) -> Expr:
-    """∂value/∂wrt unit by unit, by forward mode; no way leads through the nodes `without`."""
-    zero = const(0, wrt.size)
-    found: dict[Expr, Expr] = {wrt: const(1, wrt.size)}
+    """∂value/∂wrt unit by unit, by forward mode; no way leads through the nodes `without`.
+
+    Nor through a matrix or a sum over units. Rows in other places are followed to where they go: a
+    unit's slope is that of all that arrives at it. It lacks the axes along which it is the same.
+    """
+    total: Expr = const(0)
+    for part in slopes(value, wrt, without).values():
+        total = total + part
+    return total
+
+
+def own_slope(value: Expr, wrt: Expr, without: Container[Expr] = ()) -> Expr:
+    """The same of what comes from a unit's own place; of all, where none stays in its place."""
+    found = slopes(value, wrt, without)
+    return found[OWN] if OWN in found else slope(value, wrt, without)
+
+
+def slopes(value: Expr, wrt: Expr, without: Container[Expr] = ()) -> dict[str, Expr]:
+    """∂value/∂wrt, the parts of it by how far units are from where they were; without those of 0.
+
+    How far, as a size, where parts of rows are cut out and put together; `ELSEWHERE` else.
+    """
+    found: dict[Expr, dict[str, Expr]] = {wrt: {OWN: const(1)}}
     for node in postorder([value]):
-        if node in found:
-            continue
-        total: Expr = zero
-        if isinstance(node, Apply) and node not in without:
-            for k, argument in enumerate(node.args):
+        if node not in found:
+            moved = [] if node in without else _slopes_of(node, [found[a] for a in node.args])
+            found[node] = {}
+            for place, part in moved:
+                before = found[node].get(place)
+                found[node][place] = part if before is None else before + part
+    return {place: part for place, part in found[value].items() if not is_zero(part)}
+
+
+def is_zero(value: Expr) -> bool:
+    """Whether a value is the number 0."""
+    return isinstance(value, Const) and value.value == 0
+
+
+def keeps_units(node: Arrange) -> bool:
+    """Whether rows are put into other places as they are, and not summed."""
+    return node.kind not in ("cumsum", "index_add")
+
+
+def _slopes_of(node: Expr, given: Sequence[Mapping[str, Expr]]) -> Iterator[tuple[str, Expr]]:
+    """The slopes of a value by places, from those of its arguments."""
+    for k, of_argument in enumerate(given):
+        for place, own in of_argument.items():
+            if is_zero(own):
+                continue
+            if isinstance(node, Arrange) and keeps_units(node):
+                rows = [const(0, a.size) for a in node.args]
+                rows[k] = expand(own, node.args[k].size)
+                yield _place_after(node, k, place), node.rebuilt(tuple(rows))
+            elif isinstance(node, Apply):
                 # a rule is linear in ∂L/∂result: given ∂argument, it gives that part of ∂result
-                if found[argument] is not zero:
-                    part = RULES[node.function](found[argument], node, *node.args)[k]
-                    total = total if part is None else total + part
-        found[node] = total
-    return found[value]
+                part = RULES[node.function](own, node, *node.args)[k]
+                if part is not None:
+                    yield place, part
+
+
+def _place_after(node: Arrange, k: int, place: str) -> str:
+    """How far the units of a row are from where they were, once it is arranged."""
+    if place == ELSEWHERE or node.kind not in ("part", "cat"):
+        return ELSEWHERE
+    start = node.details[k]
+    if node.kind == "part":
+        return sizes.without(place, start)
+    return sizes.together([place, start])

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from gatework.analysis.calculus import slope
+from gatework.analysis.calculus import is_zero, keeps_units, own_slope, slope
 from gatework.analysis.ranges import Range, ranges
+from gatework.lang.axes import within
 from gatework.lang.definition import Cell, Noise, check_cell
 from gatework.lang.expressions import (
     Apply,
@@ -122,9 +123,9 @@ def keepers(cell: Cell) -> dict[str, tuple[Keeper, ...]]:
     names = {v: n for n, v in cell.observables().items()}
     result = {}
     for state, new in zip(cell.states, cell.next_states, strict=True):
-        share = slope(new, state, without=curves)
-        if share is const(0, state.size):  # all of it goes through a tanh or the like
-            share = slope(new, state, without=gates)
+        share = own_slope(new, state, without=curves)
+        if is_zero(share):  # all of it goes through a tanh or the like
+            share = own_slope(new, state, without=gates)
         directions = {g: _direction(share, g, expected) for g in _factors(share, gates)}
         result[state.name] = tuple(
             Keeper(names.get(gate), gate, keeps)
@@ -158,21 +159,22 @@ def writers(cell: Cell) -> dict[str, tuple[Expr, ...]]:
         state: tuple(
             gate
             for gate in postorder([new[state]])
-            if gate in others and slope(new[state], gate, without=curves) is not const(0, gate.size)
+            if gate in others and not is_zero(slope(new[state], gate, without=curves))
         )
         for state in kept
     }
 
 
 def biases(value: Expr) -> tuple[Symbol, ...]:
-    """The learned vectors and numbers that are added to a value, as they are.
+    """The learned vectors and numbers that are added to a whole value, as they are.
 
     Example:
         >>> from gatework import cells
         >>> biases(cells.lstm.names["f.pre"])
         (bias_ih.f, bias_hh.f)
     """
-    learned = [n for n in postorder([value]) if isinstance(n, Symbol) and n.role == "parameter"]
+    symbols = (n for n in postorder([value]) if isinstance(n, Symbol))
+    learned = [s for s in symbols if s.role == "parameter" and within(s.size, value.size)]
     slopes = ((p, slope(value, p)) for p in learned)
     return tuple(p for p, s in slopes if isinstance(s, Const) and s.value == 1)
 
@@ -213,7 +215,7 @@ def is_made_of(value: Expr, symbols: Container[Expr]) -> bool:
 def hands_on(value: Expr) -> bool:
     """Whether a value is made of its arguments without squashing or summing them."""
     if isinstance(value, Arrange):
-        return value.kind not in ("cumsum", "index_add")
+        return keeps_units(value)
     return isinstance(value, Apply) and value.function in ARITHMETIC | CHOICES
 
 
@@ -256,10 +258,15 @@ def _factors(share: Expr, gates: Container[Expr]) -> Iterator[Expr]:
         seen.add(node)
         if node in gates:
             yield node
-        elif isinstance(node, Apply) and (node.function in ARITHMETIC or _is_power(node)):
-            stack.extend(reversed(node.args))
         elif isinstance(node, Apply) and node.function == "where":
             stack.extend(reversed(node.args[1:]))
+        elif isinstance(node, Arrange) or _is_arithmetic(node):
+            stack.extend(reversed(node.args))
+
+
+def _is_arithmetic(node: Expr) -> bool:
+    """Whether a value is made by arithmetic, powers by a number included."""
+    return isinstance(node, Apply) and (node.function in ARITHMETIC or _is_power(node))
 
 
 def _direction(share: Expr, gate: Expr, expected: Mapping[Expr, Expr]) -> bool | None:

@@ -1,12 +1,13 @@
 """Where a cell's memory runs, and how much of it stays: found from its equations.
 
-A state s reaches its new value s' in two ways: through matrices, which mix the units, and unit by
-unit. The second way is memory: c' = f ⊙ c + … keeps the share f of every unit.
+A state s reaches its new value s' in two ways: through matrices and sums, which mix the units, and
+unit by unit, if at another place. The second way is memory: c' = f ⊙ c + … keeps the share f of
+every unit.
 """
 
 from __future__ import annotations
 
-from gatework.analysis.calculus import slope
+from gatework.analysis.calculus import own_slope
 from gatework.analysis.gates import hands_on
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply, Expr, postorder
@@ -17,14 +18,16 @@ def retention(cell: Cell) -> dict[str, Expr]:
 
     This is the diagonal part of the step's Jacobian: the LSTM's memory c keeps the share f, the
     GRU's h keeps z, the vanilla RNN's h, which is always written anew, keeps 0. Ways through
-    peepholes and other functions of the state are part of it.
+    peepholes and other functions of the state are part of it. Where a step puts every unit
+    into another place, as a roll or a shift does, the share is that of what arrives at a unit.
 
     Args:
         cell: Any cell.
 
     Returns:
-        An expression for each state, by the state's name. To see it at every step of a sequence,
-        give it a name in the cell: `cell.observing({"kept": retention(cell)["c"]})`.
+        An expression for each state, by the state's name. It lacks the axes of the state along
+        which the share is the same. To see it at every step of a sequence, give it a name in the
+        cell: `cell.observing({"kept": retention(cell)["c"]})`.
 
     Example:
         >>> from gatework import cells
@@ -32,9 +35,11 @@ def retention(cell: Cell) -> dict[str, Expr]:
         True
         >>> retention(cells.rnn)
         {'h': 0}
+        >>> retention(cells.gated_delta_net)["S"] is cells.gated_delta_net.names["a"]  # per head
+        True
     """
     pairs = zip(cell.states, cell.next_states, strict=True)
-    return {s.name: slope(new, s) for s, new in pairs}
+    return {s.name: own_slope(new, s) for s, new in pairs}
 
 
 def memory_of(cell: Cell) -> set[tuple[Expr, Expr]]:

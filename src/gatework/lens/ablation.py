@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gatework.analysis.gates import named_gates
+from gatework.lang.axes import SCALAR, has_axes, slots
+from gatework.lang.definition import Cell
+from gatework.lang.expressions import Expr
 from gatework.lens.arguments import check_functions, check_several, check_whole
 from gatework.lens.measurement import Measurement, axes
 from gatework.lens.measuring import Progress, state_values
@@ -119,37 +122,65 @@ def _number(value: Any) -> float:
     raise TypeError(f"the metric gave a {type(value).__name__}; expected one number")
 
 
-def held_gates(model: nn.Module) -> dict[str, dict[str, float]]:
+def held_gates(model: nn.Module, axis: str | None = None) -> dict[str, dict[str, Any]]:
     """Each gate of a model held closed, at 0, and open, at 1; for `ablate`.
+
+    Args:
+        model: any module that holds recurrent layers of Gatework.
+        axis: the name of an axis, such as "head": gates that have it are held at each place on it
+            alone; others are left out.
+
+    Raises:
+        ValueError: no gate has that axis.
 
     Example:
         >>> import gatework as gw
         >>> list(held_gates(gw.nn.GRU(4, 8)).values())
         [{'l0.r': 0.0}, {'l0.r': 1.0}, {'l0.z': 0.0}, {'l0.z': 1.0}]
+        >>> layer = gw.nn.Recurrent(gw.cells.delta_net, 4, head=2, key=3, value=4)
+        >>> list(held_gates(layer, "head"))
+        ['l0.b[head 0] = 0', 'l0.b[head 0] = 1', 'l0.b[head 1] = 0', 'l0.b[head 1] = 1']
     """
-    return {
-        f"{name} = {end:g}": {name: end}
-        for place, layer in _places(model)
-        for name in (f"{place}.{gate}" for gate in named_gates(layer.cell))
+    gates = [(p, n, la, v) for p, la in _places(model) for n, v in named_gates(la.cell).items()]
+    if axis is None:
+        names = [f"{place}.{gate}" for place, gate, *_ in gates]
+        return {f"{name} = {end:g}": {name: end} for name in names for end in (0.0, 1.0)}
+    found = {
+        f"{place}.{gate}[{axis} {k}] = {end:g}": {f"{place}.{gate}": {axis: {k: end}}}
+        for place, gate, layer, value in gates
+        if axis in slots(value.size)
+        for k in range(layer.sizes(0)[axis])
         for end in (0.0, 1.0)
     }
+    if not found:
+        raise _no_axis(axis, "gate", [value for *_, value in gates])
+    return found
 
 
 def silenced_units(
-    model: nn.Module, units: Iterable[int] | None = None
-) -> dict[str, dict[str, dict[int, float]]]:
+    model: nn.Module, units: Iterable[int] | None = None, axis: str | None = None
+) -> dict[str, dict[str, dict[Any, Any]]]:
     """Each unit of each layer and direction silenced, held at 0; for `ablate`.
 
-    Held is the unit's output, and those of its states that have the output's size.
+    Held is the unit's output, and those of its states that have the output's size. With an axis,
+    such as "head", all units at one place on it are silenced together: in the output and in every
+    state that has the axis.
 
     Args:
         model: any module that holds recurrent layers of Gatework.
-        units: numbers of the units; all when not given.
+        units: numbers of the units, or of places on the axis; all when not given.
+        axis: the name of an axis.
+
+    Raises:
+        ValueError: no output or state has that axis.
 
     Example:
         >>> import gatework as gw
         >>> silenced_units(gw.nn.LSTM(4, 8), [5])
         {'l0[5]': {'l0.h': {5: 0.0}, 'l0.c': {5: 0.0}}}
+        >>> layer = gw.nn.Recurrent(gw.cells.delta_net, 4, head=2, key=3, value=4)
+        >>> silenced_units(layer, [1], axis="head")
+        {'l0[head 1]': {'l0.output': {'head': {1: 0.0}}, 'l0.S': {'head': {1: 0.0}}}}
     """
     check_several("numbers of units, such as [0, 5]", units=units)
     wanted = None if units is None else list(units)
@@ -158,12 +189,32 @@ def silenced_units(
     found = {}
     for place, layer in _places(model):
         cell = layer.cell
-        output = {cell.output_name: cell.output_value} if cell.output_value.args else {}
-        given = {**output, **state_values(cell)}
+        given = _given_out(cell)
+        if axis is not None:
+            names = [n for n, value in given.items() if axis in slots(value.size)]
+            for k in (wanted or range(layer.sizes(0)[axis])) if names else ():
+                found[f"{place}[{axis} {k}]"] = {f"{place}.{n}": {axis: {k: 0.0}} for n in names}
+            continue
         states = [n for n, value in given.items() if value.size == cell.output_value.size]
         for unit in range(layer.output_size) if wanted is None else wanted:
             found[f"{place}[{unit}]"] = {f"{place}.{state}": {unit: 0.0} for state in states}
+    if axis is not None and not found:
+        values = [v for _, layer in _places(model) for v in _given_out(layer.cell).values()]
+        raise _no_axis(axis, "output or state", values)
     return found
+
+
+def _given_out(cell: Cell) -> dict[str, Expr]:
+    """The output and the states of a cell by name."""
+    output = {cell.output_name: cell.output_value} if cell.output_value.args else {}
+    return {**output, **state_values(cell)}
+
+
+def _no_axis(axis: str, what: str, values: Iterable[Expr]) -> ValueError:
+    """What is said where no value has an axis."""
+    have = {a: None for value in values if has_axes(value.size) for a in slots(value.size)}
+    known = ", ".join(a for a in have if a != SCALAR)
+    return ValueError(f"no {what} has the axis {axis!r}; expected one of {known or 'none'}")
 
 
 def _places(model: nn.Module) -> Iterator[tuple[str, Recurrent]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from gatework.lang.definition import check_known
 from gatework.lens.arguments import check_functions, check_whole
+from gatework.lens.axes import parts_along
 from gatework.lens.drawing import LEAST_DRAWN, Plot, canvas, finished, in_style, name_lines, styled
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import (
@@ -52,7 +54,8 @@ class MemoryHorizon(Measurement):
 
     Attributes:
         influence: entry [n, k] estimates ‖J_k‖ in sequence n, where y is the output.
-        states: the same where y is a state, by the state's full name, such as "layer.l0.c".
+        states: the same where y is a state, by the state's full name, such as "layer.l0.c"; where
+            y is a part of it, at one place on an axis, by "layer.l0.S[head 2]".
         runs: the training run on which each sequence was measured, numbered from 0; all on one
             when not given. See `of_runs`.
     """
@@ -157,6 +160,7 @@ def memory_horizon(
     seed: int = 0,
     rows: Callable[[Any], Tensor] | None = None,
     run: Run | None = None,
+    axis: str | None = None,
     progress: Progress | None = None,
 ) -> MemoryHorizon:
     """Measure how strongly the output and the states depend on the input k steps before.
@@ -182,6 +186,8 @@ def memory_horizon(
         rows: picks from what the model returns the rows [B, n], or [B], that are looked back from;
             the last step of the output when not given.
         run: how the model is run on a batch; without a state of the batch before.
+        axis: the name of an axis, such as "head": each place on it of a state that has it is looked
+            back from as well.
         progress: told after each batch how many steps have been read so far.
 
     Returns:
@@ -198,6 +204,8 @@ def memory_horizon(
     """
     check_whole(max_lag=max_lag, probes=probes)
     check_functions(model=model, rows=rows, run=run)
+    if axis is not None:
+        _check_axis(axis, model)
     if max_lag < 0 or probes < 1:
         raise ValueError(
             f"max_lag = {max_lag} and probes = {probes}; expected at least 0 steps and 1 probe"
@@ -206,7 +214,7 @@ def memory_horizon(
     generator = torch.Generator().manual_seed(seed)
     look: Any = _look_through
     if _has_layers(model):
-        look = _look_inside
+        look = partial(_look_inside, axis=axis)
         check_weights(model)  # type: ignore[arg-type]
     rows = rows or (lambda result: last_step(model, result))
     parts: list[dict[str, NDArray[np.float64]]] = []
@@ -268,13 +276,14 @@ def _signs(probes: int, batch: int, units: int, generator: torch.Generator) -> T
     """Random vectors of signs that are orthogonal to each other, [probes, B, n].
 
     Random rows of a Hadamard matrix, whose columns change sign at random in each sequence. When
-    all its rows are drawn, the mean of ‖vᵀJ‖² over them is ‖J‖² exactly.
+    all its rows are drawn, the mean of ‖vᵀJ‖² over them is ‖J‖² exactly. Its entry (i, j) is −1
+    where i and j have an odd number of ones in common, as binary numbers (Sylvester 1867).
     """
-    hadamard = torch.ones(1, 1)
-    while len(hadamard) < units:
-        upper = torch.cat([hadamard, hadamard], 1)
-        hadamard = torch.cat([upper, torch.cat([hadamard, -hadamard], 1)])
-    chosen = hadamard[torch.randperm(len(hadamard), generator=generator)[:probes], :units]
+    digits = max(units - 1, 0).bit_length()
+    rows = torch.randperm(1 << digits, generator=generator)[:probes]
+    common = rows[:, None] & torch.arange(units)
+    odd = sum((common >> k & 1 for k in range(digits)), torch.zeros_like(common)) % 2
+    chosen = 1.0 - 2.0 * odd
     flips = torch.randint(2, (batch, units), generator=generator) * 2 - 1
     return chosen[:, None] * flips
 
@@ -291,7 +300,9 @@ def _look_through(model: Any, batch: Tensor, rows: Callable[[Any], Tensor], run:
     return _Looked(source, lambda values: values, {"": rows(run(model, source))})
 
 
-def _look_inside(model: nn.Module, batch: Any, rows: Callable[[Any], Tensor], run: Run) -> _Looked:
+def _look_inside(
+    model: nn.Module, batch: Any, rows: Callable[[Any], Tensor], run: Run, axis: str | None = None
+) -> _Looked:
     """Look back from the output and the states of a model to what its first layer reads."""
     with (
         _input_caught(model) as caught,
@@ -303,7 +314,21 @@ def _look_inside(model: nn.Module, batch: Any, rows: Callable[[Any], Tensor], ru
         raise ValueError("the model ran on a batch without calling any of its recurrent layers")
     (given,) = caught
     states = {name: v[-1] for reading in readings for name, v in reading.values().items()}
-    return _Looked(given, readings[0].time_first, {"": rows(result), **states})
+    lengths = {name: own for reading in readings for name, own in reading.lengths().items()}
+    parts = {
+        f"{name}[{axis} {k}]": part
+        for name, own in lengths.items()
+        if axis in own
+        for k, part in enumerate(parts_along(states[name], own, axis))
+    }
+    return _Looked(given, readings[0].time_first, {"": rows(result), **states, **parts})
+
+
+def _check_axis(axis: str, model: Any) -> None:
+    """Raise unless a state of a model has the axis."""
+    layers = recurrent_layers(model) if isinstance(model, nn.Module) else {}
+    have = {a: None for layer in layers.values() for a in layer.cell.axis_names()}
+    check_known("axis", [axis], list(have), "the model")
 
 
 @contextmanager

@@ -5,10 +5,10 @@ T  time steps, one for each byte      H  hidden size
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,10 @@ from torch import Tensor
 from gatework.analysis.gates import named_gates
 from gatework.data import Character
 from gatework.lang import Cell
-from gatework.lang.axes import SCALAR, has_axes, lacking, slots, within
+from gatework.lang.axes import has_axes
 from gatework.lang.definition import check_known
 from gatework.lens.arguments import check_cell
+from gatework.lens.axes import Lengths, axis_lengths, label
 from gatework.lens.measuring import check_finite
 
 __all__ = ["Passage", "gate_names", "read_passage"]
@@ -29,17 +30,32 @@ __all__ = ["Passage", "gate_names", "read_passage"]
 class Passage:
     """Gates and states of some units over a text.
 
+    Where a state has axes, what is shown are places on the first of them, such as heads: the mean
+    of a gate over the units there, and of a state the unit there that moves most.
+
     Attributes:
         characters: what was read; their widths add up to T.
-        units: numbers of the units shown.
+        units: numbers of the units shown, or of the places.
         gates: name to float32 [units, T]; 0 is closed, 1 is open.
         states: name to float32 [units, T].
+        axis: the axis whose places are shown; "" where units are.
+        moving: of each state with axes the number of the unit shown at each place.
+        lengths: of each of these how long its axes are, by name; the last is the fastest.
     """
 
     characters: tuple[Character, ...]
     units: tuple[int, ...]
     gates: Mapping[str, NDArray[np.float32]]
     states: Mapping[str, NDArray[np.float32]]
+    axis: str = ""
+    moving: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    lengths: Mapping[str, Lengths] = field(default_factory=dict)
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """What the rows of a gate or state are: "17", "head 2", or "head 2, key 5, value 7"."""
+        if name in self.moving:
+            return tuple(label(self.lengths[name], unit) for unit in self.moving[name])
+        return tuple(f"{self.axis} {unit}".strip() for unit in self.units)
 
     @property
     def steps(self) -> int:
@@ -66,7 +82,12 @@ def gate_names(cell: Cell) -> tuple[str, ...]:
 
 
 def read_passage(
-    characters: Sequence[Character], trace: Mapping[str, Tensor], cell: Cell, units: int = 6
+    characters: Sequence[Character],
+    trace: Mapping[str, Tensor],
+    cell: Cell,
+    units: int = 6,
+    *,
+    sizes: Mapping[str, int] | None = None,
 ) -> Passage:
     """Choose units that show what the gates do, and take their part of a trace.
 
@@ -75,26 +96,34 @@ def read_passage(
     are units of one size: that of most gates and states; those of another have no such units, and
     are left out, as is a state that is no more than an older value of another.
 
-    A gate or state that lacks some of the first state's axes is repeated along them.
+    Of a cell whose states have axes, places on the first axis are shown: see `Passage`. They are
+    those whose gates vary most, or whose states do; gates and states that lack the axis are left
+    out.
 
     Args:
         characters: what was read, T steps wide: `gatework.data.characters_of` makes them of bytes.
         trace: name to values [T, 1, H], from a layer's `trace`.
         cell: the cell that was traced.
         units: how many to show.
+        sizes: the layer's, from `layer.sizes(k)`; to be given where states have axes.
 
     Raises:
-        ValueError: a gate or state is not finite.
+        ValueError: a gate or state is not finite, or a state has axes and there are no sizes.
     """
     check_known("traced value", gate_names(cell), trace, "the trace")
     for name in trace:
         check_finite(name, trace[name])
     values = {name: trace[name][:, 0].detach().float().numpy().T for name in trace}  # [H, T]
-    first = cell.states[0]
-    if has_axes(first.size):
-        values = repeated(values, {n: cell.names[n].size for n in values}, first.size)
     states = [state.name for state in cell.states if state.name in values]
     gates = [n for n in gate_names(cell) if n in values]
+    if has_axes(cell.states[0].size):
+        if sizes is None:
+            raise ValueError(
+                f"a state of cell {cell.name!r} has axes, and their lengths are not given; "
+                "read_passage(characters, trace, cell, sizes=layer.sizes(0))"
+            )
+        lengths = {n: axis_lengths(cell.names[n].size, sizes) for n in (*gates, *states)}
+        return _places(tuple(characters), values, gates, states, lengths, units)
     ((most, _),) = Counter(len(values[n]) for n in (*states, *gates)).most_common(1)
     gates, states = ([n for n in names if len(values[n]) == most] for names in (gates, states))
     liveliness = sum(values[name].std(axis=1) for name in gates or states)  # [H]
@@ -107,48 +136,35 @@ def read_passage(
     )
 
 
-def repeated(
-    values: Mapping[str, NDArray[np.float32]], sizes: Mapping[str, str], size: str
-) -> dict[str, NDArray[np.float32]]:
-    """Values [n, T] of the units of one size, repeated along the axes that they lack.
-
-    Args:
-        values: The values by name.
-        sizes: The size of each.
-        size: The size that they are to have. What does not fit into it is left out.
-
-    Example:
-        >>> import numpy as np
-        >>> gate, state = np.zeros((2, 5)), np.zeros((6, 5))
-        >>> both = repeated({"a": gate, "S": state}, {"a": "key,1", "S": "key,value"}, "key,value")
-        >>> both["a"].shape
-        (6, 5)
-    """
-    fitting = {n: v for n, v in values.items() if within(sizes[n], size) and sizes[n] != SCALAR}
-    lengths = _lengths({sizes[n]: len(v) for n, v in fitting.items()})
-    whole = [lengths.get(axis, 1) for axis in slots(size)]
-    found = {}
-    for name, value in fitting.items():
-        if sizes[name] == size:
-            found[name] = value
-            continue
-        shape = [lengths.get(axis, 1) for axis in slots(sizes[name])]
-        spread = np.broadcast_to(value.reshape(*shape, -1), (*whole, value.shape[1]))
-        found[name] = spread.reshape(-1, value.shape[1])
-    return found
+def _places(
+    characters: tuple[Character, ...],
+    values: Mapping[str, NDArray[np.float32]],
+    gates: Sequence[str],
+    states: Sequence[str],
+    lengths: Mapping[str, Lengths],
+    count: int,
+) -> Passage:
+    """A passage by places on the first axis of the first state, from values [n, T]."""
+    axis = next(iter(lengths[states[0]]))
+    gates, states = ([n for n in names if axis in lengths[n]] for names in (gates, states))
+    at = {n: _at_places(values[n], lengths[n], axis) for n in (*gates, *states)}
+    liveliness = sum(at[n].std(axis=2).mean(axis=1) for n in gates or states)  # [places]
+    chosen = np.sort(np.argsort(-liveliness, kind="stable")[:count])
+    within = {n: at[n][chosen].std(axis=2).argmax(axis=1) for n in states}
+    numbers = {n: _at_places(np.arange(len(values[n]))[:, None], lengths[n], axis) for n in states}
+    return Passage(
+        characters=characters,
+        units=tuple(map(int, chosen)),
+        gates={n: at[n][chosen].mean(axis=1) for n in gates},
+        states={n: at[n][chosen, within[n]] for n in states},
+        axis=axis,
+        moving={n: tuple(map(int, numbers[n][chosen, within[n], 0])) for n in states},
+        lengths={n: lengths[n] for n in states},
+    )
 
 
-def _lengths(units: Mapping[str, int]) -> dict[str, int]:
-    """How long each axis is, from the numbers of units of sizes that are made of them.
-
-    The quotient of two sizes that differ by axes of which one is unknown is its length.
-    """
-    found: dict[str, int] = {SCALAR: 1}
-    for _ in units:
-        for size, total in units.items():
-            for other, part in ((SCALAR, 1), *units.items()):
-                more = slots(lacking(size, other)) if within(other, size) else ()
-                known = math.prod(found.get(axis, 1) for axis in more)
-                unknown = {axis for axis in more if axis not in found}
-                found |= {axis: total // part // known for axis in unknown if len(unknown) == 1}
-    return found
+def _at_places(values: NDArray[Any], lengths: Lengths, axis: str) -> NDArray[Any]:
+    """Values [n, T] by the places on an axis, [places, units there, T]."""
+    whole = values.reshape(*lengths.values(), -1)
+    first = np.moveaxis(whole, list(lengths).index(axis), 0)
+    return first.reshape(len(first), -1, values.shape[1])

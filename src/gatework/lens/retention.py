@@ -1,12 +1,14 @@
 """Retention: how much of what a unit stores survives from one step to another.
 
 T  time steps      B  sequences      n  units of a state      K  lags
+m  units of a share: fewer than n where it is the same along some axes of the state
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from gatework.analysis.memory import retention as retained_share
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
+from gatework.lens.axes import Lengths, axis_lengths, mean_along, spread
 from gatework.lens.drawing import (
     Plot,
     canvas,
@@ -79,12 +82,14 @@ class Retention(Measurement):
         mean: of each state by full name, the mean share that a step keeps.
         survival: of each state, the mean share that is left after k steps; NaN where no sequence
             is longer than the lag.
+        lengths: of each state with axes, how long they are, by name; the last is the fastest.
     """
 
     steps: int
     lags: NDArray[np.int64] = field(metadata=axes("lag"))
     mean: Arrays = field(metadata=axes("unit"))
     survival: Arrays = field(metadata=axes("lag", "unit"))
+    lengths: Mapping[str, Lengths] = field(default_factory=dict)
 
     @property
     def keeping(self) -> tuple[str, ...]:
@@ -97,6 +102,24 @@ class Retention(Measurement):
         kept = np.clip(np.abs(self.mean[state]), 0.0, 1.0)
         with np.errstate(divide="ignore"):
             return np.asarray(-1.0 / np.log(kept)) + 0.0
+
+    def along(self, *kept: str) -> Retention:
+        """The same for each place on some axes, such as each head: the mean over its units.
+
+        Args:
+            kept: names of axes; a state that lacks one of them is left out.
+
+        Raises:
+            ValueError: no state has these axes.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> layer = gw.nn.Recurrent(gw.cells.gated_delta_net, 8, head=2, key=3, value=4)
+            >>> found = gw.lens.retention(layer, [torch.randn(20, 3, 8)]).along("head")
+            >>> found.mean["l0.S"].shape, found.time_constant("l0.S").argmax() in (0, 1)
+            ((2,), True)
+        """
+        return mean_along(self, kept)
 
     def plot(self) -> Plot:
         """Draw what is left of a stored value against lag, a line and a band for each state."""
@@ -143,9 +166,11 @@ class KeptShares(Measurement):
 
     Attributes:
         shares: of each state by full name, ∂s_t/∂s_{t−1} unit by unit, without unit.
+        lengths: of each state with axes, how long they are, by name; the last is the fastest.
     """
 
     shares: Arrays = field(metadata=axes("step", "sequence", "unit"))
+    lengths: Mapping[str, Lengths] = field(default_factory=dict)
 
     def between(self, state: str, start: int, end: int) -> NDArray[np.float64]:
         """How much of what a state held after step `start` is left after step `end`, [B, n].
@@ -174,6 +199,17 @@ class KeptShares(Measurement):
             )
         return np.asarray(shares[start + 1 : end + 1].prod(0))
 
+    def along(self, *kept: str) -> KeptShares:
+        """The same for each place on some axes, such as each head: the mean over its units.
+
+        Args:
+            kept: names of axes; a state that lacks one of them is left out.
+
+        Raises:
+            ValueError: no state has these axes.
+        """
+        return mean_along(self, kept)
+
 
 def kept_shares(model: nn.Module, batch: Any, *, run: Run | None = None) -> KeptShares:
     """Find what every step of one batch keeps of each state. See `KeptShares`.
@@ -193,13 +229,14 @@ def kept_shares(model: nn.Module, batch: Any, *, run: Run | None = None) -> Kept
     for reading in readings:
         check_reading(reading)
     shares = {
-        state: kept.double().cpu().numpy()
+        state: by_unit(kept).double().cpu().numpy()
         for reading in readings
-        for state, kept in _shares(reading)
+        for state, kept, by_unit, _ in _shares(reading)
     }
     if not shares:
         raise ValueError("the model ran without calling any of its recurrent layers")
-    return KeptShares(shares)
+    lengths = {s: own for reading in readings for s, _, _, own in _shares(reading) if own}
+    return KeptShares(shares, lengths)
 
 
 def retention_values(cell: Cell) -> dict[str, Expr]:
@@ -215,21 +252,31 @@ def _is_reverse(state: str) -> bool:
     return state.rpartition(".")[0].endswith("_reverse")
 
 
-def _shares(reading: Reading) -> Iterator[tuple[str, Tensor]]:
-    """The share that every step keeps of each state, by the state's full name, [T, B, n].
+Shares = tuple[str, Tensor, Callable[[Tensor], Tensor], Lengths]
+"""A state's full name; the share that every step keeps of it, [T, B, m] where it is the same along
+some axes; what repeats that for its units; the lengths of its axes."""
+
+
+def _shares(reading: Reading) -> Iterator[Shares]:
+    """The share that every step keeps of each state.
 
     A step that begins an episode keeps nothing; backward in time that is the step before.
     """
+    sizes, cell = reading.sizes(), reading.layer.cell
     for name, kept in reading.values().items():
         if f".{PREFIX}" not in name:  # what another meter asked for
             continue
         state = name.replace(f".{PREFIX}", ".")
+        place, _, own = state.rpartition(".")
+        size, whole = reading.trace.sizes[f"{PREFIX}{own}"], cell.names[own].size
         if reading.begins is not None:
             begins = reading.begins.bool()
             if _is_reverse(state):
                 begins = torch.cat([begins[1:], begins.new_zeros(1, begins.shape[1])])
             kept = kept.masked_fill(begins.unsqueeze(-1), 0.0)
-        yield state, kept if kept.dtype == torch.float64 else kept.float()
+        kept = kept if kept.dtype == torch.float64 else kept.float()
+        by_unit = partial(spread, size=size, whole=whole, sizes=sizes[place])
+        yield state, kept, by_unit, axis_lengths(whole, sizes[place])
 
 
 @dataclass
@@ -260,6 +307,8 @@ class RetentionMeter:
         if not self.lags:
             raise ValueError("lags is empty; expected at least one")
         self._sums: dict[str, _Sums] = {}
+        self._by_unit: dict[str, Callable[[Tensor], Tensor]] = {}
+        self._lengths: dict[str, Lengths] = {}
 
     def wanted(self, cell: Cell) -> dict[str, Expr]:
         """The share of each state that a step keeps."""
@@ -267,8 +316,10 @@ class RetentionMeter:
 
     def add(self, reading: Reading, batch: Any, number: int) -> None:
         """Add up one call."""
-        for state, kept in _shares(reading):
-            inside = reading.inside
+        for state, kept, by_unit, lengths in _shares(reading):
+            self._by_unit[state], inside = by_unit, reading.inside
+            if lengths:
+                self._lengths[state] = lengths
             if _is_reverse(state):  # that direction's past is the later step
                 kept, inside = kept.flip(0), inside if inside is None else inside.flip(0)
             sums, before = self._of(kept, inside), self._sums.get(state)
@@ -310,9 +361,14 @@ class RetentionMeter:
         return Retention(
             steps=max(s.steps for s in self._sums.values()),
             lags=np.array(self.lags),
-            mean={name: s.kept / s.steps for name, s in self._sums.items()},
-            survival=survival,
+            mean={n: self._of_units(n, s.kept / s.steps) for n, s in self._sums.items()},
+            survival={n: self._of_units(n, left) for n, left in survival.items()},
+            lengths=self._lengths,
         )
+
+    def _of_units(self, state: str, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Shares [..., m] of each unit, [..., n]."""
+        return np.asarray(self._by_unit[state](torch.from_numpy(shares)).numpy())
 
 
 def _added(a: _Sums, b: _Sums) -> _Sums:

@@ -5,7 +5,7 @@ N  steps read, over all sequences      n  units of a value
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gatework.analysis.gates import named_gates
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Expr
+from gatework.lens.axes import Lengths, mean_along
 from gatework.lens.drawing import GRID, Plot, empty_figure, finished, in_style, short_names
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import (
@@ -53,6 +54,8 @@ class Saturation(Measurement):
         deviation: the same, the standard deviation over the steps.
         gates: full names of the gates among them.
         states: full names of the states.
+        lengths: of each of these values with axes, how long they are, by name; the last is the
+            fastest.
     """
 
     steps: int
@@ -62,6 +65,25 @@ class Saturation(Measurement):
     deviation: Arrays = field(metadata=axes("unit"))
     gates: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
+    lengths: Mapping[str, Lengths] = field(default_factory=dict)
+
+    def along(self, *kept: str) -> Saturation:
+        """The same for each place on some axes, such as each head: the mean over its units.
+
+        Args:
+            kept: names of axes; a value that lacks one of them is left out.
+
+        Raises:
+            ValueError: no value has these axes.
+
+        Example:
+            >>> import torch, gatework as gw
+            >>> layer = gw.nn.Recurrent(gw.cells.gla, 8, head=2, key=3, value=4)
+            >>> found = gw.lens.saturation(layer, [torch.randn(20, 3, 8)])
+            >>> found.mean["l0.decay"].shape, found.along("head").mean["l0.decay"].shape
+            ((6,), (2,))
+        """
+        return mean_along(self, kept)
 
     def always_open(self, share: float = 0.99) -> dict[str, NDArray[np.int64]]:
         """The units of each gate that are right-saturated at so many of the steps, by gate."""
@@ -154,6 +176,7 @@ class SaturationMeter:
         self._gates: dict[str, _Count] = {}
         self._squashed: dict[str, _Count] = {}
         self._states: dict[str, Scatter] = {}
+        self._lengths: dict[str, Lengths] = {}
 
     def wanted(self, cell: Cell) -> dict[str, Expr]:
         """The values with bounds, and the states."""
@@ -162,6 +185,7 @@ class SaturationMeter:
     def add(self, reading: Reading, batch: Any, number: int) -> None:
         """Count the steps of one call."""
         cell = reading.layer.cell
+        self._lengths |= reading.lengths()
         for place, name, rows in rows_of(reading, named_gates(cell)):
             self._gates.setdefault(f"{place}.{name}", _Count(LEFT)).add(rows)
         for place, name, rows in rows_of(reading, candidates(cell)):
@@ -186,4 +210,5 @@ class SaturationMeter:
             deviation={name: m.deviation() for name, m in moments.items()},
             gates=tuple(self._gates),
             states=tuple(self._states),
+            lengths={name: own for name, own in self._lengths.items() if name in moments},
         )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gatework.lang.definition import Cell, check_known
 from gatework.lang.expressions import Expr
 from gatework.lens.arguments import check_several
+from gatework.lens.axes import Lengths, label
 from gatework.lens.measurement import Arrays, Measurement, axes
 from gatework.lens.measuring import Progress, Run, Scatter, measure, ratio, run_on, state_values
 from gatework.lens.watching import Reading
@@ -28,6 +29,10 @@ Labelled = tuple[Any, Mapping[str, NDArray[Any]]]
 
 RIDGE = 1e-4
 """Penalty of the linear probe, as a share of the units' mean variance."""
+
+
+MOST_PROBED = 1_024
+"""Units of a value that a probe reads; it needs the moments of every pair of them."""
 
 
 class TrackingUnit(NamedTuple):
@@ -60,9 +65,11 @@ class FoundUnits(Measurement):
         held_out_steps: how many were judged on.
         correlation: of each value by full name, r on the fitted steps.
         held_out: the same, r on the held-out steps.
-        probe: of each value by full name, the probe's held-out R² for each property.
-        weights: of each value, the probe's weight of each unit, in units of the property per
+        probe: of each value by full name, the probe's held-out R² for each property; of values of
+            more than 1,024 units there is none.
+        weights: of each of these, the probe's weight of each unit, in units of the property per
             standard deviation of the activation.
+        lengths: of each value with axes, how long they are, by name; the last is the fastest.
     """
 
     properties: tuple[str, ...]
@@ -72,6 +79,11 @@ class FoundUnits(Measurement):
     held_out: Arrays = field(metadata=axes("property", "unit"))
     probe: Arrays = field(metadata=axes("property"))
     weights: Arrays = field(metadata=axes("property", "unit"))
+    lengths: Mapping[str, Lengths] = field(default_factory=dict)
+
+    def label(self, value: str, unit: int) -> str:
+        """A unit by its place on each axis, such as "head 2, key 5"; its number without axes."""
+        return label(self.lengths.get(value, {}), unit)
 
     def best(self, name: str, count: int = 5) -> tuple[TrackingUnit, ...]:
         """The units that track a property best where they were chosen, best first.
@@ -86,9 +98,9 @@ class FoundUnits(Measurement):
         check_known("property", [name], self.properties, "the measurement")
         p = self.properties.index(name)
         units = [
-            TrackingUnit(value, unit, float(r[p, unit]), float(self.held_out[value][p, unit]))
+            TrackingUnit(value, int(unit), float(r[p, unit]), float(self.held_out[value][p, unit]))
             for value, r in self.correlation.items()
-            for unit in range(r.shape[1])
+            for unit in np.argsort(-np.abs(r[p]), kind="stable")[:count]
         ]
         return tuple(sorted(units, key=lambda u: -abs(u.correlation))[:count])
 
@@ -108,7 +120,7 @@ def find_units(
         batches: pairs of what the model is called with and, by name, the property at each step,
             [T, B]; read once. `label_text` makes them of a text.
         values: names of the cells' values to look at, such as ("c", "f"); the states when not
-            given.
+            given, and the output where a state has more units than a probe reads.
         run: how the model is run on the first of a pair. To carry a state, see `carry_state`.
         progress: told after each batch how many steps have been read so far.
 
@@ -136,11 +148,49 @@ def find_units(
 
 
 @dataclass
-class _Halves:
-    """Mean and scatter of units and properties together, on fitted and on held-out steps."""
+class _Many:
+    """The moments of many units with each property, as `Scatter` has them for pairs of units.
 
-    fitted: Scatter = field(default_factory=lambda: Scatter(joint=True))
-    held_out: Scatter = field(default_factory=lambda: Scatter(joint=True))
+    Attributes:
+        count: rows so far.
+        mean: float64 [n + P]; the properties stand last.
+        squares: float64 [n + P], Σ (row − mean)².
+        scatter: float64 [n + P, P], Σ (row − mean)(property − mean)ᵀ.
+    """
+
+    properties: int
+    count: int = 0
+    mean: Any = 0.0
+    squares: Any = 0.0
+    scatter: Any = 0.0
+
+    def add(self, rows: Tensor) -> None:
+        """Take in rows [N, n + P]."""
+        if not len(rows):
+            return
+        mean, last = rows.mean(0), slice(-self.properties, None)
+        centred = rows - mean
+        delta = mean.double().cpu().numpy() - self.mean
+        share = len(rows) / (self.count + len(rows))
+        cross = (centred.T @ centred[:, last]).double().cpu().numpy()
+        squares = centred.square().sum(0).double().cpu().numpy()
+        between = self.count * share
+        self.scatter = self.scatter + cross + between * np.outer(delta, delta[last])
+        self.squares = self.squares + squares + between * delta * delta
+        self.mean = self.mean + share * delta
+        self.count += len(rows)
+
+
+class _Halves:
+    """Moments of units and properties together, on fitted and on held-out steps."""
+
+    def __init__(self, units: int, properties: int) -> None:
+        self.probed = units <= MOST_PROBED
+
+        def moments() -> Any:
+            return Scatter(joint=True) if self.probed else _Many(properties)
+
+        self.fitted, self.held_out = moments(), moments()
 
 
 class UnitMeter:
@@ -155,11 +205,13 @@ class UnitMeter:
         self.values = (values,) if isinstance(values, str) else values
         self._halves: dict[str, _Halves] = {}
         self._properties: tuple[str, ...] = ()
+        self._lengths: dict[str, Lengths] = {}
 
     def wanted(self, cell: Cell) -> dict[str, Expr]:
-        """The states, or the values asked for."""
+        """The states and the output, or the values asked for."""
         if self.values is None:
-            return state_values(cell)
+            output = {cell.output_name: cell.output_value} if cell.output_value.args else {}
+            return {**state_values(cell), **output}
         check_known("value", self.values, cell.names, f"cell {cell.name!r}")
         return {name: cell.names[name] for name in self.values}
 
@@ -167,8 +219,9 @@ class UnitMeter:
         """Take in the steps of one call."""
         half = "held_out" if number % 2 else "fitted"
         labels = self._stacked(_pair(batch)[1])  # [T, B, P]
+        self._lengths |= reading.lengths()
         for place, values in reading.places():
-            for name in self.wanted(reading.layer.cell):
+            for name in self._looked_at(reading.layer.cell, values):
                 steps = values[name]  # [T, B, n]
                 if steps.shape[:2] != labels.shape[:2]:
                     raise ValueError(
@@ -177,8 +230,17 @@ class UnitMeter:
                         "every step that the layer makes"
                     )
                 rows = torch.cat([reading.rows(steps), reading.rows(labels.to(steps))], 1)
-                halves = self._halves.setdefault(f"{place}.{name}", _Halves())
+                size = steps.shape[2], labels.shape[2]
+                halves = self._halves.setdefault(f"{place}.{name}", _Halves(*size))
                 getattr(halves, half).add(rows)
+
+    def _looked_at(self, cell: Cell, values: Mapping[str, Tensor]) -> Iterable[str]:
+        """The names of the values looked at: with wide states, the output too."""
+        if self.values is not None:
+            return self.values
+        states = state_values(cell)
+        wide = any(values[name].shape[2] > MOST_PROBED for name in states)
+        return self.wanted(cell) if wide else states
 
     def _stacked(self, labels: Mapping[str, Any]) -> Tensor:
         """The properties of a batch in one tensor, [T, B, P]."""
@@ -206,7 +268,7 @@ class UnitMeter:
                 "split the data into more"
             )
         count = len(self._properties)
-        probes = {name: _probe(h, count) for name, h in self._halves.items()}
+        probes = {name: _probe(h, count) for name, h in self._halves.items() if h.probed}
         return FoundUnits(
             properties=self._properties,
             steps=halves.fitted.count,
@@ -215,6 +277,7 @@ class UnitMeter:
             held_out={n: _correlation(h.held_out, count) for n, h in self._halves.items()},
             probe={name: score for name, (score, _) in probes.items()},
             weights={name: weights for name, (_, weights) in probes.items()},
+            lengths={name: own for name, own in self._lengths.items() if name in self._halves},
         )
 
 
@@ -228,10 +291,10 @@ def _pair(batch: Any) -> Labelled:
     return batch[0], batch[1]
 
 
-def _correlation(of: Scatter, count: int) -> NDArray[np.float64]:
+def _correlation(of: Scatter | _Many, count: int) -> NDArray[np.float64]:
     """Pearson's r between each property and each unit, [P, n]; the properties stand last."""
-    covariance = of.scatter[-count:, :-count]
-    spread = np.sqrt(np.diag(of.scatter))
+    covariance = of.scatter[:-count, -count:].T
+    spread = np.sqrt(of.squares if isinstance(of, _Many) else np.diag(of.scatter))
     scale = np.outer(spread[-count:], spread[:-count])
     return ratio(covariance, scale)
 

@@ -24,6 +24,7 @@ from gatework.lang.definition import Cell, as_names, check_known
 from gatework.lang.expressions import Expr
 from gatework.lang.keeping import of_the_cell
 from gatework.lens.arguments import check_several
+from gatework.lens.axes import axis_lengths
 from gatework.nn import LayerTrace, Recurrent, RecurrentCell
 from gatework.nn.replacing import replaced_forwards
 
@@ -65,6 +66,20 @@ class Reading:
     def values(self) -> dict[str, Tensor]:
         """Each traced value by its full name, such as "encoder.l0.f": [T, B, n]."""
         return {f"{p}.{n}": v for p, values in self.places() for n, v in values.items()}
+
+    def sizes(self) -> dict[str, Mapping[str, int]]:
+        """How many units each size has, by place: see `Recurrent.sizes`."""
+        return {place_name(self.module, k, d): self.layer.sizes(k) for k, d in _places(self.layer)}
+
+    def lengths(self) -> dict[str, dict[str, int]]:
+        """How long the axes of each traced value are, by its full name; of those that have any."""
+        sizes = self.trace.sizes
+        found = {
+            f"{place}.{name}": axis_lengths(size, of)
+            for place, of in self.sizes().items()
+            for name, size in sizes.items()
+        }
+        return {name: own for name, own in found.items() if own}
 
     def rows(self, values: Tensor) -> Tensor:
         """The steps of values [T, B, n] that belong to their sequence, [N, n]."""
@@ -244,7 +259,8 @@ def hold(model: nn.Module, pins: Mapping[str, Any]) -> Iterator[None]:
         pins: what to hold. A key is a value's full name, "encoder.l0.f", or what the cells call
             it, "f", for every layer and direction that has one. It is held at a number, at a
             tensor of one number per unit, or for some units alone by a mapping from the unit's
-            number: `{"l0.c": {17: 0.0}}` silences unit 17 of the memory.
+            number: `{"l0.c": {17: 0.0}}` silences unit 17 of the memory. A value with axes also
+            along one of them: `{"l0.S": {"head": {2: 0.0}}}` silences head 2.
 
     Raises:
         ValueError: no layer has a value of that name.

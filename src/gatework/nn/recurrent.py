@@ -271,7 +271,8 @@ class Recurrent(CellModule):
             reset_to: That value, in the form of `hx`; the layer's own, zero or learned, when it is
                 not given. `hx` may therefore be carried over from another call.
             pin: Named values to hold, in every layer and direction: a number, a tensor of one per
-                unit, or a mapping from some units to their numbers.
+                unit, or a mapping from some units to their numbers; along an axis that the value
+                has, `{"a": {"head": [0.1, 0.9]}}` or, for some heads, `{"a": {"head": {1: 0.9}}}`.
             inputs: What the cell reads beside its input, by name, in every layer and direction: as
                 the input what it reads at each step, [B, n] what it reads once for a sequence. The
                 last axis may be left out where it is 1; a number then stands for a full tensor.

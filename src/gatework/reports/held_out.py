@@ -75,7 +75,8 @@ def passage_of(model: LanguageModel, corpus: Corpus) -> Passage:
     state = model(before)[1] if len(before) else None
     trace = model.layer.trace(model.embedding(shown), state)
     characters = characters_of(text, start, start + PASSAGE_BYTES)
-    return read_passage(characters, trace, model.layer.cell)
+    sizes = model.layer.sizes(model.layer.num_layers - 1)
+    return read_passage(characters, trace, model.layer.cell, sizes=sizes)
 
 
 def _passage_start(text: bytes) -> int:

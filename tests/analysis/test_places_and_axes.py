@@ -1,4 +1,4 @@
-"""A state is followed where its units go to other places, and where a gate is repeated along axes."""
+"""A state is followed where its units change places, and where a gate is repeated along axes."""
 
 import pytest
 import torch

@@ -88,12 +88,12 @@ def test_every_measurement_along_an_axis_is_saved_and_drawn(name, tmp_path):
 
 def test_an_axis_that_no_value_has_is_refused():
     found = lens.saturation(gw.nn.LSTM(6, 4), [batch()])
-    with pytest.raises(ValueError, match="no value has the axes 'head'.*no state of these"):
+    with pytest.raises(ValueError, match=r"no value has the axes 'head'.*no state of these"):
         found.along("head")
     found = lens.saturation(layer_of("delta_net"), [batch()])
-    with pytest.raises(ValueError, match="the axes 'word'; expected some of head, key, value"):
+    with pytest.raises(ValueError, match=r"the axes 'word'; expected some of head, key, value"):
         found.along("word")
-    with pytest.raises(ValueError, match="no axis named 'word'"):
+    with pytest.raises(ValueError, match=r"no axis named 'word'"):
         lens.memory_horizon(layer_of("delta_net"), [batch()], 4, axis="word")
 
 
@@ -140,9 +140,11 @@ def test_ablation_tells_which_head_counts():
 
 
 def test_an_axis_that_cannot_be_silenced_is_refused():
-    with pytest.raises(ValueError, match="no gate has the axis 'key'; expected one of head"):
+    with pytest.raises(ValueError, match=r"no gate has the axis 'key'; expected one of head"):
         lens.held_gates(layer_of("delta_net"), "key")
-    with pytest.raises(ValueError, match="no output or state has the axis 'head'; expected .*none"):
+    with pytest.raises(
+        ValueError, match=r"no output or state has the axis 'head'; expected .*none"
+    ):
         lens.silenced_units(gw.nn.LSTM(3, 4), axis="head")
 
 

@@ -1,4 +1,4 @@
-"""A value with axes held: for each head, for some heads, with axes of one; equal cells with axes."""
+"""A value with axes held: for each head, for some heads; cells with axes that are equal."""
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def test_what_does_not_fit_the_axes_is_refused(case):
 
 
 def test_a_value_without_axes_is_not_held_along_one():
-    with pytest.raises(ValueError, match="along 'head'; expected one axis.*which has none"):
+    with pytest.raises(ValueError, match=r"along 'head'; expected one axis.*which has none"):
         gw.nn.GRU(5, 4)(torch.randn(3, 2, 5), pin={"z": {"head": {0: 1.0}}})
 
 

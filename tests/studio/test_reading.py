@@ -94,7 +94,7 @@ def test_a_held_gate_is_held_and_the_prediction_is_that_of_the_held_network(mode
     unheld = finished(gru, DATA)
     assert unheld.step(100, 8)["next"] != told["next"]
     expected = trace.layers[0][0]["h"][50:700, 0, 3].tolist()
-    assert reading.unit(0, 3, 50, 700)["h"] == pytest.approx(expected, abs=1e-4)
+    assert reading.unit(0, "h", 3, 50, 700)["h"] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("scale", ["open", "signed"])

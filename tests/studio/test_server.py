@@ -150,7 +150,7 @@ def test_bodies_that_are_no_json_are_refused(client, content):
         "tile?layer=0&value=h&level=4&tile=0", "tile?layer=0&value=i.pre&level=0&tile=0",
         "tile?layer=0&value=h&level=-1&tile=0", "tile?layer=٠&value=h&level=0&tile=0",
         "step?at=99", "step?at=-1", "step?at=1e1", "step?at=9999999999999999999999", "bits?from=x",
-        "unit?layer=0&unit=12&from=0&to=5", "unit?layer=0&unit=1&from=0&to=99",
+        "unit?layer=0&value=h&unit=12&from=0&to=5", "unit?layer=0&value=h&unit=1&from=0&to=99",
     ],
 )  # fmt: skip
 def test_questions_out_of_range_are_refused(client, read, query):

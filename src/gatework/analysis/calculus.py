@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gatework.lang import sizes
 from gatework.lang.expressions import (
     Apply,
     Arrange,
@@ -24,7 +25,6 @@ from gatework.lang.expressions import (
     side_by_side,
 )
 from gatework.lang.functions import ByFunction
-from gatework.lang import sizes
 
 OWN, ELSEWHERE = "0", "elsewhere"
 """How far a unit is from where it was: not at all, or not to be said for all sizes."""
@@ -187,7 +187,7 @@ def _slopes_of(node: Expr, given: Sequence[Mapping[str, Expr]]) -> Iterator[tupl
             if is_zero(own):
                 continue
             if isinstance(node, Arrange) and keeps_units(node):
-                rows = [const(0, a.size) for a in node.args]
+                rows: list[Expr] = [const(0, a.size) for a in node.args]
                 rows[k] = expand(own, node.args[k].size)
                 yield _place_after(node, k, place), node.rebuilt(tuple(rows))
             elif isinstance(node, Apply):

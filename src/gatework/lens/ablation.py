@@ -186,13 +186,14 @@ def silenced_units(
     wanted = None if units is None else list(units)
     for unit in wanted or ():
         check_whole(unit=unit)
-    found = {}
+    found: dict[str, dict[str, dict[Any, Any]]] = {}
     for place, layer in _places(model):
         cell = layer.cell
         given = _given_out(cell)
         if axis is not None:
             names = [n for n, value in given.items() if axis in slots(value.size)]
-            for k in (wanted or range(layer.sizes(0)[axis])) if names else ():
+            places = range(layer.sizes(0)[axis]) if names and wanted is None else wanted or ()
+            for k in places if names else ():
                 found[f"{place}[{axis} {k}]"] = {f"{place}.{n}": {axis: {k: 0.0}} for n in names}
             continue
         states = [n for n, value in given.items() if value.size == cell.output_value.size]

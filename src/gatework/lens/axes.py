@@ -107,7 +107,7 @@ def parts_along(values: Tensor, lengths: Lengths, axis: str) -> tuple[Tensor, ..
         >>> [p.tolist() for p in parts_along(torch.arange(6)[None], {"head": 2, "key": 3}, "head")]
         [[[0, 1, 2]], [[3, 4, 5]]]
     """
-    whole = values.unflatten(-1, tuple(lengths.values()))
+    whole = values.reshape(len(values), *lengths.values())
     return tuple(part.flatten(1) for part in whole.unbind(1 + list(lengths).index(axis)))
 
 
@@ -134,7 +134,9 @@ def mean_along(found: M, kept: Sequence[str]) -> M:
             f"no value has the axes {', '.join(map(repr, kept)) or 'none'}; "
             f"expected some of {', '.join(have) or 'none: no state of these cells has axes'}"
         )
-    changed: dict[str, Any] = {
+    left = {name: {a: n for a, n in own.items() if a in kept} for name, own in of.items()}
+    changed: dict[str, Any] = {"lengths": left}
+    changed |= {
         name: {
             key: flat(per_axis(array, of[key], kept), len(kept))
             for key, array in getattr(found, name).items()
@@ -145,5 +147,4 @@ def mean_along(found: M, kept: Sequence[str]) -> M:
     }
     plain = [f.name for f in fields(found) if f.name in ("gates", "states")]
     changed |= {name: tuple(n for n in getattr(found, name) if n in of) for name in plain}
-    left = {name: {a: n for a, n in own.items() if a in kept} for name, own in of.items()}
-    return replace(found, lengths=left, **changed)
+    return replace(found, **changed)

@@ -74,7 +74,9 @@ class Retention(Measurement):
     The time constant τ = −1 / ln(mean a), in steps, is the time in which a stored value falls to
     1/e where the gate stays at its mean (Mahto et al. 2021, "Multi-timescale representation
     learning in LSTM language models", eq. 2). Shares are without unit; they lie between 0 and 1
-    for a gate, elsewhere they may be negative or above 1.
+    for a gate, elsewhere they may be negative or above 1. What a step takes by way of a sum, as
+    the delta rule does, is not counted. Shares over several steps are multiplied at one place,
+    also where a step puts units into others.
 
     Attributes:
         steps: how many steps were read, over all sequences.

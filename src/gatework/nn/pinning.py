@@ -80,7 +80,7 @@ def _along(
 ) -> Tensor | dict[int, float]:
     """What holds a value along one of its axes, as what holds its units."""
     have = [axis for axis in slots(size) if axis != SCALAR] if lengths else []
-    if len(given) != 1 or not (axis := next(iter(given))) in have:
+    if len(given) != 1 or (axis := next(iter(given))) not in have:
         raise ValueError(
             f"pin[{name!r}] is given along {', '.join(map(repr, given))}; expected one axis of the "
             f"value, which has {', '.join(have) or 'none'}"

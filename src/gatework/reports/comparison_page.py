@@ -11,7 +11,7 @@ from gatework.reports.comparison import REACH_SHARES, Contender
 from gatework.reports.held_out import FAR_LAG, MAX_LAG
 from gatework.reports.learning import BITS, draw_learning_curves
 from gatework.reports.page import figure, page, paragraph, section, settings_table, table
-from gatework.reports.passages import COLUMNS, draw_passage
+from gatework.reports.passages import COLUMNS, draw_passage, rows_in_words
 from gatework.train.records import Record
 
 __all__ = ["comparison_page", "reach_text", "summary"]
@@ -116,11 +116,9 @@ def _gates(contenders: Sequence[Contender]) -> list[str]:
 def _gate_map(contender: Contender) -> str:
     cell, passage = contender.config.cell, contender.passage
     panels = ", ".join([*passage.gates, *passage.states])
-    alt = f"{cell}: {panels} of units {', '.join(map(str, passage.units))}, {_activity(passage)}"
-    caption = (
-        f"{cell}: {panels} of the {len(passage.units)} units that change most over the passage; "
-        "the number of the unit stands at the left."
-    )
+    units = ", ".join(map(str, passage.units))
+    alt = f"{cell}: {panels} of {passage.axis or 'unit'}s {units}, {_activity(passage)}"
+    caption = f"{cell}: {panels} {rows_in_words(passage)}"
     return figure(draw_passage(passage, f"passage-{cell}").in_page, alt, caption, wide=True)
 
 

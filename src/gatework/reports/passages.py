@@ -12,14 +12,15 @@ from gatework.data import Character
 from gatework.lens import Passage
 from gatework.lens.drawing import INK, Plot, empty_figure, finished, fitting, in_style
 
-__all__ = ["COLUMNS", "draw_passage"]
+__all__ = ["COLUMNS", "draw_passage", "rows_in_words"]
 
 COLUMN = 0.13
 """Inches that a byte is wide."""
 COLUMNS = (
     "Each column is one byte of a passage that the network has not seen, from left to right as it "
-    "reads them, each row one unit. Under them stand the characters; one that takes several bytes "
-    "spans them (· is a space, ↵ a line's end, E5 a byte that belongs to no character)."
+    "reads them, each row one unit, or one head where states have heads. Under them stand the "
+    "characters; one that takes several bytes spans them (· is a space, ↵ a line's end, E5 a byte "
+    "that belongs to no character)."
 )
 """What the columns and rows are, in words for a page."""
 
@@ -35,15 +36,30 @@ def draw_passage(passage: Passage, name: str) -> Plot:
         name: of the drawing, unlike that of any other on the page.
     """
     panels = {**passage.gates, **passage.states}
-    width = COLUMN * passage.steps + 1.0
+    longest = max(len(label) for panel in panels for label in passage.labels(panel))
+    width = COLUMN * passage.steps + 0.8 + 0.07 * longest
     height = (0.2 * len(passage.units) + 0.55) * len(panels)
     figure = empty_figure(width, height)
     rows = figure.subplots(len(panels), squeeze=False)[:, 0]
     room: dict[Text, float] = {}
     for axes, (panel, values) in zip(rows, panels.items(), strict=True):
         _draw_panel(axes, values, is_gate=panel in passage.gates)
-        room |= _label_panel(axes, f"{panel} ({_kind(panel, passage)})", passage)
+        room |= _label_panel(axes, panel, passage)
     return finished(figure, name, room)
+
+
+def rows_in_words(passage: Passage) -> str:
+    """Which rows are shown, in words."""
+    if not passage.axis:
+        return (
+            f"of the {len(passage.units)} units that change most over the passage; the number of "
+            "the unit stands at the left."
+        )
+    return (
+        f"by {passage.axis}, those {len(passage.units)} that change most over the passage: the "
+        "mean of a gate over the units there, and of a state the unit there that changes most, "
+        "whose place on each axis stands at the left."
+    )
 
 
 def _draw_panel(axes: Axes, values: NDArray[np.float32], is_gate: bool) -> None:
@@ -60,10 +76,11 @@ def _draw_panel(axes: Axes, values: NDArray[np.float32], is_gate: bool) -> None:
     bar.outline.set_visible(False)
 
 
-def _label_panel(axes: Axes, title: str, passage: Passage) -> dict[Text, float]:
+def _label_panel(axes: Axes, panel: str, passage: Passage) -> dict[Text, float]:
     """Write title, units and characters; return the labels of these with their room in inches."""
+    title = f"{panel} ({_kind(panel, passage)})"
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=3)
-    axes.set_yticks(range(len(passage.units)), [f"{unit}" for unit in passage.units], fontsize=8)
+    axes.set_yticks(range(len(passage.units)), passage.labels(panel), fontsize=8)
     axes.set_xticks([])
     axes.tick_params(length=0, pad=2)
     axes.spines[:].set_visible(False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gatework.data import characters_of
 from gatework.studio.models import Studied
@@ -16,6 +17,8 @@ __all__ = ["Library"]
 
 STREAMS, LENGTH, SETTLE = 16, 1024, 64
 """Stretches of held-out text, read side by side; their length; what is read before any is shown."""
+AT_ONCE = 128
+"""Steps that are read at once: of a state of many units no more is held in full."""
 BEFORE, AFTER = 32, 12
 """Bytes shown before and after the place where a unit fires."""
 APART = 24
@@ -28,7 +31,7 @@ class Library:
 
     Attributes:
         data: uint8 [LENGTH, STREAMS].
-        values: By (layer, name), [LENGTH, STREAMS, n], in half precision.
+        values: By (layer, name), [LENGTH, STREAMS, rows], in half precision.
     """
 
     data: NDArray[np.uint8]
@@ -46,14 +49,18 @@ class Library:
         rows = [np.frombuffer(text[s : s + LENGTH], np.uint8) for s in starts]
         data = np.stack(rows, axis=1)  # [LENGTH, streams]
         model = studied.model
-        with studied.lock:
-            trace = model.layer.trace(model.embedding(torch.from_numpy(data.astype(np.int64))))
-        values = {
-            (layer, name): directions[0][name].to(torch.float16).numpy()
-            for layer, directions in enumerate(trace.layers)
-            for name in studied.values
-        }
-        return cls(data, values)
+        parts: dict[tuple[int, str], list[Tensor]] = {}
+        state: Any = None
+        for first in range(0, LENGTH, AT_ONCE):
+            some = torch.from_numpy(data[first : first + AT_ONCE].astype(np.int64))
+            with studied.lock:
+                trace = model.layer.trace(model.embedding(some), state, names=studied.values)
+            state = trace.state
+            for layer, directions in enumerate(trace.layers):
+                for name in studied.values:
+                    shown = studied.rows[name].shown(directions[0][name]).to(torch.float16)
+                    parts.setdefault((layer, name), []).append(shown)
+        return cls(data, {of: torch.cat(part).numpy() for of, part in parts.items()})
 
     def passages(self, layer: int, name: str, unit: int, count: int = 5) -> dict[str, Any]:
         """The places where a unit's value is largest and smallest, each with text around it."""

@@ -5,6 +5,7 @@ T  time steps      H  hidden size
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -26,9 +27,11 @@ from gatework.cells import catalogue
 from gatework.data import Corpus
 from gatework.data.characters import label_of_next, unfinished
 from gatework.errors import InputError
+from gatework.lang.axes import has_axes
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Apply, Arrange, Product, Reduce, postorder
 from gatework.lang.sizes import Sizes
+from gatework.lens.axes import Lengths, axis_lengths
 from gatework.show import cell_svg
 from gatework.show.explanation import explain
 from gatework.train import Run
@@ -39,6 +42,8 @@ __all__ = ["Studied", "open_models"]
 
 MOST_BEGUN = 4
 """Characters that are named where a byte only begins one."""
+MOST_ROWS = 256
+"""Rows of a map of a value with axes; where there would be more, the last axes are put together."""
 ORDERED_BY = 2_000
 """Bytes of held-out text by which units are put in order."""
 WORDS = {
@@ -52,6 +57,64 @@ WORDS = {
     ("gru", "n"): "candidate: the new state, if the past is let go",
 }
 """What people call the values of the best known cells."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows in which a value is shown.
+
+    Attributes:
+        count: How many there are.
+        axes: What each axis of them counts, and how long it is; none for units of one size.
+        over: The axes over which a row stands for all units.
+        lengths: How long all axes of the value are.
+        signed: Whether the units of a row are told by their root mean square, not by their mean.
+    """
+
+    count: int
+    axes: Lengths
+    over: tuple[str, ...]
+    lengths: Lengths
+    signed: bool
+
+    @classmethod
+    def of(cls, units: int, lengths: Lengths, scale: str) -> Rows:
+        """Those of a value with so many units: with as many of the first axes as there is room for.
+
+        The first axis is always shown.
+        """
+        kept = dict(lengths)
+        while len(kept) > 1 and math.prod(kept.values()) > MOST_ROWS:
+            kept.popitem()
+        over = tuple(axis for axis in lengths if axis not in kept)
+        return cls(
+            math.prod(kept.values()) if kept else units, kept, over, lengths, scale != "open"
+        )
+
+    def shown(self, values: Tensor) -> Tensor:
+        """Values [..., n] by rows, [..., rows]."""
+        if not self.over:
+            return values
+        whole = values.reshape(*values.shape[:-1], self.count, -1)
+        return whole.square().mean(-1).sqrt() if self.signed else whole.mean(-1)
+
+    def place(self, row: int) -> dict[str, int]:
+        """Where a row stands on each axis."""
+        places = np.unravel_index(row, tuple(self.axes.values())) if self.axes else ()
+        return dict(zip(self.axes, map(int, places), strict=True))
+
+    def row_at(self, other: Rows, row: int) -> int | None:
+        """The row that stands where one of another value does; None if there is none, or several.
+
+        Of values without axes that of the same number.
+        """
+        if not self.axes and not other.axes:
+            return row if row < self.count else None
+        place = other.place(row)
+        if not self.axes or not self.axes.keys() <= place.keys():
+            return None
+        at = tuple(place[axis] for axis in self.axes)
+        return int(np.ravel_multi_index(at, tuple(self.axes.values())))
 
 
 @dataclass
@@ -100,7 +163,15 @@ class Studied:
     @cached_property
     def gates(self) -> tuple[str, ...]:
         """The gates that have a name, and so can be held."""
-        return tuple(n for n, v in named_gates(self.cell).items() if v.size == "hidden")
+        found = named_gates(self.cell).items()
+        return tuple(n for n, v in found if v.size == "hidden" or has_axes(v.size))
+
+    @cached_property
+    def rows(self) -> dict[str, Rows]:
+        """How each value is shown: unit by unit, or head by head where there are too many."""
+        sizes = self.model.layer.sizes(0)
+        found = {n: axis_lengths(self.cell.names[n].size, sizes) for n in self.values}
+        return {n: Rows.of(self.units(n), own, self.scales[n]) for n, own in found.items()}
 
     def range_of(self, name: str) -> Range:
         """Between which numbers a named value lies."""
@@ -139,6 +210,7 @@ class Studied:
             "cell": self.cell.name,
             "doc": self.cell.doc.partition("\n")[0],
             "layers": self.run.config.layers,
+            "units": self.run.config.hidden_size,
             "parameters": self.run.manifest.parameters,
             "corpus": self.run.manifest.corpus,
             "bits": self.bits,
@@ -151,10 +223,12 @@ class Studied:
     def orders(self) -> list[NDArray[np.int64]]:
         """For each layer, its units in an order in which those that act alike stand together."""
         text = (self.held_out or b"def f(x):\n    return x\n" * 20)[:ORDERED_BY]
+        memory = self.cell.states[-1].name
+        if self.rows[memory].axes:  # heads stay together
+            return [np.arange(self.rows[memory].count)] * self.run.config.layers
         with self.lock, torch.no_grad():
             inputs = torch.tensor(list(text)).unsqueeze(1)
-            trace = self.model.layer.trace(self.model.embedding(inputs))
-        memory = self.cell.states[-1].name
+            trace = self.model.layer.trace(self.model.embedding(inputs), names=[memory])
         return [alike(directions[0][memory][:, 0].double().numpy()) for directions in trace.layers]
 
     def _describe_value(self, name: str) -> dict[str, Any]:
@@ -163,10 +237,19 @@ class Studied:
         return {
             "name": name,
             "kind": kind,
-            "units": self.units(name),
-            "words": self._words(name, kind),
+            "units": self.rows[name].count,
+            "axes": [[axis, length] for axis, length in self.rows[name].axes.items()],
+            "words": self._words(name, kind) + self._aggregated(name),
             "scale": self.scales[name],
         }
+
+    def _aggregated(self, name: str) -> str:
+        """What a row stands for, where it is not one unit."""
+        rows = self.rows[name]
+        if not rows.over:
+            return ""
+        how = "root mean square" if rows.signed else "mean"
+        return f"; {how} over {' and '.join(rows.over)}"
 
     def tries(self) -> list[dict[str, Any]]:
         """What to try first: gates to hold, by what they do to the memory, in a few words."""

@@ -57,7 +57,7 @@ def decode(codes: Bytes, scale: str) -> Floats:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Single steps: traced values by (layer, name), [steps, n], and scores of the next byte."""
+    """Single steps: traced values by (layer, name), [steps, rows], and scores of the next byte."""
 
     values: Mapping[tuple[int, str], Floats]
     scores: torch.Tensor
@@ -98,7 +98,7 @@ class Reading:
     @property
     def nbytes(self) -> int:
         """Memory that the averages take when all is read."""
-        per_step = sum(self.studied.units(n) for n in self.scales)
+        per_step = sum(self.studied.rows[n].count for n in self.scales)
         steps = sum(len(self) // k for k in LEVELS[1:])
         return self.studied.run.config.layers * per_step * steps
 
@@ -123,10 +123,12 @@ class Reading:
         model, start = self.studied.model, number * CHUNK
         with self.studied.lock:
             embedded = model.embedding(self.inputs[start : start + CHUNK])
-            trace = model.layer.trace(embedded, state, pin=self.studied.held(self.pins))
+            pin = self.studied.held(self.pins)
+            trace = model.layer.trace(embedded, state, pin=pin, names=tuple(self.scales))
             scores = model.decoder(trace.output)[:, 0]
+        rows = self.studied.rows
         values = {
-            (layer, name): directions[0][name][:, 0].float().numpy()
+            (layer, name): rows[name].shown(directions[0][name][:, 0].float()).numpy()
             for layer, directions in enumerate(trace.layers)
             for name in self.scales
         }
@@ -172,7 +174,7 @@ class Reading:
                 self._recent.popitem(last=False)
 
     def tile(self, layer: int, name: str, level: int, number: int) -> Bytes:
-        """A tile of a level: CHUNK columns, or fewer at the end, of every unit: [n, columns].
+        """A tile of a level: CHUNK columns, or fewer at the end, of every row: [n, columns].
 
         What has not been read yet is not in it.
         """
@@ -183,16 +185,20 @@ class Reading:
         read = (self.done + LEVELS[level] - 1) // LEVELS[level]
         return columns[:, number * CHUNK : min(read, (number + 1) * CHUNK)]
 
-    def unit(self, layer: int, unit: int, first: int, last: int) -> dict[str, list[float]]:
-        """Every value of one unit over steps that have been read."""
+    def unit(
+        self, layer: int, value: str, unit: int, first: int, last: int
+    ) -> dict[str, list[float]]:
+        """Every value of one unit over steps that have been read: where one of `value` stands."""
+        rows = self.studied.rows
+        at = {name: rows[name].row_at(rows[value], unit) for name in self.scales}
         found: dict[str, list[float]] = {}
         last = min(last, self.done)
         for number in range(first // CHUNK, (last + CHUNK - 1) // CHUNK):
             start = number * CHUNK
             part = slice(max(0, first - start), last - start)
             for (k, name), values in self.chunk(number).values.items():
-                if k == layer and unit < values.shape[1]:
-                    found.setdefault(name, []).extend(values[part, unit].round(4).tolist())
+                if k == layer and (row := at[name]) is not None:
+                    found.setdefault(name, []).extend(values[part, row].round(4).tolist())
         return found
 
     def step(self, at: int, count: int) -> dict[str, Any]:

@@ -367,13 +367,13 @@ def _step(studio: Studio, request: Request, body: bytes) -> Response:
 
 def _unit(studio: Studio, request: Request, body: bytes) -> Response:
     reading = studio.reading(request.path_params["key"])
-    layer = _number(request, "layer", reading.studied.run.config.layers - 1)
-    unit = _number(request, "unit", reading.studied.run.config.hidden_size - 1)
+    layer, value = _value(reading, request)
+    unit = _number(request, "unit", reading.studied.rows[value].count - 1)
     first = _number(request, "from", reading.done - 1)
     last = _number(request, "to", len(reading))
     if last - first > MOST_STEPS:
         raise _wrong(f"{last - first:,} steps", f"at most {MOST_STEPS:,}")
-    return JSONResponse({"from": first, "values": reading.unit(layer, unit, first, last)})
+    return JSONResponse({"from": first, "values": reading.unit(layer, value, unit, first, last)})
 
 
 def _cell(studio: Studio, request: Request, body: bytes) -> Response:
@@ -389,8 +389,8 @@ def _passages(studio: Studio, request: Request, body: bytes) -> Response:
         raise _wrong(f"layer {asked.layer}", f"below {studied.run.config.layers}")
     if asked.value not in studied.values:
         raise _wrong(f"value {asked.value[:20]!r}", f"one of {', '.join(studied.values)}")
-    if asked.unit >= studied.units(asked.value):
-        raise _wrong(f"unit {asked.unit}", f"below {studied.units(asked.value)}")
+    if asked.unit >= studied.rows[asked.value].count:
+        raise _wrong(f"unit {asked.unit}", f"below {studied.rows[asked.value].count}")
     library = studio.library(asked.model)
     if library is None:
         return JSONResponse({"missing": studied.run.manifest.corpus})

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from gatework.analysis.gates import keepers
 from gatework.reports.inspection import Inspection
 from gatework.reports.page import figure, paragraph, table
-from gatework.reports.sections.section import Found, Part, Section, drawn, short_name, title
+from gatework.reports.sections.section import (
+    MOST_PLACES,
+    Found,
+    Part,
+    Section,
+    drawn,
+    first_axis,
+    short_name,
+    title,
+)
 
 __all__ = ["GATES"]
 
@@ -35,6 +46,7 @@ def _gates_of(one: Inspection) -> Iterator[str]:
     yield figure(drawn(one, one.saturation), alt, f"{title(one)}.")
     header = ("gate", "mean", "all but closed", "all but open", "units always open")
     yield table(header, list(_gate_rows(one)))
+    yield from _by_place(one)
     if one.ablation is not None:
         yield paragraph(HELD)
         yield table(("gate", "held closed, 0", "as it is", "held open, 1"), _held_rows(one))
@@ -59,6 +71,22 @@ def _gate_rows(one: Inspection) -> Iterator[tuple[str, ...]]:
             f"{one.saturation.right[gate].mean():.0%}",
             f"{len(opened[gate])}",
         )
+
+
+def _by_place(one: Inspection) -> Iterator[str]:
+    """The mean of each gate by head: of gates that have heads, or another first axis, all alike."""
+    lengths = {g: one.saturation.lengths.get(g, {}) for g in one.saturation.gates}
+    for axis in dict.fromkeys(filter(None, map(first_axis, lengths.values()))):
+        means = one.saturation.along(axis).mean
+        gates = [g for g in lengths if axis in lengths[g]]
+        spread = np.max([means[g] for g in gates], axis=0)
+        shown = np.sort(np.argsort(-spread, kind="stable")[:MOST_PLACES])
+        header = (axis, *(f"{short_name(one, g)}, mean" for g in gates))
+        yield paragraph(f"By {axis}:")
+        yield table(header, [(str(k), *(f"{means[g][k]:.2f}" for g in gates)) for k in shown])
+        if len(shown) < len(spread):
+            words = f"The {len(shown)} of {len(spread)} whose gates are most open."
+            yield paragraph(words, quiet=True)
 
 
 def _held_rows(one: Inspection) -> list[tuple[str, ...]]:

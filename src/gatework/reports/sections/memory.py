@@ -6,14 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gatework.lang.expressions import Reduce, postorder
 from gatework.lens import MemoryHorizon
 from gatework.lens.plots import draw_flows, draw_horizons, draw_retentions
 from gatework.reports.inspection import FLOW_STEPS, Inspection
 from gatework.reports.page import figure, paragraph, table
 from gatework.reports.sections.section import (
+    MOST_PLACES,
     Found,
     Part,
     Section,
+    first_axis,
     full_name,
     model_name,
     short_name,
@@ -96,6 +99,12 @@ def _retentions(found: Found) -> Iterator[str]:
         yield figure(drawing, "Share left against steps.", "What is left of it.")
         header = ("state", "median τ", "longest-lived tenth", "longest τ")
         yield table(header, [row for one in found for row in _retention_rows(found, one)])
+        yield from (part for one in found for part in _by_place(found, one))
+        if summed := [name for one in found for name in _read_in_sums(found, one)]:
+            yield paragraph(
+                f"{', '.join(summed)}: what a step takes away by way of a sum over the units, as "
+                "the delta rule does when it overwrites what is held under a key, is not counted."
+            )
     anew = [
         full_name(found, one, state)
         for one in found
@@ -113,6 +122,34 @@ def _retention_rows(found: Found, one: Inspection) -> Iterator[tuple[str, ...]]:
         tau = one.retention.time_constant(state)
         steps = map(_steps, (np.median(tau), np.quantile(tau, 0.9, method="nearest"), tau.max()))
         yield full_name(found, one, state), *steps
+
+
+def _read_in_sums(found: Found, one: Inspection) -> list[str]:
+    """The states that a step reads in a sum over their units, and so may take from in it."""
+    cell = one.run.load_model().layer.cell
+    named = {state.name: (state, cell.names[state.name]) for state in cell.states}
+    return [
+        full_name(found, one, full)
+        for full in one.retention.keeping
+        for state, new in (named[full.rpartition(".")[2]],)
+        if any(isinstance(n, Reduce) and state in postorder([n]) for n in postorder([new]))
+    ]
+
+
+def _by_place(found: Found, one: Inspection) -> Iterator[str]:
+    """How long each head keeps what is stored: of states that have heads, or another first axis."""
+    for state in one.retention.keeping:
+        axis = first_axis(one.retention.lengths.get(state, {}))
+        if not axis:
+            continue
+        tau = one.retention.along(axis).time_constant(state)
+        shown = np.argsort(-tau, kind="stable")[:MOST_PLACES]
+        name = full_name(found, one, state)
+        yield paragraph(f"By {axis}, the longest first:")
+        yield table((f"{axis} of {name}", "τ"), [(str(k), _steps(tau[k])) for k in shown])
+        if len(shown) < len(tau):
+            words = f"The {len(shown)} of {len(tau)} that keep longest."
+            yield paragraph(words, quiet=True)
 
 
 def _steps(tau: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gatework.printable import identifier
 from gatework.reports.inspection import Inspection
 from gatework.reports.page import figure
-from gatework.reports.passages import COLUMNS, draw_passage
+from gatework.reports.passages import COLUMNS, draw_passage, rows_in_words
 from gatework.reports.sections.section import Found, Part, Section, title
 
 __all__ = ["PASSAGE"]
@@ -27,10 +27,7 @@ def _passage(one: Inspection) -> str:
     panels = ", ".join([*passage.gates, *passage.states])
     means = [f"{name} is {values.mean():.0%} open" for name, values in passage.gates.items()]
     alt = f"{panels} over “{passage.text}”; {', '.join(means) or 'no gates'} on average"
-    caption = (
-        f"{title(one)}: {panels} of the {len(passage.units)} units that change most over the "
-        "passage; the number of the unit stands at the left."
-    )
+    caption = f"{title(one)}: {panels} {rows_in_words(passage)}"
     drawing = draw_passage(passage, f"passage-{identifier(one.name)}").in_page
     return figure(drawing, alt, caption, wide=True)
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gatework.lens import Measurement
 from gatework.reports.inspection import Inspection
 from gatework.reports.page import paragraph, section
 
-__all__ = ["Found", "Part", "Section", "drawn", "full_name", "model_name", "short_name", "title"]
+__all__ = [
+    "MOST_PLACES",
+    "Found",
+    "Part",
+    "Section",
+    "drawn",
+    "first_axis",
+    "full_name",
+    "model_name",
+    "named_unit",
+    "short_name",
+    "title",
+]
 
+MOST_PLACES = 8
+"""Places on an axis, such as heads, that a table lists."""
 Found = Sequence[Inspection]
 """The models that a page is on, measured."""
 
@@ -71,6 +85,17 @@ def short_name(one: Inspection, value: str) -> str:
     """A value's full name, such as "layer.l0.c", without what is the same for all."""
     short = value.removeprefix("layer.")
     return short.removeprefix("l0.") if one.run.config.layers == 1 else short
+
+
+def first_axis(lengths: Mapping[str, int]) -> str:
+    """The axis by which a value with axes is told, such as "head"; "" where there is none."""
+    return next(iter(lengths), "")
+
+
+def named_unit(one: Inspection, value: str, unit: int) -> str:
+    """A unit in words: "number 17 of c", or "head 2, key 5, value 7 of S"."""
+    number = "" if value in one.units.lengths else "number "
+    return f"{number}{one.units.label(value, unit)} of {short_name(one, value)}"
 
 
 def full_name(found: Found, one: Inspection, value: str) -> str:

@@ -9,7 +9,7 @@ from gatework.reports.held_out import FAR_LAG
 from gatework.reports.inspection import Inspection
 from gatework.reports.page import paragraph, table
 from gatework.reports.sections.memory import reach
-from gatework.reports.sections.section import Found, Part, Section, short_name
+from gatework.reports.sections.section import Found, Part, Section, named_unit
 
 __all__ = ["SUMMARY"]
 
@@ -55,7 +55,7 @@ def _tracks(one: Inspection, name: str, unit: TrackingUnit) -> str:
     )
     opposite = ", the lower the more" if held_out < 0 else ""
     return (
-        f"number {number} of {short_name(one, value)} {strength} “{name}”{opposite} "
+        f"{named_unit(one, value, number)} {strength} “{name}”{opposite} "
         f"(r = {held_out:.2f} on held-out text)"
     )
 

@@ -22,8 +22,9 @@ export const step = (key, at) => ask(`/api/readings/${key}/step?at=${at}`).then(
 export const cell = (model, hold) => post("/api/cell", { model, hold });
 export const passages = (model, layer, value, unit) =>
   post("/api/passages", { model, layer, value, unit });
-export const unit = (key, layer, number, from, to) =>
-  ask(`/api/readings/${key}/unit?layer=${layer}&unit=${number}&from=${from}&to=${to}`)
+export const unit = (key, layer, value, number, from, to) =>
+  ask(`/api/readings/${key}/unit?layer=${layer}&value=${encodeURIComponent(value)}`
+    + `&unit=${number}&from=${from}&to=${to}`)
     .then(r => r.json());
 
 export async function bits(key, from) {

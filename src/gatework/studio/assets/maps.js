@@ -102,12 +102,24 @@ export function drawMap(canvas, height, reading, layer, value, view, marks) {
       drawing.drawImage(image(tile, value.scale, marks.order), x, 0, (end - k * span) * view.scale, height);
     }
   }
+  drawHeads(drawing, width, height, value);
   drawCursor(drawing, height, view, marks);
   if (marks.row !== null) {
     const thick = height / value.units, y = (marks.row + 0.5) * thick;
     drawing.strokeStyle = colour("--warm");
     drawing.lineWidth = 1;
     drawing.strokeRect(0.5, Math.max(0.5, y - Math.max(thick / 2, 2)), width - 1, Math.max(thick, 4));
+  }
+}
+
+// Lines between heads, or other places on the first of several axes, where there is room for them.
+function drawHeads(drawing, width, height, { axes }) {
+  if (axes.length < 2 || height / axes[0][1] < 8) return;
+  drawing.strokeStyle = colour("--paper");
+  drawing.lineWidth = 1;
+  for (let k = 1; k < axes[0][1]; k++) {
+    const y = Math.round(k * height / axes[0][1]) + 0.5;
+    drawing.beginPath(); drawing.moveTo(0, y); drawing.lineTo(width, y); drawing.stroke();
   }
 }
 

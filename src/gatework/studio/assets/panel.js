@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { drawCost, drawMap, decode, levelFor } from "./maps.js";
 import { Reading } from "./reading.js";
+import { rowName } from "./text.js";
 
 const COST_HEIGHT = 34, LEAST_HEIGHT = 44, MOST_HEIGHT = 84, ROW = 5;
 
@@ -36,7 +37,7 @@ export class Panel {
     this.bits = element("span", { className: "bits" });
     this.becomes = element("span", { className: "becomes", role: "status" });
     const head = element("header", {}, element("h2", { textContent: info.name, id: `name-${number}` }),
-      element("span", { className: "quiet", textContent: `${info.doc} ${info.values[0].units} units.` }),
+      element("span", { className: "quiet", textContent: `${info.doc} ${info.units} units.` }),
       ...this.presets(), this.becomes, this.bits);
     this.cost = element("canvas", { role: "img",
       "aria-label": `Cost of each byte for ${info.name}, in bits` });
@@ -205,7 +206,7 @@ export class Panel {
   // The units of a value from the top row to the bottom: those that act alike stand together.
   order(value) {
     const order = this.info.order[this.layer];
-    if (order.length === value.units) return order;
+    if (order.length === value.units && !value.axes.length) return order;
     return Array.from({ length: value.units }, (_, unit) => unit);
   }
 
@@ -287,7 +288,7 @@ export class Panel {
       map.canvas.setAttribute("aria-valuenow", unit ?? 0);
       const value = this.valueAt(map, at, unit ?? 0);
       const told = value === null ? "" : `, ${value.toFixed(2)}`;
-      map.canvas.setAttribute("aria-valuetext", `unit ${unit ?? 0}${told} at step ${at}`);
+      map.canvas.setAttribute("aria-valuetext", `unit ${rowName(map.value, unit ?? 0)}${told} at step ${at}`);
     }
     const [base, held] = [this.base?.mean, this.held?.mean];
     const show = bits => `${bits.toFixed(2)} bits a byte`;

@@ -2,7 +2,7 @@
 import * as api from "./api.js";
 import { colour, context, drawText, onTheme, shade, spoken } from "./maps.js";
 import { Panel, element } from "./panel.js";
-import { EMPTY, Text } from "./text.js";
+import { EMPTY, Text, rowAt, rowName } from "./text.js";
 
 const $ = id => document.getElementById(id);
 const BEGIN_SCALE = 10, FINEST = 40, STEPS_A_SECOND = 10, TYPING = 250, SLIDING = 40;
@@ -154,7 +154,7 @@ class Studio {
     const parts = [`step ${at} ${this.text.labelAt(at)}`];
     if (map) {
       const value = panel.valueAt(map, at, unit);
-      parts.push(`${map.value.name}[${unit}]${value === null ? "" : ` = ${value.toFixed(2)}`}`);
+      parts.push(`${map.value.name}[${rowName(map.value, unit)}]${value === null ? "" : ` = ${value.toFixed(2)}`}`);
     } else if (panel.reading && !Number.isNaN(panel.reading.bits[at])) {
       parts.push(`${panel.reading.bits[at].toFixed(2)} bits`);
     }
@@ -175,7 +175,7 @@ class Studio {
 
   chosenIn(panel, value) {
     const { chosen } = this;
-    return chosen && chosen.panel === panel && chosen.unit < value.units ? chosen.unit : null;
+    return chosen && chosen.panel === panel ? rowAt(value, chosen.value, chosen.unit) : null;
   }
 
   choose(panel, value, unit, lookUp) {
@@ -183,20 +183,20 @@ class Studio {
     this.redraw();
     if (!lookUp) return;
     $("unit").hidden = false;
-    $("unit-title").textContent = `Unit ${unit} of ${panel.info.name}, chosen in ${value.name}`;
+    $("unit-title").textContent = `${value.axes.length ? "" : "Unit "}${rowName(value, unit)} of ${panel.info.name}, chosen in ${value.name}`;
     this.plotUnit();
     this.lookUp();
   }
 
   async plotUnit() {
-    const { panel, unit } = this.chosen, { reading } = panel;
+    const { panel, value, unit } = this.chosen, { reading } = panel;
     if ($("unit").hidden || !reading?.done) return;
     const from = Math.max(0, Math.floor(this.view.first));
     const to = Math.min(reading.done, Math.ceil(from + this.width / this.view.scale), from + 4096);
     if (from >= to) return;
-    const told = await api.unit(reading.key, panel.layer, unit, from, to)
+    const told = await api.unit(reading.key, panel.layer, value.name, unit, from, to)
       .catch(error => { if (error.status !== 404) this.fault(error); });
-    if (told && this.chosen.panel === panel && this.chosen.unit === unit) this.drawUnit(told.values, from, to);
+    if (told && this.chosen.panel === panel && this.chosen.value === value && this.chosen.unit === unit) this.drawUnit(told.values, from, to);
   }
 
   drawUnit(values, from, to) {

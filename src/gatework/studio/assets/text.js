@@ -1,4 +1,27 @@
 // A text as the server divides it: characters, each over the columns of its bytes.
+// A row of a map by its place on each axis of the value, "head 2, key 5"; its number without axes.
+export function rowName(value, row) {
+  if (!value.axes.length) return `${row}`;
+  return placesOf(value, row).map(([axis, place]) => `${axis} ${place}`).join(", ");
+}
+
+function placesOf({ axes }, row) {
+  const places = [];
+  for (const [axis, length] of axes.toReversed()) {
+    places.unshift([axis, row % length]);
+    row = Math.floor(row / length);
+  }
+  return places;
+}
+
+// The row of a value that stands where one of another does; null if there is none, or several.
+export function rowAt(value, other, row) {
+  if (!value.axes.length && !other.axes.length) return row < value.units ? row : null;
+  const places = new Map(placesOf(other, row));
+  if (!value.axes.length || !value.axes.every(([axis]) => places.has(axis))) return null;
+  return value.axes.reduce((at, [axis, length]) => at * length + places.get(axis), 0);
+}
+
 export class Text {
   constructor({ labels, widths }) {
     Object.assign(this, { labels, widths });

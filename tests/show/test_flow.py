@@ -121,3 +121,16 @@ def test_explanations_show_themselves_in_notebooks():
 def test_a_pinned_gru_is_drawn_as_the_vanilla_rnn():
     pinned, vanilla = flow_of(gw.cells.gru.pin(r=1, z=0)), flow_of(gw.cells.rnn)
     assert [(n.kind, n.label) for n in pinned.nodes] == [(n.kind, n.label) for n in vanilla.nodes]
+
+
+def test_states_and_the_output_are_marked_with_their_axes():
+    drawn = {(n.kind, n.name): n.axes for n in flow_of(gw.cells.mlstm).nodes if n.axes}
+    states = {"C": "head × key × value", "n": "head × key", "m": "head"}
+    assert drawn == {
+        **{(kind, n): axes for n, axes in states.items() for kind in ("state", "next")},
+        ("next", "output"): "head × value",
+    }
+    assert "head × key × value</text>" in cell_svg(gw.cells.delta_net)
+    assert not any(n.axes for n in flow_of(gw.cells.lstm).nodes)
+    gate = next(n for n in flow_of(gw.cells.gated_delta_net).nodes if n.name == "a")
+    assert gate.equation.endswith("  [head]")

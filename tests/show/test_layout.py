@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 import gatework as gw
 from gatework.show.flow import flow_of
-from gatework.show.layout import CIRCLE, LETTER, Layout, layout_of
+from gatework.show.layout import CIRCLE, LETTER, SMALL_LETTER, Layout, layout_of
 from random_cells import random_cells
 
 CELLS = gw.cells.catalogue()
@@ -59,6 +59,7 @@ def check(cell):
     for p in layout.places:
         if not p.is_circle:
             assert LETTER * max(len(p.node.label), len(p.node.name)) <= p.width
+            assert SMALL_LETTER * len(p.node.axes) <= p.width
         assert p.y - p.up >= 0
         assert p.y + p.down <= layout.height
         assert p.x + p.width / 2 <= layout.width

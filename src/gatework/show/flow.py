@@ -93,6 +93,7 @@ class Node:
         gate: Whether its value is a gate.
         matrix: Of a map, the gate whose weights it has; "" for several.
         equation: It in plain text, for those who point at it or cannot see it.
+        axes: Those of a state or result that has several, such as "head × key × value"; else "".
     """
 
     kind: str
@@ -102,6 +103,7 @@ class Node:
     gate: bool = False
     matrix: str = ""
     equation: str = ""
+    axes: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,8 @@ class _Drawing:
                 kind = "state" if row.role == "state" else "input"
                 default = "the input" if row is self.cell.input else "read at each step"
                 equation = f"{row.name}: {meanings.get(row.role, default)}"
-                self._add(row, Node(kind, row.name, row.name, equation=equation))
+                axes = _axes_label(row)
+                self._add(row, Node(kind, row.name, row.name, equation=equation, axes=axes))
 
     def _sinks(self) -> None:
         pairs = list(zip(self.cell.states, self.cell.next_states, strict=True))
@@ -169,7 +172,9 @@ class _Drawing:
         for name, label, value, memory, source in ends:
             shown = text(value, {k: n for k, n in self.equations.items() if k is not value})
             wire = Wire(source, memory=memory)
-            self.nodes.append(Node("next", label, name, [wire], equation=f"{label} = {shown}"))
+            node = Node("next", label, name, [wire], equation=f"{label} = {shown}")
+            node.axes = _axes_label(value)
+            self.nodes.append(node)
 
     def _drop_unread(self) -> None:
         """Leave out what was made and then drawn as a part of something else."""
@@ -194,7 +199,8 @@ class _Drawing:
         if not node.equation:
             others = {k: n for k, n in self.equations.items() if k is not value}
             shown = text(value, others)
-            node.equation = f"{node.name} = {shown}" if node.name else shown
+            axes = f"  [{along}]" if node.name and (along := _axes_label(value)) else ""
+            node.equation = f"{node.name} = {shown}{axes}" if node.name else shown
         self.nodes.append(node)
         self.made[value] = len(self.nodes) - 1
         return self.made[value]
@@ -405,6 +411,12 @@ class _Drawing:
 
 
 # ---- labels ------------------------------------------------------------------------------------
+
+
+def _axes_label(value: Expr) -> str:
+    """The axes of a value that has some, as they are multiplied."""
+    own = [axis for axis in slots(value.size) if axis != SCALAR]
+    return " × ".join(own) if has_axes(value.size) else ""
 
 
 def _composed(function: str, inner: str) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
+from math import ceil
 
 from gatework.show.flow import Flow, Node, Wire
 
@@ -36,6 +37,8 @@ MOST_TRACKS = 11
 """Up to so many, the best order of tracks is found; for more, a good one."""
 LETTER = 2.0
 """Width of a character."""
+SMALL_LETTER = 1.4
+"""Width of one that is written small."""
 
 
 @dataclass
@@ -168,6 +171,8 @@ def _node_place(column: int, number: int, node: Node) -> Place:
     half = max(half, PORTS * (len(node.wires) - 1) // 2 + 3)
     least = 14 if node.kind == "map" else 9
     width = max(least, LETTER * max(len(node.label), len(node.name)) + 5)
+    if node.axes:
+        half, width = max(half, 5), max(width, ceil(SMALL_LETTER * len(node.axes)) + 5)
     return Place(column, number, node, width=width, up=half, down=half)
 
 

@@ -193,6 +193,11 @@ def _shape(place: Place, x: float, y: float) -> str:
 
 def _label(node: Node, place: Place, x: float, y: float) -> str:
     label = escape(node.label)
+    if node.kind in ("state", "input", "next") and node.axes:
+        return (
+            f'<text class="name" x="{x:g}" y="{y - 8:g}">{label}</text>'
+            f'<text class="quiet" x="{x:g}" y="{y + 9:g}">{escape(node.axes)}</text>'
+        )
     if node.kind in ("state", "input", "next"):
         return f'<text class="name" x="{x:g}" y="{y:g}">{label}</text>'
     if not node.name:

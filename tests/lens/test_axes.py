@@ -188,3 +188,15 @@ def test_layers_above_have_their_own_lengths_in_both_directions():
         f"l{k}{d}.{n}" for k in (0, 1) for d in ("", "_reverse") for n in "abS"
     }
     assert found.along("head").mean["l1_reverse.a"].shape == (H,)
+
+
+def test_the_similarity_of_many_units_is_estimated(monkeypatch):
+    one, other = gated([0.5, 0.9]), gated([0.6, 0.95])
+    exact = lens.compare(one, other, [batch()])
+    monkeypatch.setattr("gatework.lens.comparison.MOST_UNITS", 20)
+    found = lens.compare(one, other, [batch()])
+    assert found.similarity["l0.S"] == pytest.approx(exact.similarity["l0.S"].item(), abs=0.15)
+    np.testing.assert_allclose(found.correlation["l0.S"], exact.correlation["l0.S"], rtol=1e-6)
+    np.testing.assert_allclose(found.mean["l0.S"], exact.mean["l0.S"])
+    same = lens.compare(one, one, [batch()])
+    assert same.similarity["l0.S"] == pytest.approx(1.0)

@@ -93,6 +93,18 @@ def test_values_of_other_sizes_have_axes_of_their_own():
     assert table["h"].count() == 2 * 2 * T * B * H
 
 
+def test_values_with_axes_have_those_of_the_cell():
+    layer = gw.nn.Recurrent(gw.cells.gated_delta_net, I, head=2, key=3, value=4, num_layers=2)
+    trace = layer.trace(torch.randn(T, B, I), lengths=[T, 2][:B] + [1] * (B - 2))
+    data = trace.to_xarray()
+    assert data["S"].dims[-3:] == ("head", "key", "value")
+    assert data["a"].dims[-1] == "head"
+    assert data["output"].dims[-2:] == ("head", "value")
+    S = trace["S"].unflatten(-1, (2, 3, 4))[1, 0, 1, 2, 3].item()
+    found = data["S"].isel(layer=1, direction=0, time=1, batch=0, head=1, key=2, value=3)
+    assert found.item() == S
+
+
 def test_a_stacked_value_is_differentiable():
     layer = layer_of(num_layers=2, bidirectional=True)
     x = torch.randn(T, B, I, requires_grad=True)

@@ -52,7 +52,7 @@ def axis_lengths(size: str, sizes: Mapping[str, int]) -> dict[str, int]:
     """
     if not has_axes(size):
         return {}
-    return {axis: sizes[axis] for axis in slots(size) if axis != SCALAR}
+    return {axis: units(axis, sizes) for axis in slots(size) if axis != SCALAR}
 
 
 def label(lengths: Lengths, unit: int) -> str:

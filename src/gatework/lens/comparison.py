@@ -33,6 +33,10 @@ from gatework.lens.watching import check_batches, in_eval_mode, watch
 __all__ = ["Comparison", "compare"]
 
 
+MOST_UNITS = 1_024
+"""Units of which every pair is looked at."""
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison(Measurement):
     """How alike two models are inside, value by value, where both have one of the same name.
@@ -40,7 +44,8 @@ class Comparison(Measurement):
     Similarity is linear centred kernel alignment, ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) of the centred values X
     [N, n] and Y [N, m] in Frobenius norms (Kornblith et al. 2019, "Similarity of neural network
     representations revisited", section 2.3 and eq. 3): 1 where one is a rotation of the other, 0
-    where no unit of the one is correlated with any of the other. Without unit.
+    where no unit of the one is correlated with any of the other. Without unit. Of values of more
+    than 1,024 units it is estimated, to some per cent, from that many random projections of them.
 
     Attributes:
         steps: N.
@@ -113,12 +118,12 @@ def compare(
             progress(steps)
     if not steps:
         raise ValueError("batches is empty, or has no steps; expected at least one")
-    alike = {name: pair for name, pair in moments.items() if 2 * pair.first == len(pair.both.mean)}
+    alike = {name: pair for name, pair in moments.items() if 2 * pair.first == len(pair.mean)}
     return Comparison(
         steps=steps,
         similarity={name: pair.similarity() for name, pair in moments.items()},
         correlation={name: pair.correlation() for name, pair in alike.items()},
-        mean={name: pair.both.mean.reshape(2, -1) for name, pair in alike.items()},
+        mean={name: pair.mean.reshape(2, -1) for name, pair in alike.items()},
         weights=_changes(first, second),
     )
 
@@ -138,11 +143,17 @@ def _values(model: nn.Module, batch: Any, run: Run) -> dict[str, Tensor]:
 
 
 class _Pair:
-    """The moments of a value in both models together."""
+    """The moments of a value in both models together.
+
+    Of many units, similarity is computed from random projections of them: the same for both models
+    where these have equally many.
+    """
 
     def __init__(self) -> None:
-        self.both = Scatter(joint=True)
+        self.both = Scatter(joint=True)  # of the units of both, or of their projections
+        self.units, self.sums = Scatter(), Scatter()  # of both; of each unit plus its namesake
         self.first = 0  # units of the first model
+        self.kept = 0  # of them or of their projections
 
     def add(self, one: Tensor, other: Tensor, name: str) -> None:
         """Take in rows [N, n] and [N, m]."""
@@ -152,22 +163,43 @@ class _Pair:
                 "expected models that read the same steps"
             )
         self.first = one.shape[1]
-        self.both.add(torch.cat([one.double(), other.double()], 1))
+        one, other = one.double(), other.double()
+        few = _projected(one), _projected(other)
+        self.kept = few[0].shape[1]
+        self.both.add(torch.cat(few, 1))
+        self.units.add(torch.cat([one, other], 1))
+        if one.shape == other.shape:
+            self.sums.add(one + other)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean of each unit of both, [n + m]."""
+        return np.asarray(self.units.mean)
 
     def similarity(self) -> NDArray[np.float64]:
         """Linear CKA."""
-        n, scatter = self.first, self.both.scatter
+        n, scatter = self.kept, self.both.scatter
         within = np.linalg.norm(scatter[:n, :n]) * np.linalg.norm(scatter[n:, n:])
         across = np.linalg.norm(scatter[n:, :n]) ** 2
         return np.asarray(across / within if within > 0 else 0.0)
 
     def correlation(self) -> NDArray[np.float64]:
         """Pearson's r of each unit with its namesake."""
-        n, scatter = self.first, self.both.scatter
-        spread = np.sqrt(np.diag(scatter))
-        scale = spread[:n] * spread[n:]
-        together = np.diag(scatter[n:, :n])
-        return ratio(together, scale)
+        n, squares = self.first, self.units.scatter
+        spread = np.sqrt(squares)
+        together = (self.sums.scatter - squares[:n] - squares[n:]) / 2
+        return ratio(together, spread[:n] * spread[n:])
+
+
+def _projected(rows: Tensor) -> Tensor:
+    """Rows [N, n], where there are many units on as many random directions as are kept of them."""
+    units = rows.shape[1]
+    if units <= MOST_UNITS:
+        return rows
+    generator = torch.Generator().manual_seed(units)
+    directions = torch.randn(units, MOST_UNITS, generator=generator, dtype=torch.float64)
+    found: Tensor = rows @ directions.to(rows) / MOST_UNITS**0.5
+    return found
 
 
 def _changes(first: nn.Module, second: nn.Module) -> dict[str, NDArray[np.float64]]:

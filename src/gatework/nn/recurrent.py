@@ -335,7 +335,9 @@ class Recurrent(CellModule):
         output, state, layers = self._forward(input, hx, lengths, asked)
         dims = (*axes(input, self.batch_first), "unit")
         sizes = {n: self.cell.names[n].size for n in traced}
-        return LayerTrace(layers, output, state, dims, sizes, lengths_of(input, lengths))
+        axes_of = {"hidden", "input", *self.cell.axis_names()} if self.cell.axis_names() else ()
+        own = {axis: n for axis, n in self.sizes(0).items() if axis in axes_of}
+        return LayerTrace(layers, output, state, dims, sizes, lengths_of(input, lengths), own)
 
     def stream(self, batch_size: int = 1, **inputs: Any) -> Stream:
         """Prepare to run the layers one step at a time, the state held in `stream.state`.

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gatework.lang.axes import SCALAR, slots
+from gatework.lang.sizes import units
 
 if TYPE_CHECKING:
     from gatework.nn.traces import LayerTrace
@@ -49,27 +50,34 @@ def _array(value: Tensor) -> np.ndarray[Any, Any]:
     return found
 
 
-def _axis_of(size: str) -> str:
-    """What the units of a size are called: "unit" also where a cell has the hidden size as axis."""
-    named = [slot for slot in slots(size) if slot != SCALAR]
-    size = named[0] if len(named) == 1 else size
-    return UNIT_AXES.get(size, size)
-
-
 def dataset(trace: LayerTrace) -> Any:
     """An xarray.Dataset with a variable for each named value; NaN past a sequence's end."""
     xarray = _optional("xarray", "to_xarray")
     variables, coordinates = {}, _coordinates(trace)
     inside = _inside(trace)
     for name, values in arrays(trace).items():
-        axis = _axis_of(trace.sizes[name])
-        coordinates[axis] = np.arange(values.shape[-1])
         if inside is not None:
             values = np.where(inside[..., None], values, np.nan).astype(values.dtype)
-        variables[name] = (("layer", "direction", *trace.dims[:-1], axis), values)
+        axes = _last_axes(trace, trace.sizes[name], values.shape[-1])
+        coordinates |= {axis: np.arange(length) for axis, length in axes.items()}
+        values = values.reshape(*values.shape[:-1], *axes.values())
+        variables[name] = (("layer", "direction", *trace.dims[:-1], *axes), values)
     if trace.lengths is not None:
         coordinates["length"] = ("batch", trace.lengths.cpu().numpy())
     return xarray.Dataset(variables, coordinates)
+
+
+def _last_axes(trace: LayerTrace, size: str, count: int) -> dict[str, int]:
+    """What a value's units are counted by, and how long each of it is.
+
+    The hidden size is "unit" also where it is an axis, unless a cell has an axis of that name.
+    """
+    own = [slot for slot in slots(size) if slot != SCALAR] or [size]
+    usual = {slot: UNIT_AXES.get(slot, slot) for slot in own}
+    named = {slot: slot if name in trace.axes else name for slot, name in usual.items()}
+    if len(own) == 1:
+        return {named[own[0]]: count}
+    return {named[slot]: units(slot, trace.axes) for slot in own}
 
 
 def frame(trace: LayerTrace) -> Any:

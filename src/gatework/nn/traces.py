@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -51,6 +51,7 @@ class LayerTrace(Mapping[str, Tensor]):
         sizes: What the units of each value are counted by: "hidden", "input", "1" for a single
             number, or a size that the cell names.
         lengths: The steps of each sequence [B]; None when all have the same.
+        axes: How long each axis is that the cell names, such as {"head": 4, "key": 16}.
     """
 
     layers: list[list[DirectionTrace]]
@@ -59,6 +60,7 @@ class LayerTrace(Mapping[str, Tensor]):
     dims: tuple[str, ...]
     sizes: Mapping[str, str]
     lengths: Tensor | None = None
+    axes: Mapping[str, int] = field(default_factory=dict)
 
     def layer(self, k: int) -> DirectionTrace:
         """The named values of layer k, the first being 0."""
@@ -95,7 +97,8 @@ class LayerTrace(Mapping[str, Tensor]):
 
         The axes are layer, direction, time, batch and unit. Values of the input's size have the
         axis feature in place of unit, single numbers the axis number, others that of the size's
-        own name. With lengths, the coordinate length has the steps of each sequence.
+        own name; states that are matrices have the axes of the cell, such as head, key and value.
+        With lengths, the coordinate length has the steps of each sequence.
 
         Raises:
             ImportError: If xarray is not installed.

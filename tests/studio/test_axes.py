@@ -117,9 +117,9 @@ def test_passages_of_a_row_are_found(client):
 def test_rows_are_few_whatever_the_number_of_units():
     rows = Rows.of(16_384, {"head": 4, "key": 64, "value": 64}, "signed")
     assert (rows.count, rows.axes, rows.over) == (256, {"head": 4, "key": 64}, ("value",))
-    rows = Rows.of(2 * 512 * 512, {"head": 2, "key": 512, "value": 512}, "open")
+    rows = Rows.of(2 * 600 * 600, {"head": 2, "key": 600, "value": 600}, "open")
     assert (rows.count, rows.over, rows.signed) == (2, ("key", "value"), False)
-    assert rows.shown(torch.ones(3, 2 * 512 * 512)).tolist() == [[1.0, 1.0]] * 3
+    assert rows.shown(torch.ones(3, 2 * 600 * 600)).tolist() == [[1.0, 1.0]] * 3
     plain = Rows.of(2_000, {}, "signed")
     assert (plain.count, plain.over) == (2_000, ())
 

@@ -12,10 +12,19 @@ from torch import Tensor
 
 from gatework.data import Corpus, characters_of
 from gatework.errors import InputError
+from gatework.lang.sizes import Sizes
 from gatework.lens import MemoryHorizon, Passage, memory_horizon, read_passage
 from gatework.train.model import LanguageModel
 
-__all__ = ["FAR_LAG", "MAX_LAG", "check_held_out", "horizon_of", "passage_of", "stretches"]
+__all__ = [
+    "FAR_LAG",
+    "MAX_LAG",
+    "check_held_out",
+    "horizon_of",
+    "passage_of",
+    "sequences_at_once",
+    "stretches",
+]
 
 MAX_LAG, SETTLE = 200, 100
 """Longest lag measured; bytes read before it, so that the state is no longer the initial one."""
@@ -24,7 +33,9 @@ FAR_LAG = 100
 STRETCH = SETTLE + MAX_LAG + 1
 """Bytes read for each place that is looked back from."""
 ANCHORS, ANCHORS_AT_ONCE = 256, 128
-"""Places of the held-out text looked back from; how many share a pass."""
+"""Places of the held-out text looked back from; how many share a pass at most."""
+MOST_NUMBERS = 1 << 27
+"""Numbers of all states at all steps that a pass holds; of states of many units fewer share it."""
 PROBES = 2
 """Random vectors for each place: an estimate at most 11 % low, on an axis of many decades."""
 PASSAGE_BYTES = 96
@@ -52,16 +63,32 @@ def horizon_of(model: LanguageModel, corpus: Corpus) -> MemoryHorizon:
     """
     length = len(corpus.valid)
     lag, stretch = (MAX_LAG, STRETCH) if length >= STRETCH else (length // 2, length * 3 // 4)
-    inputs = (model.embedding(batch) for batch in stretches(corpus, stretch))
+    together = sequences_at_once(model, stretch, ANCHORS_AT_ONCE)
+    inputs = (model.embedding(batch) for batch in stretches(corpus, stretch, together))
     return memory_horizon(model.layer, inputs, lag, probes=PROBES)
 
 
-def stretches(corpus: Corpus, length: int) -> Iterator[Tensor]:
+def sequences_at_once(model: LanguageModel, steps: int, most: int, copies: int = 2) -> int:
+    """How many sequences are read together, so that what is kept of their states has room.
+
+    Args:
+        model: the model.
+        steps: how long the sequences are.
+        most: the most that are read together.
+        copies: how often a state is kept at every step.
+    """
+    layer = model.layer
+    sizes = Sizes.of(layer.sizes(0))
+    units = layer.num_layers * sum(sizes[state.size] for state in layer.cell.states)
+    return max(1, min(most, MOST_NUMBERS // (steps * units * copies)))
+
+
+def stretches(corpus: Corpus, length: int, together: int) -> Iterator[Tensor]:
     """Yield stretches of held-out text that end in evenly spread places: int64 [length, B]."""
     room = len(corpus.valid) - length
     starts = torch.linspace(0, room, min(ANCHORS, room + 1)).long()
-    for first in range(0, len(starts), ANCHORS_AT_ONCE):
-        some = starts[first : first + ANCHORS_AT_ONCE]
+    for first in range(0, len(starts), together):
+        some = starts[first : first + together]
         yield torch.stack([corpus.valid[start : start + length] for start in some], dim=1).long()
 
 

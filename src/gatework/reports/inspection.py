@@ -34,7 +34,13 @@ from gatework.lens import (
     measure,
 )
 from gatework.lens.properties import TEXT_PROPERTIES, Property, inside_quotes
-from gatework.reports.held_out import horizon_of, passage_of, stretches
+from gatework.reports.held_out import (
+    ANCHORS_AT_ONCE,
+    horizon_of,
+    passage_of,
+    sequences_at_once,
+    stretches,
+)
 from gatework.train.evaluate import bits_per_byte
 from gatework.train.model import LanguageModel
 from gatework.train.records import Record, curve
@@ -50,7 +56,9 @@ WINDOW, MOST_STREAMS = 256, 32
 ABLATION_BYTES = 16_384
 """Held-out bytes on which the cost with each gate held is measured."""
 FLOW_STEPS, FLOW_SEQUENCES = 100, 32
-"""Steps back and sequences over which the gradient is followed."""
+"""Steps back and sequences over which the gradient is followed; fewer with states of many units."""
+FLOW_COPIES = 8
+"""Rows of the length of a state that autograd keeps of a step, roughly."""
 SHOWN_UNITS, LEAST_TRACKED = 4, 0.3
 """How many units are shown with passages; the held-out |r| that is worth showing."""
 
@@ -137,7 +145,7 @@ def inspect_run(run: Run, told: Told = lambda what: None, *, last: bool = False)
     told("memory horizon")
     horizon = horizon_of(model, corpus)
     told("gradient flow")
-    flow = gradient_flow(model, _flow_batches(corpus))
+    flow = gradient_flow(model, _flow_batches(model, corpus))
     told("gates held")
     ablation = (
         ablate(model, lambda changed: bits_per_byte(changed, valid, ABLATION_BYTES))  # type: ignore[arg-type]
@@ -250,7 +258,8 @@ def _peaks(model: LanguageModel, corpus: Corpus, units: list[TrackingUnit]) -> P
     return find_peaks(model, batches, units[:SHOWN_UNITS], count=5, before=48, after=12, run=run)
 
 
-def _flow_batches(corpus: Corpus) -> Iterator[Tensor]:
+def _flow_batches(model: LanguageModel, corpus: Corpus) -> Iterator[Tensor]:
     steps = min(FLOW_STEPS, len(corpus.valid) // 2)
-    batch = next(stretches(corpus, steps))  # [T, ≤128]
-    return iter([batch[:, :: max(1, batch.shape[1] // FLOW_SEQUENCES)]])
+    count = sequences_at_once(model, steps, FLOW_SEQUENCES, FLOW_COPIES)
+    batch = next(stretches(corpus, steps, ANCHORS_AT_ONCE))  # [T, ≤128]
+    return iter([batch[:, :: max(1, -(-batch.shape[1] // count))]])

@@ -42,7 +42,7 @@ __all__ = ["Studied", "open_models"]
 
 MOST_BEGUN = 4
 """Characters that are named where a byte only begins one."""
-MOST_ROWS = 256
+MOST_ROWS = 1_024
 """Rows of a map of a value with axes; where there would be more, the last axes are put together."""
 ORDERED_BY = 2_000
 """Bytes of held-out text by which units are put in order."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 
 import pytest
 
 from browser import wait_until
+from gatework.lens.axes import label
+from gatework.studio.models import Rows
 from gatework.studio.serving import serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -238,3 +242,22 @@ def test_a_narrow_page_does_not_scroll_sideways(browser, address, width):
     with browser.visit(address, viewport={"width": width, "height": 700}) as page:
         wait_until(page, "window.studio?.panels.every(p => p.base?.finished)")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_rows_are_named_and_found_as_the_server_does(page):
+    lengths = (
+        {"head": 2, "key": 3},
+        {"head": 2, "key": 3, "value": 4},
+        {"head": 2},
+        {"value": 4},
+        {},
+    )
+    rows = [Rows.of(math.prod(own.values()) if own else 5, own, "open") for own in lengths]
+    values = [{"units": r.count, "axes": [[*a] for a in r.axes.items()]} for r in rows]
+    ask = "([f, ...args]) => import('/text.js').then(text => text[f](...args))"
+    for (one, a), (other, b) in itertools.product(zip(rows, values, strict=True), repeat=2):
+        for row in range(other.count):
+            assert page.evaluate(ask, ["rowAt", a, b, row]) == one.row_at(other, row)
+    for one, value in zip(rows, values, strict=True):
+        named = page.evaluate(ask, ["rowName", value, one.count - 1])
+        assert named == label(one.axes, one.count - 1)

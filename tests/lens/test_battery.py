@@ -277,11 +277,16 @@ def test_retention_is_the_diagonal_of_the_jacobian_without_its_matrices(cell):
         assert np.isnan(found.survival[name][4]).all()
 
 
+PARTS = ("part", "cat")  # put together as they were cut, which leaves units in their places
+
+
 def _kept(loop: Loop, t: int, k: int) -> Tensor:
     """∂s'/∂s unit by unit at step t, every product and sum over units held where it is."""
     cell = loop.layer.cell
     held = {
-        n: v.detach() for n, v in loop.known[t].items() if isinstance(n, Product | Reduce | Arrange)
+        n: v.detach()
+        for n, v in loop.known[t].items()
+        if isinstance(n, Product | Reduce) or (isinstance(n, Arrange) and n.kind not in PARTS)
     }
     state = loop.before[t][k].detach().requires_grad_()
     states = [s.detach() for s in loop.before[t]]
@@ -293,8 +298,7 @@ def _kept(loop: Loop, t: int, k: int) -> Tensor:
         if node in held or not node.args:
             known[node] = held.get(node, loop.known[t][node].detach())
         else:
-            args = [known[a] for a in node.args]
-            known[node] = applied(node, args, loop.layer.sizes(0))
+            known[node] = _again(loop.layer, node, [known[a] for a in node.args])
     new = known[cell.next_states[k]].expand(state.shape)
     if not new.requires_grad:
         return torch.zeros_like(state)

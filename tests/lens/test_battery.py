@@ -302,8 +302,13 @@ def _kept(loop: Loop, t: int, k: int) -> Tensor:
     new = known[cell.next_states[k]].expand(state.shape)
     if not new.requires_grad:
         return torch.zeros_like(state)
-    (gradient,) = torch.autograd.grad(new.sum(), state, materialize_grads=True)
-    return gradient
+    if not any(isinstance(n, Arrange) for n in known):
+        return torch.autograd.grad(new.sum(), state, materialize_grads=True)[0]
+    rows = [
+        torch.autograd.grad(unit.sum(), state, retain_graph=True, materialize_grads=True)[0][..., i]
+        for i, unit in enumerate(new.unbind(-1))
+    ]
+    return torch.stack(rows, -1)
 
 
 # ---- saturation --------------------------------------------------------------------------------

@@ -157,7 +157,8 @@ def own_slope(value: Expr, wrt: Expr, without: Container[Expr] = ()) -> Expr:
 def slopes(value: Expr, wrt: Expr, without: Container[Expr] = ()) -> dict[str, Expr]:
     """∂value/∂wrt, the parts of it by how far units are from where they were; without those of 0.
 
-    How far, as a size, where parts of rows are cut out and put together; `ELSEWHERE` else.
+    How far, as the number of an axis and a size, where parts are cut out and put together along
+    one; `ELSEWHERE` else.
     """
     found: dict[Expr, dict[str, Expr]] = {wrt: {OWN: const(1)}}
     for node in postorder([value]):
@@ -199,9 +200,9 @@ def _slopes_of(node: Expr, given: Sequence[Mapping[str, Expr]]) -> Iterator[tupl
 
 def _place_after(node: Arrange, k: int, place: str) -> str:
     """How far the units of a row are from where they were, once it is arranged."""
-    if place == ELSEWHERE or node.kind not in ("part", "cat"):
+    axis, _, far = (f"{node.axis} {OWN}" if place == OWN else place).partition(" ")
+    if axis != str(node.axis) or node.kind not in ("part", "cat"):
         return ELSEWHERE
     start = node.details[k]
-    if node.kind == "part":
-        return sizes.without(place, start)
-    return sizes.together([place, start])
+    far = sizes.without(far, start) if node.kind == "part" else sizes.together([far, start])
+    return OWN if far == OWN else f"{axis} {far}"

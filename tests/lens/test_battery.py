@@ -77,7 +77,10 @@ def arranged(node: Arrange, args: list[Tensor], sizes) -> Tensor:
     if node.kind == "cat":
         assert sum(a.shape[-1] for a in args) == sizes[node.size]
         return torch.cat(args, -1)
-    return ARRANGEMENTS[node.kind](args[0], node.details, sizes[node.size], sizes)
+    slots, before = node.size.split(","), node.args[0].size.split(",")
+    row = args[0].unflatten(-1, [units(slot, sizes) for slot in before])
+    dim, count = node.axis - len(slots), units(slots[node.axis], sizes)
+    return ARRANGEMENTS[node.kind](row, node.details, dim, count, sizes).flatten(-len(slots))
 
 
 def renamed(node: Arrange, row: Tensor, sizes) -> Tensor:

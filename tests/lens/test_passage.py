@@ -11,7 +11,7 @@ import torch
 import gatework as gw
 from feeding import recurrent
 from gatework.data import characters_of
-from gatework.lang.axes import has_axes, within
+from gatework.lang.axes import has_axes
 from gatework.lens import gate_names, read_passage
 from gatework.lens.axes import axis_lengths
 from plain_sizes import plain_sizes
@@ -39,8 +39,9 @@ def test_a_passage_shows_what_the_trace_holds(name):
     assert passage.characters == TEXT
     assert passage.units == tuple(sorted(set(passage.units)))
     first = cell.states[0].size
-    fitting = {n for n in trace if not has_axes(first) or within(cell.names[n].size, first)}
-    panels = [n for n in (*gate_names(cell), *(s.name for s in cell.states)) if n in fitting]
+    panels = [n for n in (*gate_names(cell), *(s.name for s in cell.states)) if n in trace]
+    if has_axes(first):  # of those that have the axis whose places are shown
+        panels = [n for n in panels if passage.axis in cell.names[n].size.split(",")]
     if not has_axes(first):  # of those with as many units as most have
         ((most, _),) = Counter(trace[n].shape[-1] for n in panels).most_common(1)
         panels = [n for n in panels if trace[n].shape[-1] == most]

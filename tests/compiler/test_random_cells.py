@@ -109,5 +109,6 @@ def test_the_strategy_makes_what_it_promises():
     collect()
     assert seen_states == {1, 2, 3}
     assert seen_depths >= {1, 2, 3}
-    arrangements = set(get_args(Arrangement)) - {"index_add"}  # which is there in gradients alone
+    # index_add is there in gradients alone, and what renames axes has some: see random_axes_cells
+    arrangements = set(get_args(Arrangement)) - {"index_add", "rename"}
     assert set(FUNCTIONS) | {"sum", "max"} | arrangements == seen_functions

@@ -8,9 +8,9 @@ from gatework.lang.expressions import postorder
 
 
 def plain_sizes(cell: Cell, units: int) -> dict[str, int]:
-    """So many units for each size that is no axis: a layer finds the axes' lengths by itself."""
-    axes = cell.axis_names()
-    return {name: units for name in cell.size_names() if name not in axes}
+    """So many units for each size that a layer does not find by itself, as it does those of axes."""
+    found = cell.axis_lengths(units, {})
+    return {name: units for name in cell.size_names() if name not in found}
 
 
 def divisible(cell: Cell, name: str, units: int) -> int:

@@ -458,7 +458,7 @@ class Cell:
 
         The axes of the output make the hidden size together: those before the last are 4 long, or
         the largest divisor below it. Other axes, such as that of the keys, are 16 long, or as long
-        as what is read along them by `rename`.
+        as what is read along them by `rename`. Those of a further input alone must be given.
 
         Args:
             hidden_size: The size of the output.
@@ -472,7 +472,9 @@ class Cell:
             >>> cells.gated_delta_net.axis_lengths(128, {"key": 32})
             {'head': 4, 'key': 32, 'value': 32}
         """
-        axes = self.axis_names()
+        read = {axis for row in self.further for axis in names_in(row.size)}
+        read -= {axis for row in self.states for axis in names_in(row.size)}
+        axes = [axis for axis in self.axis_names() if axis not in read]
         found = {axis: given.get(axis, KEYS) for axis in axes}
         whole = slots(self.output_value.size)
         own = [axis for axis in whole if axis in axes and "hidden" not in whole]

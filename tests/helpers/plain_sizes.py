@@ -8,7 +8,7 @@ from gatework.lang.expressions import postorder
 
 
 def plain_sizes(cell: Cell, units: int) -> dict[str, int]:
-    """So many units for each size that a layer does not find by itself, as it does those of axes."""
+    """So many units for each size but those that a layer finds, as it does axes."""
     found = cell.axis_lengths(units, {})
     return {name: units for name in cell.size_names() if name not in found}
 

@@ -439,6 +439,7 @@ class Cell:
         bounds = {size for n in nodes if isinstance(n, Arrange) for size in n.bounds()}
         return frozenset(n for size in {n.size for n in nodes} | bounds for n in names_in(size))
 
+    @of_the_cell(1)
     def axis_names(self) -> tuple[str, ...]:
         """The axes of its values, where any has several: not the hidden size, nor the input's."""
         nodes = (*self.inputs, *self.states, *postorder(self.named_values()))
@@ -446,6 +447,7 @@ class Cell:
         found = {axis for size in sizes for axis in names_in(size)}
         return tuple(sorted(found - {"hidden", "input"}))
 
+    @of_the_cell(1)
     def axis_order(self) -> tuple[str, ...]:
         """The axes of its values in the order of their slots, where any has several."""
         nodes = (*self.inputs, *self.states, *postorder(self.named_values()))

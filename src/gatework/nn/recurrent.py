@@ -130,10 +130,10 @@ class Recurrent(CellModule):
         self._prepare()
         self._make_parameters(device, dtype)
 
-    _derived = ("_stack", "_keys")
+    _derived = ("_stack", "_keys", "_axes")
 
     def _prepare(self) -> None:
-        """The stack of layers, and the keys by which a graph finds what runs them."""
+        """The stack of layers, the keys by which a graph finds what runs them, the axes."""
         sizes, directions = self._first_sizes(), self.num_directions
         self._stack = stack(self._cells(), sizes, self.num_layers, directions, self.learned_state)
         self._keys = {
@@ -141,6 +141,9 @@ class Recurrent(CellModule):
             for one in self._directions()
             for training, job in one.jobs.items()
         }
+        axes = self.cell.axis_names()
+        named = {"hidden", "input", *axes} if axes else set[str]()
+        self._axes = {axis: n for axis, n in self.sizes(0).items() if axis in named}
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: neither what follows from it nor what is held."""
@@ -335,9 +338,8 @@ class Recurrent(CellModule):
         output, state, layers = self._forward(input, hx, lengths, asked)
         dims = (*axes(input, self.batch_first), "unit")
         sizes = {n: self.cell.names[n].size for n in traced}
-        axes_of = {"hidden", "input", *self.cell.axis_names()} if self.cell.axis_names() else ()
-        own = {axis: n for axis, n in self.sizes(0).items() if axis in axes_of}
-        return LayerTrace(layers, output, state, dims, sizes, lengths_of(input, lengths), own)
+        lengths = lengths_of(input, lengths)
+        return LayerTrace(layers, output, state, dims, sizes, lengths, self._axes)
 
     def stream(self, batch_size: int = 1, **inputs: Any) -> Stream:
         """Prepare to run the layers one step at a time, the state held in `stream.state`.

@@ -276,7 +276,7 @@ def again(case: Case, layer: gw.nn.Recurrent, x: Tensor, states: Rows, given: Ro
     return {"output": torch.stack(outputs), **states}
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("backend", ["reference", pytest.param("cpu", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.step.__name__)
 def test_cell_is_its_equations(case, backend):
     layer = randomised(gw.nn.Recurrent(case.cell(), I, H, dtype=torch.float64, **case.sizes))

@@ -221,7 +221,7 @@ def weights_of(layer):
     return {n.removesuffix("_l0"): v for n, v in layer.state_dict(keep_vars=True).items()}
 
 
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("backend", ["reference", pytest.param("cpu", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CELLS)
 def test_it_computes_what_its_paper_says(name, backend):
     again, sizes = CELLS[name]

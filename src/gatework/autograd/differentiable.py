@@ -27,7 +27,8 @@ def run_numbers(job: Job, tensors: Tensors, lengths: Tensor | None) -> Sequence[
     if backend.recorded:
         return run_plainly(job, call, backend)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        found: tuple[Tensor, ...] = _Differentiable.apply(job, call, backend, *tensors)  # type: ignore[no-untyped-call]
+        run = job, call, backend  # in one: torch looks at every argument
+        found: tuple[Tensor, ...] = _Differentiable.apply(run, *tensors)  # type: ignore[no-untyped-call]
         return found
     return run_plainly(job, call, backend)
 
@@ -36,7 +37,8 @@ class _Differentiable(torch.autograd.Function):
     """The forward plan that keeps what is needed, then the derived backward plan."""
 
     @staticmethod
-    def forward(ctx: Any, job: Job, call: Call, backend: Backend, *tensors: Tensor | None) -> Any:
+    def forward(ctx: Any, run: tuple[Job, Call, Backend], *tensors: Tensor | None) -> Any:
+        job, call, backend = run
         results, kept = run_keeping(job, call, backend)
         ctx.job, ctx.lengths, ctx.backend, ctx.n_tensors = job, call.lengths, backend, len(tensors)
         ctx.save_for_backward(*tensors, *kept)
@@ -44,14 +46,14 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, None, *undisturbed(_gradients)(ctx, gradients)
+        return None, *undisturbed(_gradients)(ctx, gradients)
 
 
 def _gradients(ctx: Any, gradients: Sequence[Tensor]) -> Sequence[Tensor | None]:
     """The gradient of each tensor that needs one."""
     saved = saved_tensors(ctx)
     tensors, kept = saved[: ctx.n_tensors], saved[ctx.n_tensors :]
-    wanted = ctx.needs_input_grad[3:]
+    wanted = ctx.needs_input_grad[1:]
     if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
         filled = ctx.job.filled(tensors)
         found = gradients_of(ctx.job, ctx.lengths, filled, kept, gradients)

@@ -95,7 +95,9 @@ def test_the_reference_gives_the_same_with_and_without_marks(name, lengths, reve
 
 
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True}])
-@pytest.mark.parametrize("name", ["delta_net", "gated_delta_net", "gla", "mlstm"])
+@pytest.mark.parametrize(
+    "name", ["delta_net", *(pytest.param(n, marks=pytest.mark.slow) for n in MEMORIES[1:4])]
+)
 def test_gradients_are_the_same_to_the_last_bit(name, options, monkeypatch, threads):
     """A state that is computed again is the state that was there."""
     one, x = marking(name), torch.randn(37, 5, 7, requires_grad=True)

@@ -60,7 +60,12 @@ WORDS = {  # ours of a value and the name of its axis, torch's of a tensor and i
 }
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+both_precisions = pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)]
+)
+
+
+@both_precisions
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("dim", range(3))
 @pytest.mark.parametrize("name", WORDS)
@@ -129,7 +134,7 @@ LENGTHS = {
 }
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@both_precisions
 @pytest.mark.parametrize(
     ("shape", "lengths"),
     [((1, 1), None), ((4, 3), None), ((3, 40), None), ((4, 5), (4, 0, 2, 1, 4))],

@@ -11,6 +11,7 @@ from gatework.lang.axes import has_axes
 from gatework.lang.expressions import Arrange, Reduce, postorder
 from gatework.lens.axes import spread
 from numerics import randomised, state_sizes
+from parts_of_suite import mostly_slow
 from plain_sizes import plain_sizes
 
 CATALOGUE = gw.cells.catalogue()
@@ -89,7 +90,7 @@ def test_a_power_of_a_gate_leads_back_to_it(share, keeps):
     assert layer.bias_ih_l0[:4].eq(2.0 if keeps else -2.0).all()
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", mostly_slow(CATALOGUE))
 def test_retention_is_the_jacobian_of_a_step_whose_matrices_do_not_mix(name):
     """With every weight but the input's at zero, the Jacobian of a step is diagonal."""
     cell = CATALOGUE[name]

@@ -309,6 +309,7 @@ def plain(cell: gw.Cell, *sizes: int, **named: int) -> gw.nn.Recurrent:
     return gw.nn.Recurrent(cell, *sizes, **named, dtype=torch.float64)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_small_fused_steps_solve_the_liquid_equation():
     """Where f sees the input alone, h goes to f A / (1/τ + f) at the rate 1/τ + f."""

@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import gatework as gw
 from numerics import flat
+from parts_of_suite import mostly_slow
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`torch.jit:DeprecationWarning",
@@ -329,7 +330,7 @@ def twice_differentiated(f):
     return found
 
 
-@pytest.mark.parametrize("name", TRANSFORMED)
+@pytest.mark.parametrize("name", mostly_slow(TRANSFORMED, [*TRANSFORMED][:2]))
 def test_make_fx_of_what_is_transformed(name):
     layer, theirs = gw.nn.GRU(4, 8), torch.nn.GRU(4, 8)
     theirs.load_state_dict(layer.state_dict())

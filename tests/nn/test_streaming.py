@@ -19,6 +19,7 @@ from torch.nn.utils import (
 import gatework as gw
 from feeding import recurrent
 from forms import one_of_each_form
+from parts_of_suite import mostly_slow
 from plain_sizes import plain_sizes
 from process_work import step_in_place
 
@@ -43,7 +44,9 @@ def streamed(stream, x):
 FORMS = one_of_each_form(gw.cells.catalogue())
 
 
-@pytest.mark.parametrize("name", sorted({*FORMS, "gru", "gru_reset_before", "layer_norm_lstm"}))
+@pytest.mark.parametrize(
+    "name", mostly_slow(sorted({*FORMS, "gru", "gru_reset_before", "layer_norm_lstm"}))
+)
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_a_stream_is_the_whole_sequence_in_one_call(name, backend):
     """Of two layers; the battery of tests/cells streams every cell in one, with resets."""

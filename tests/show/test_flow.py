@@ -12,6 +12,7 @@ from gatework.analysis.memory import memory_of
 from gatework.lang.expressions import Product, postorder
 from gatework.show import cell_svg
 from gatework.show.flow import flow_of
+from parts_of_suite import mostly_slow
 from random_cells import random_cells
 
 CELLS = gw.cells.catalogue()
@@ -92,7 +93,7 @@ def test_every_map_gate_and_state_is_drawn(name):
         assert node.label
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", mostly_slow(CELLS))
 def test_a_picture_is_xml_with_text_for_those_who_cannot_see_it(name):
     root = ElementTree.fromstring(cell_svg(CELLS[name]))
     assert root.tag == f"{SVG}svg"

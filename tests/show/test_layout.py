@@ -8,6 +8,7 @@ from hypothesis import given, settings
 import gatework as gw
 from gatework.show.flow import flow_of
 from gatework.show.layout import CIRCLE, LETTER, SMALL_LETTER, Layout, layout_of
+from parts_of_suite import mostly_slow
 from random_cells import random_cells
 
 CELLS = gw.cells.catalogue()
@@ -66,7 +67,7 @@ def check(cell):
     return layout
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", mostly_slow(CELLS))
 def test_nothing_overlaps(name):
     check(CELLS[name])
 

@@ -14,6 +14,7 @@ from gatework.cells import catalogue
 from gatework.errors import InputError
 from gatework.train import RunConfig, Trainer, bits_per_byte
 from gatework.train.trainer import learning_rate
+from parts_of_suite import mostly_slow
 
 
 def train(config: RunConfig, corpus, steps: int) -> Trainer:
@@ -38,7 +39,7 @@ def test_a_repeated_text_is_learned(corpus, tiny, cell):
 OF_TEXTS = {name: cell for name, cell in catalogue().items() if not cell.further}
 
 
-@pytest.mark.parametrize("cell", one_of_each_form(OF_TEXTS))
+@pytest.mark.parametrize("cell", mostly_slow(one_of_each_form(OF_TEXTS)))
 def test_a_cell_of_any_form_can_be_trained(corpus, tiny, cell):
     """The trainer carries its states; the battery of tests/cells trains every cell."""
     trainer = train(tiny.model_copy(update={"cell": cell}), corpus, 2)

@@ -11,6 +11,7 @@ from gatework.backends.reference import Reference
 from gatework.compiler import program as programs
 from gatework.compiler.program import program, worth_marking
 from gatework.compiler.recurrence import STRETCH
+from parts_of_suite import mostly_slow
 from plan_calls import all_sizes, assert_plans_agree, backward_call, compare, random_call
 
 MEMORIES = ["delta_net", "gated_delta_net", "gla", "mlstm", "mamba2", "s6"]
@@ -52,7 +53,7 @@ def test_long_states_are_marked_and_not_kept(name):
 
 
 @pytest.mark.parametrize("steps", STEPS)
-@pytest.mark.parametrize("name", ["gated_delta_net", "two_memories"])
+@pytest.mark.parametrize("name", mostly_slow(["gated_delta_net", "two_memories"], ["two_memories"]))
 def test_equals_the_reference(name, steps, together, threads):
     one = marking(name)
     sizes = all_sizes(one, 5, 6)
@@ -68,7 +69,7 @@ def test_all_memories_equal_the_reference(name, dtype, threads):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", ["mlstm", "two_memories"])
+@pytest.mark.parametrize("name", mostly_slow(["mlstm", "two_memories"], ["two_memories"]))
 def test_lengths_and_direction(name, reverse, together, threads):
     one, lengths = marking(name), torch.tensor([0, 37, 16, 17, 5, 33])
     shape, sizes = (37, 6), all_sizes(one, 5, 6)
@@ -95,9 +96,7 @@ def test_the_reference_gives_the_same_with_and_without_marks(name, lengths, reve
 
 
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True}])
-@pytest.mark.parametrize(
-    "name", ["delta_net", *(pytest.param(n, marks=pytest.mark.slow) for n in MEMORIES[1:4])]
-)
+@pytest.mark.parametrize("name", mostly_slow(MEMORIES[:4], ["delta_net"]))
 def test_gradients_are_the_same_to_the_last_bit(name, options, monkeypatch, threads):
     """A state that is computed again is the state that was there."""
     one, x = marking(name), torch.randn(37, 5, 7, requires_grad=True)

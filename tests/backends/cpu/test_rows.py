@@ -54,7 +54,9 @@ ROWS = {  # ours and torch's
 }
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("units", [1, 2, 7, 33])
 @pytest.mark.parametrize("name", ROWS)

@@ -1,6 +1,6 @@
 """Calls of this version beside those of another checkout, such as the one before a change.
 
-    git worktree add ../before v0.5.0
+    git worktree add ../before HEAD~1
     python benchmarks/two_versions.py ../before
     python benchmarks/two_versions.py ../before --cells lstm --shapes 1,1,32,32 --starts 8
 

@@ -207,3 +207,14 @@ def problem(
     lengths = None if lengths is None else torch.tensor(lengths)
     job = Job(cell, sizes, reverse, traced)
     return Problem(job, (x, *states, *parameters, *further, *noises), lengths)
+
+
+def on_threads(count: int, layer: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """A layer's output and the gradients of its parameters, on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        y, _ = layer(x)
+        return (y, *torch.autograd.grad(y.square().sum(), layer.parameters()))
+    finally:
+        torch.set_num_threads(before)

@@ -12,7 +12,7 @@ from gatework.backends.cpu import Cpu
 from gatework.lang import DefinitionError
 from gatework.lang.printing import equations
 from gatework.lang.sizes import Sizes
-from numerics import randomised
+from numerics import on_threads, randomised
 from plan_calls import assert_plans_agree
 
 LENGTHS = (1, 2, 3, 4, 5, 8, 9, 17, 33)
@@ -109,16 +109,8 @@ def test_what_is_largest_is_what_was_largest():
 def test_several_threads_give_what_one_gives(threads):
     layer, _ = layer_of("gated_heads", (2, 24, 40), torch.float32)
     x = torch.randn(40, 9, 5)
-    results = []
-    for count in (1, threads):
-        before = torch.get_num_threads()
-        torch.set_num_threads(count)
-        try:
-            y, _ = layer(x)
-            results.append((y, *torch.autograd.grad(y.square().sum(), layer.parameters())))
-        finally:
-            torch.set_num_threads(before)
-    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
+    one, several = (on_threads(n, layer, x) for n in (1, threads))
+    torch.testing.assert_close(several, one, rtol=1e-4, atol=1e-4)
 
 
 def test_lengths_directions_stacks_and_streams():

@@ -33,18 +33,22 @@ def covarying_of_torch(layer, x):
     return torch.stack(rows)
 
 
+def assert_equal_to(layer, x, backend, expected):
+    """The layer's output on a backend is as expected, and so are all gradients."""
+    sources = [x, *layer.parameters()]
+    with gw.use_backend(backend):
+        y, _ = layer(x)
+        found = torch.autograd.grad(y.square().sum(), sources)
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(found, torch.autograd.grad(expected.square().sum(), sources))
+
+
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 def test_the_hidden_size_may_be_an_axis(backend):
     layer = gw.nn.Recurrent(covarying, 3, 5, dtype=DOUBLE)
     assert layer.sizes(0)["other"] == 5
     x = torch.randn(6, 2, 3, dtype=DOUBLE, requires_grad=True)
-    sources = [x, *layer.parameters()]
-    with gw.use_backend(backend):
-        y, _ = layer(x)
-        found = torch.autograd.grad(y.square().sum(), sources)
-    expected = covarying_of_torch(layer, x)
-    torch.testing.assert_close(y, expected)
-    torch.testing.assert_close(found, torch.autograd.grad(expected.square().sum(), sources))
+    assert_equal_to(layer, x, backend, covarying_of_torch(layer, x))
 
 
 @cell(axes={"S": ("row", "col", "head")}, output=True)
@@ -72,13 +76,7 @@ def turning_of_torch(layer, x):
 def test_axes_change_places(backend, n):
     layer = gw.nn.Recurrent(turning, 3, row=n, dtype=DOUBLE)  # the others are as long
     x = torch.randn(4, 2, 3, dtype=DOUBLE, requires_grad=True)
-    sources = [x, *layer.parameters()]
-    with gw.use_backend(backend):
-        y, _ = layer(x)
-        found = torch.autograd.grad(y.square().sum(), sources)
-    expected = turning_of_torch(layer, x)
-    torch.testing.assert_close(y, expected)
-    torch.testing.assert_close(found, torch.autograd.grad(expected.square().sum(), sources))
+    assert_equal_to(layer, x, backend, turning_of_torch(layer, x))
 
 
 def test_such_a_cell_stands_inside_a_plain_one():

@@ -19,7 +19,7 @@ from gatework.lang import DefinitionError
 from gatework.lang.printing import equations
 from gatework.lang.sizes import Sizes
 from gatework.lang.writing import cell_as_data, cell_of_data
-from numerics import randomised
+from numerics import on_threads, randomised
 from plan_calls import assert_plans_agree
 
 BLOCKS = AXES_CELLS["block_diagonal"][0]
@@ -63,15 +63,9 @@ def test_machine_code_is_the_reference(lengths, shape, dtype, reverse, ragged):
 @pytest.mark.parametrize("threads", [2, 3, 4])
 def test_several_threads_give_what_one_gives(threads):
     layer = randomised(gw.nn.Recurrent(BLOCKS, 5, head=3, unit=40, key=9, dtype=torch.float64))
-    x, results, before = torch.randn(40, 9, 5).double(), [], torch.get_num_threads()
-    for count in (1, threads):
-        torch.set_num_threads(count)
-        try:
-            y, _ = layer(x)
-            results.append((y, *torch.autograd.grad(y.square().sum(), layer.parameters())))
-        finally:
-            torch.set_num_threads(before)
-    torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-6)
+    x = torch.randn(40, 9, 5).double()
+    one, several = (on_threads(n, layer, x) for n in (1, threads))
+    torch.testing.assert_close(several, one, rtol=1e-6, atol=1e-6)
 
 
 def test_the_work_is_that_of_the_weights():

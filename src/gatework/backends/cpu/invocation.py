@@ -18,13 +18,13 @@ from torch import Tensor
 
 from gatework.backends.calls import Call, Result, picker
 from gatework.backends.cpu.compiled import Compiled
-from gatework.backends.cpu.kernel.layout import Storage
 from gatework.backends.cpu.kernel.setting import ALIGNMENT, HEADER
 from gatework.backends.cpu.machine.memory import Maker, leasing, maker
 from gatework.backends.cpu.preparation import Preparation, numbers
 from gatework.backends.cpu.schedule import Schedule
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Named, Recurrence
+from gatework.compiler.stepping import Storage
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import Count, Matrix, Symbol
 

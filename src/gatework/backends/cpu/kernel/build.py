@@ -25,7 +25,7 @@ from gatework.backends.cpu.kernel.gradients import (
     write_contractions,
     write_summations,
 )
-from gatework.backends.cpu.kernel.layout import Layout, Panels, Storage, lay_out
+from gatework.backends.cpu.kernel.layout import Layout, Panels, lay_out
 from gatework.backends.cpu.kernel.phases import LOOP, Waits
 from gatework.backends.cpu.kernel.replaying import Replaying
 from gatework.backends.cpu.kernel.setting import Setting
@@ -37,6 +37,7 @@ from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.passes import When
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import STRETCH
+from gatework.compiler.stepping import Storage
 
 ENTRY = "gatework_run"
 

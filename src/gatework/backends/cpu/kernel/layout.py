@@ -7,29 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from gatework.backends.cpu.kernel.arranging import Table, table_of
 from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Arguments, Setting
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.routines import call_routine
 from gatework.backends.cpu.vector.values import Index, Value
-from gatework.compiler.passes import ROWS, Lowered, Pass, Place, When, Work, lower
+from gatework.compiler.passes import ROWS, Lowered, Pass, When, lower
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.compiler.recurrence import STRETCH, Replay
-from gatework.lang.axes import SCALAR
+from gatework.compiler.stepping import Storage, aliases_of, sequences, stepping_of
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     Const,
     Count,
     Expr,
     Matrix,
-    Symbol,
     substitute,
     symbol,
 )
-
-Storage = Literal["single", "double", "trajectory"]  # how a state is kept: see `Layout`
 
 
 @dataclass(frozen=True)
@@ -213,37 +209,34 @@ def lay_out(plan: Plan, setting: Setting, skip: frozenset[str]) -> Layout:
         setting: What the kernel is made for.
         skip: Outputs and gradients that are not wanted.
     """
-    aliases, replays = {} if setting.ragged else _aliases(plan), plan.replays
-    moved = {r.after: Place(f"state {r.state.name}", r.state.size, "new") for r in replays}
     hoisted, step_stages, roots = _hoisted(plan, setting.merged)
+    aliases = {} if setting.ragged else aliases_of(plan)
+    work = stepping_of(plan, step_stages, roots, aliases)
     late = {n: v for n, v in plan.deferred.items() if n not in skip}
     passes = Passes(
-        lower("before", stages(hoisted.values()), _sequences(hoisted)),
-        lower("step", step_stages, _step_targets(plan, roots, aliases), moved),
-        lower("after", stages(late.values()), _sequences(late)),
-        _lower_replay(replays, moved),
+        lower("before", stages(hoisted.values()), sequences(hoisted)),
+        work.step,
+        lower("after", stages(late.values()), sequences(late)),
+        work.replay,
     )
     offsets = {
         (p.name, block): span.start
         for p in plan.recurrence.parameters
         for block, span in p.spans(setting.sizes).items()
     }
-    states = {s.name: _storage(s, passes.step, aliases) for s in plan.recurrence.states}
     state_sizes = {s.name: s.size for s in plan.recurrence.states}
     sizes = {n: v.size for n, v in hoisted.items()}
     return Layout(
-        setting, Arguments(), passes, states, state_sizes, replays, aliases, offsets, sizes
+        setting,
+        Arguments(),
+        passes,
+        work.states,
+        state_sizes,
+        plan.replays,
+        aliases,
+        offsets,
+        sizes,
     )
-
-
-def _lower_replay(replays: tuple[Replay, ...], places: Mapping[Symbol, Place]) -> Pass | None:
-    """The pass that computes states of the forward pass again, into these places."""
-    targets = [(r.new, places[r.after]) for r in replays]
-    return lower("replay", stages(new for new, _ in targets), targets) if targets else None
-
-
-def _sequences(values: Mapping[str, Expr]) -> list[tuple[Expr, Place]]:
-    return [(v, Place(f"sequence {n}", v.size, "step")) for n, v in values.items()]
 
 
 def _hoisted(
@@ -262,64 +255,3 @@ def _can_merge(hoisted: Iterable[Expr]) -> bool:
     """Whether hoisted values are sums of products, which a step can do as well."""
     parts = stages(hoisted)
     return len(parts) == 1 and not any(isinstance(n, ROWS) for n in parts[0].nodes())
-
-
-def _step_targets(
-    plan: Plan, roots: tuple[Expr, ...], aliases: Mapping[str, tuple[str, bool]]
-) -> list[tuple[Expr, Place]]:
-    """Where a step stores its new states and what it writes."""
-    states = plan.recurrence.states
-    kept_in = {state for state, _ in aliases.values()}
-    new = [
-        (root, Place(f"state {s.name}", s.size, "new"))
-        for root, s in zip(roots, states, strict=False)
-        if root is not s or s.name in kept_in  # else it stays where it is
-    ]
-    written = dict(zip(plan.written, roots[len(states) :], strict=True))
-    marked = plan.recurrence.marked  # which the loop writes beside its stages
-    own = {n: v for n, v in written.items() if n not in aliases and n not in marked}
-    return [*new, *_sequences(own)]
-
-
-def _aliases(plan: Plan) -> dict[str, tuple[str, bool]]:
-    """Written sequences that need no memory of their own.
-
-    The rows of a state at all steps, with one row more, are both the sequence of its old values
-    and the sequence of its new ones. What is handed out has its own memory all the same.
-    """
-    found: dict[str, tuple[str, bool]] = {}
-    others = plan.recurrence.handed_out | plan.recurrence.marked
-    kept = {n: v for n, v in plan.written.items() if n not in others}
-    names = {v: n for n, v in kept.items()}
-    for state, new in zip(plan.recurrence.states, plan.next_states, strict=True):
-        if state in names:
-            found[names[state]] = (state.name, False)
-            found.update((n, (state.name, True)) for n, v in kept.items() if v is new)
-    return found
-
-
-def _storage(state: Symbol, step: Pass, aliases: Mapping[str, tuple[str, bool]]) -> Storage:
-    """How a state is kept: in place if nobody still needs the old value once the new is stored."""
-    if state.name in {name for name, _ in aliases.values()}:
-        return "trajectory"
-    place = Place(f"state {state.name}", state.size, "new")
-    stored = next((k for k, s in enumerate(step.stages) if _stores(s, place)), None)
-    if stored is None:
-        return "single"
-    stages = list(enumerate(step.stages))
-    whole_rows = [k for k, s in stages if state in s.operands()]
-    units = [k for k, s in stages if any(state in w.reads for w in s.works)]
-    # works of other sizes run before or after that which stores it; a sum begins by clearing it
-    apart = [k for k, s in stages for w in s.works if state in w.reads and not _puts(w, place)]
-    before = max((*whole_rows, *apart), default=-1) < stored
-    safe = before and max(units, default=-1) <= stored
-    return "single" if safe and state.size != SCALAR else "double"
-
-
-def _puts(work: Work, place: Place) -> bool:
-    """Whether a work stores a value of its own size at a place, unit by unit."""
-    return any(place in places for _, places in work.stores)
-
-
-def _stores(stage: Lowered, place: Place) -> bool:
-    return any(place in w.places() for w in stage.works)

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gatework.backends.cpu.kernel.gradients import wanted_contractions, wanted_summations
-from gatework.backends.cpu.kernel.layout import Layout, Storage, panels_of
+from gatework.backends.cpu.kernel.layout import Layout, panels_of
 from gatework.compiler.passes import Kind, Lowered, Pass, Place, When
 from gatework.compiler.plan import Plan
+from gatework.compiler.stepping import Storage
 from gatework.lang.axes import SCALAR
 from gatework.lang.definition import block_of
 

@@ -11,7 +11,7 @@ block of units, B sequences, t the step, k how many ran before it.
 from __future__ import annotations
 
 from gatework.backends.cpu.kernel.arranging import Rearranging, table_of
-from gatework.backends.cpu.kernel.layout import Layout, Panels, Storage
+from gatework.backends.cpu.kernel.layout import Layout, Panels
 from gatework.backends.cpu.kernel.nest import Nest
 from gatework.backends.cpu.kernel.row import Row
 from gatework.backends.cpu.kernel.setting import ROW_BLOCK
@@ -21,6 +21,7 @@ from gatework.backends.cpu.vector.routines import Operands, call_routine
 from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.passes import Lowered, Place, Sum, Work
 from gatework.compiler.recurrence import STRETCH, Replay
+from gatework.compiler.stepping import Storage
 from gatework.lang.axes import SCALAR, has_axes, of_each
 from gatework.lang.expressions import Arrange, Product, Reduce
 

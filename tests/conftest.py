@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from browser import browser  # noqa: F401 - one browser for the tests of every folder
-from gatework.backends.cpu.machine import cache
+from gatework.backends import cache
 
 # The same examples in every run, so that a red test is red for everyone. To look for new ones:
 # HYPOTHESIS_PROFILE=explore pytest tests/…

@@ -18,7 +18,7 @@ import llvmlite
 import llvmlite.binding as llvm
 from llvmlite.binding.newpassmanagers import ModulePassManager, NewPassManager
 
-from gatework.backends.cpu.machine.cache import cached
+from gatework.backends.cache import cached
 from gatework.backends.cpu.machine.code_memory import require
 from gatework.backends.cpu.vector.errors import CodeMemoryError
 from gatework.backends.cpu.vector.target import GENERATION, Target, initialise

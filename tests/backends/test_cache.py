@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gatework.backends.cpu.machine import cache, jit
+from gatework.backends import cache
+from gatework.backends.cpu.machine import jit
 from gatework.backends.cpu.vector.target import host
 
 

@@ -83,6 +83,13 @@ def select(plan: Plan, call: Call, of: str = "this") -> Backend:
     raise AssertionError("the reference backend runs every call")
 
 
+def takes_halves(device: str) -> bool:
+    """Whether calls of float16 and bfloat16 on a kind of device are run as they are."""
+    by_hand = chosen()
+    backends = _BACKENDS.values() if by_hand is None else [by_hand]
+    return any(b.takes_halves(device) for b in backends)
+
+
 def reasons(plan: Plan, call: Call) -> list[str]:
     """Which backend runs this call and why the ones before it do not, a line each."""
     lines: list[str] = []
@@ -93,11 +100,12 @@ def reasons(plan: Plan, call: Call) -> list[str]:
         elif refusal is not None:
             lines.append(f"{backend.name}: cannot, {refusal}")
         else:
-            return [*lines, f"{backend.name}: runs it"]
+            about = backend.about(plan, call)
+            return [*lines, f"{backend.name}: runs it" + (f", {about}" if about else "")]
     return lines
 
 
 __all__ = [
     "Backend", "Call", "Given", "Picker", "Result", "Stepper",
-    "chosen", "filled", "given", "picker", "reasons", "select", "use_backend",
+    "chosen", "filled", "given", "picker", "reasons", "select", "takes_halves", "use_backend",
 ]  # fmt: skip

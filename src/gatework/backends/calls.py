@@ -152,3 +152,13 @@ class Backend(Protocol):
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
         """Prepare to run a forward plan step by step, from a call of one step with its weights."""
+
+    def takes_halves(self, device: str) -> bool:
+        """Whether it runs calls of float16 and bfloat16 on a kind of device as they are.
+
+        Sums, gates and states are float32 in it all the same. Where no backend does, layers make
+        such calls float32 and round the results.
+        """
+
+    def about(self, plan: Plan, call: Call) -> str:
+        """How it runs a call that it does not refuse, in a few words; nothing for the one way."""

@@ -174,6 +174,14 @@ class Reference:
         """A call of one step at each step."""
         return _Stepper(plan, call)
 
+    def takes_halves(self, device: str) -> bool:
+        """It would round the states at each step."""
+        return False
+
+    def about(self, plan: Plan, call: Call) -> str:
+        """There is one way."""
+        return ""
+
 
 class _Stepper:
     """Step by step with torch operations. See `gatework.backends.calls.Stepper`."""

@@ -127,6 +127,14 @@ class TorchKernels:
         """Single steps are the reference's."""
         return Reference().stepper(plan, call)
 
+    def takes_halves(self, device: str) -> bool:
+        """Torch's kernels round the states at each step."""
+        return False
+
+    def about(self, plan: Plan, call: Call) -> str:
+        """There is one way."""
+        return ""
+
 
 def _in_order(sequence: Tensor, call: Call) -> Tensor:
     """The steps [T, B, n] in the order in which they are run, or back in the order of time."""

@@ -77,6 +77,14 @@ class Cpu:
 
         return Stream(self, plan, call)
 
+    def takes_halves(self, device: str) -> bool:
+        """Its vectors are of float32 and float64."""
+        return False
+
+    def about(self, plan: Plan, call: Call) -> str:
+        """There is one way."""
+        return ""
+
     def invocation(self, plan: Plan, call: Call, threads: int, lasting: bool = False) -> Invocation:
         """The prepared kernel for calls of this shape, `lasting` for many with the same weights."""
         dtype, sizes = call.like.dtype, call.sizes

@@ -1,0 +1,265 @@
+"""How the form `group` divides a plan's recurrent products among blocks, warps and groups.
+
+A group of blocks holds the recurrent weights once and runs some of the sequences through all steps;
+groups know nothing of each other. Gates are the rows of a product of matrices and sequences its
+columns, so weights come in tiles of 16 units and sequences in octets. A tile is worked by some
+warps, each of which has a share of the sum over the operand.
+
+Blocks of a group send each other their units' operands, so that each has those of all units
+(all-gather). Or, where a step has a single sum of products, each block multiplies its own units'
+operands by the weights of all units, and sends the partial sums to whom they belong
+(reduce-scatter). They reach each other through the shared memory of a cluster, or through the
+card's second-level cache, where any block of the grid reaches any.
+
+Letters: H units, B sequences, K the length of an operand's share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Literal, NamedTuple
+
+from gatework.backends.gpu.machine import Machine
+
+Exchange = Literal["cluster", "grid"]
+
+TILE, OCTET, WARP = 16, 8, 32
+CHUNK = 64  # bytes of an operand that a warp reads at once: two steps of a product
+REGISTERS = 65536  # of a multiprocessor
+MOST_REGISTERS = 255  # of a thread
+OTHER_REGISTERS = 56  # of a thread: addresses, counters, the values of a unit
+TILE_SUMS = 640  # bytes of the sums of a tile and an octet: 8 rows of 16 in float32, padded to 20
+FRAGMENT = 512  # bytes of a warp's fragment of weights
+PROCESSORS, LARGE_CLUSTERS, SMALL_CLUSTERS = (
+    132,
+    7,
+    15,
+)  # of more than 8 blocks, of up to 8; measured
+
+
+class Products(NamedTuple):
+    """The products of one stage.
+
+    Attributes:
+        sums: How many rows of sums they give: products that are only added share one.
+        operands: How many different rows they multiply.
+    """
+
+    sums: int
+    operands: int
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a plan asks of a group.
+
+    Attributes:
+        units: H.
+        batch: B.
+        element: Bytes of a number of weights and operands.
+        stages: The stages that have products.
+        reads: Rows of sequences that are loaded a step ahead.
+        first: Whether the first products multiply states, so that a step begins with them.
+    """
+
+    units: int
+    batch: int
+    element: int
+    stages: tuple[Products, ...]
+    reads: int = 0
+    first: bool = True
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of 16 units, so many that every operand is whole chunks."""
+        least = math.ceil(self.units / TILE)
+        lengths = [p.operands * TILE * self.element for p in self.stages]
+        return next(n for n in count(least) if not any(n * length % CHUNK for length in lengths))
+
+    @property
+    def scatters(self) -> bool:
+        """Whether partial sums could be sent in place of operands."""
+        return len(self.stages) == 1 and not self.first and self.stages[0].sums == 1
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How the units and sequences of a plan are divided.
+
+    Attributes:
+        blocks: Blocks of a group.
+        tiles: Tiles of 16 units of a block.
+        warps: Warps of a tile.
+        octets: Tiles of 8 sequences of a group.
+        groups: How many groups there are.
+        exchange: Through what blocks of a group reach each other.
+        scattered: Whether they send partial sums (reduce-scatter), not operands.
+    """
+
+    blocks: int
+    tiles: int
+    warps: int
+    octets: int
+    groups: int
+    exchange: Exchange = "cluster"
+    scattered: bool = False
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+        return self.tiles * self.warps * WARP
+
+    @property
+    def padded(self) -> int:
+        """Units, with those that only fill the last tiles."""
+        return self.blocks * self.tiles * TILE
+
+    def sequences(self, batch: int) -> int:
+        """Sequences of a group, the last one may have fewer."""
+        return math.ceil(batch / self.groups)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where the weights of a configuration lie.
+
+    Attributes:
+        fragments: Fragments of weights of a warp.
+        kept: How many of them stay in its registers; the rest lies in shared memory.
+        flight: Chunks of an operand that are read ahead of the product.
+        shared: Bytes of shared memory of a block.
+    """
+
+    fragments: int
+    kept: int
+    flight: int
+    shared: int
+
+
+def share(configuration: Configuration, demand: Demand, products: Products) -> int:
+    """K, the elements of an operand that one warp multiplies, of one stage's products."""
+    if not configuration.scattered:
+        return products.operands * configuration.padded // configuration.warps
+    chunk = CHUNK // demand.element
+    return -(-configuration.tiles * TILE * products.operands // chunk) * chunk
+
+
+def divides(configuration: Configuration, demand: Demand) -> bool:
+    """Whether warps share tiles and octets without a rest."""
+    c, chunk = configuration, CHUNK // demand.element
+    pairs = 4 * c.octets  # of sequences, which the warps of a tile share after the product
+    if c.threads > 1024 or not (c.warps >= pairs or pairs % c.warps == 0):
+        return False
+    if c.scattered:
+        return c.blocks % c.warps == 0
+    lengths = [p.operands * c.padded for p in demand.stages]
+    return all(n % (c.warps * chunk) == 0 for n in lengths)
+
+
+def fit(configuration: Configuration, demand: Demand, shared: int) -> Fit | None:
+    """Where the weights lie, None where they do not fit.
+
+    Args:
+        configuration: How the work is divided.
+        demand: What the plan asks.
+        shared: Bytes of shared memory that a block can have.
+    """
+    flights = (8, 4, 2, 1) if configuration.exchange == "grid" else (1,)
+    longest = max(share(configuration, demand, p) for p in demand.stages)
+    most = max(1, longest * demand.element // CHUNK)
+    for flight in dict.fromkeys(min(f, most) for f in flights):
+        found = _fit(configuration, demand, flight, shared)
+        if found.shared <= shared:
+            return found
+    return None
+
+
+def _fit(c: Configuration, demand: Demand, flight: int, shared: int) -> Fit:
+    """With so many chunks of an operand in flight, which lie in registers, as weights do."""
+    columns = c.blocks // c.warps if c.scattered else 0  # tiles of other blocks that a warp works
+    steps = [share(c, demand, p) * demand.element // 32 for p in demand.stages]
+    fragments = sum(n * (columns or p.sums) for n, p in zip(steps, demand.stages, strict=True))
+    sums = max(columns or chains(n, p) for n, p in zip(steps, demand.stages, strict=True))
+    work = OTHER_REGISTERS + 4 * c.octets * (sums + (flight if c.exchange == "grid" else 1))
+    work += -(-4 * c.octets // c.warps) * demand.reads
+    most = min(MOST_REGISTERS, REGISTERS // c.threads // 8 * 8)
+    kept = max(1, min(fragments, (most - work) // 4))
+    other = _operands(c, demand) + _sums(c, demand)
+
+    def needed(kept: int) -> int:
+        return other + c.tiles * c.warps * (fragments - kept) * FRAGMENT
+
+    while needed(kept) > shared and kept < fragments and (kept + 1) * 4 + 60 < most:
+        kept += 1  # a tight fit is better than none
+    return Fit(fragments, kept, flight, needed(kept))
+
+
+def chains(steps: int, products: Products) -> int:
+    """Accumulators of a warp: a single sum is summed in up to four, so that products overlap."""
+    return products.sums if products.sums > 1 else min(4, steps)
+
+
+def _operands(c: Configuration, demand: Demand) -> int:
+    """Bytes of shared memory of the operands of two steps, in a cluster."""
+    if c.exchange == "grid":
+        return 0
+    operands = max(p.operands for p in demand.stages)
+    tiles = c.tiles * operands * (1 if c.scattered else c.blocks)
+    whole = CHUNK // demand.element // TILE or 1
+    return 2 * c.octets * -(-tiles // whole) * whole * OCTET * TILE * demand.element
+
+
+def _sums(c: Configuration, demand: Demand) -> int:
+    """Bytes of shared memory of the partial sums of two steps."""
+    parts = c.blocks if c.scattered else c.warps * max(p.sums for p in demand.stages)
+    return 2 * c.tiles * parts * c.octets * TILE_SUMS
+
+
+def candidates(demand: Demand, machine: Machine) -> list[Configuration]:
+    """Configurations that fit a machine, the likely best first.
+
+    Args:
+        demand: What the plan asks.
+        machine: Where it shall run.
+    """
+    found = list(_clusters(demand, machine.processors)) if machine.clusters else []
+    found += _grids(demand, machine.processors)
+    return [c for c in found if divides(c, demand) and fit(c, demand, machine.shared)]
+
+
+def _clusters(demand: Demand, processors: int) -> Iterator[Configuration]:
+    """Groups that are clusters of up to 16 blocks."""
+    tiles = demand.tiles
+    for blocks in sorted(range(1, 17), key=lambda n: (math.ceil(tiles / n), n)):
+        wide = math.ceil(tiles / blocks)
+        if wide > 4 or (blocks - 1) * wide >= tiles:
+            continue
+        most = (LARGE_CLUSTERS if blocks > 8 else SMALL_CLUSTERS) * processors // PROCESSORS
+        groups = math.ceil(demand.batch / math.ceil(demand.batch / min(most, demand.batch)))
+        octets = math.ceil(math.ceil(demand.batch / groups) / OCTET)
+        if octets > 2:
+            continue
+        for warps in (4, 8, 5, 12, 16, 10, 6, 2, 3, 1):
+            if tiles < 4 or (4 <= wide * warps <= 16 and warps <= 4 * octets + 4):
+                yield Configuration(blocks, wide, warps, octets, groups)
+        if demand.scatters:
+            for warps in (4, 8, 5, 2):
+                if wide * warps <= 16:
+                    yield Configuration(blocks, wide, warps, octets, groups, scattered=True)
+
+
+def _grids(demand: Demand, processors: int) -> Iterator[Configuration]:
+    """Groups whose blocks are anywhere on the card; all of them have to be there at once."""
+    tiles = demand.tiles
+    for wide in (1, 2):
+        blocks = math.ceil(tiles / wide)
+        for octets in (1, 2, 4):
+            groups = math.ceil(demand.batch / (OCTET * octets))
+            if blocks * groups <= processors:
+                for warps in sorted(range(1, 17), key=lambda n: abs(wide * n - 9)):
+                    if 4 <= wide * warps <= 16:
+                        yield Configuration(blocks, wide, warps, octets, groups, "grid")
+                break

@@ -15,20 +15,12 @@ import gatework as gw
 from deep_cells import DEEP_CELLS
 from gatework.backends.cpu.kernel import build as kernel
 from gatework.backends.cpu.kernel.layout import lay_out
-from gatework.backends.cpu.kernel.phases import (
-    ANYBODY,
-    EVERYBODY,
-    LOOP,
-    Phase,
-    Phases,
-    Touch,
-    Waits,
-    waits,
-)
+from gatework.backends.cpu.kernel.phases import LOOP, Phases, Waits
 from gatework.backends.cpu.kernel.setting import Arguments, Setting
 from gatework.backends.cpu.kernel.team import Team
 from gatework.backends.cpu.vector.target import host
 from gatework.compiler.program import program
+from gatework.compiler.waiting import ANYBODY, EVERYBODY, Phase, Touch, waits
 from gatework.lang.printing import equations
 from plan_calls import all_sizes
 from random_cells import random_cells

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gatework.backends.cpu.kernel.arranging import Table, table_of
 from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Arguments, Setting
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.routines import call_routine
 from gatework.backends.cpu.vector.values import Index, Value
+from gatework.compiler.arranging import Table, table_of
 from gatework.compiler.passes import ROWS, Lowered, Pass, When, lower
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.compiler.recurrence import STRETCH, Replay

@@ -10,7 +10,7 @@ block of units, B sequences, t the step, k how many ran before it.
 
 from __future__ import annotations
 
-from gatework.backends.cpu.kernel.arranging import Rearranging, table_of
+from gatework.backends.cpu.kernel.arranging import Rearranging
 from gatework.backends.cpu.kernel.layout import Layout, Panels
 from gatework.backends.cpu.kernel.nest import Nest
 from gatework.backends.cpu.kernel.row import Row
@@ -19,6 +19,7 @@ from gatework.backends.cpu.vector.ir import Builder, Module
 from gatework.backends.cpu.vector.masks import across, lane_mask, masked_load
 from gatework.backends.cpu.vector.routines import Operands, call_routine
 from gatework.backends.cpu.vector.values import Index, Value
+from gatework.compiler.arranging import table_of
 from gatework.compiler.passes import Lowered, Place, Sum, Work
 from gatework.compiler.recurrence import STRETCH, Replay
 from gatework.compiler.stepping import Storage

@@ -37,10 +37,13 @@ class Kernel(Protocol):
     Attributes:
         registers: Registers of a thread.
         spilled: Bytes of a thread that did not fit in its registers.
+        status: The address of an i32 where it says that it has waited too long, for the slot of
+            that name; the next launch on the machine then raises a RuntimeError.
     """
 
     registers: int
     spilled: int
+    status: int
 
     def launch(self, launch: Launch, arguments: array[int]) -> None:
         """Launch it on torch's current stream, with its slots of 8 bytes: addresses and numbers."""
@@ -61,8 +64,8 @@ class Machine(Protocol):
     shared: int
     clusters: bool
 
-    def kernel(self, text: str) -> Kernel:
-        """The kernel of a text, which is compiled once."""
+    def kernel(self, text: str, about: str = "") -> Kernel:
+        """The kernel of a text, which is compiled once; what it is, for errors."""
 
     def resident(self, kernel: Kernel, launch: Launch) -> int:
         """How many clusters of a launch, or blocks without clusters, run at the same time."""

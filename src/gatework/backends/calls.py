@@ -15,6 +15,8 @@ from torch import Tensor
 from gatework.compiler.plan import Plan
 from gatework.lang.expressions import Role
 
+HALVES = (torch.float16, torch.bfloat16)
+
 
 class Call(NamedTuple):
     """The tensors of one run of a plan. All have one dtype and one device.

@@ -10,11 +10,13 @@ Legend: T steps, B sequences, n units of a row; a row is a tensor [..., n], wher
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gatework.backends.calls import Call, Result, Stepper, given
+from gatework.backends.calls import HALVES, Call, Result, Stepper, given
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import STRETCH
 from gatework.lang.axes import SCALAR, has_axes, lacking, places, slots
@@ -138,6 +140,11 @@ def autocasts(x: Tensor) -> bool:
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Inside, torch's operations on a tensor's kind of device give the dtypes that they are given."""
+    return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()
+
+
 def contracted(left: Tensor, right: Tensor, heads: int) -> Tensor:
     """Σ over rows of left [..., N, rows] ⊗ right [..., N, cols], where both have the same head."""
     if heads == 1:
@@ -152,6 +159,10 @@ def _by_head(v: Tensor, axis: int, heads: int) -> Tensor:
     return whole
 
 
+def _rounded(rows: Sequence[Tensor | None], dtype: torch.dtype) -> list[Tensor | None]:
+    return [None if r is None else r.to(dtype) for r in rows]
+
+
 class Reference:
     """The specification of every plan. See `gatework.backends.calls.Backend`."""
 
@@ -164,11 +175,21 @@ class Reference:
         return None
 
     def run(self, plan: Plan, call: Call) -> Result:
-        """Run a plan with torch operations, in the dtype of its tensors under autocast too."""
-        if autocasts(call.like):
-            with torch.autocast(call.like.device.type, enabled=False):
+        """Run a plan with torch operations, in the dtype of its tensors under autocast too.
+
+        What is read and written may be float16 or bfloat16; all between is float32 then.
+        """
+        dtype = call.like.dtype
+        with without_autocast(call.like):
+            if dtype not in HALVES:
                 return _Run(plan, call).result()
-        return _Run(plan, call).result()
+            wide = [None if t is None else t.float() for t in call.tensors]
+            found = _Run(plan, call._replace(tensors=wide)).result()
+        return Result(
+            _rounded(found.outputs, dtype),
+            tuple(s.to(dtype) for s in found.states),
+            _rounded(found.gradients, dtype),
+        )
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
         """A call of one step at each step."""

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from gatework.backends.calls import Call, Given, Result, Stepper, given
-from gatework.backends.reference import Reference
+from gatework.backends.calls import HALVES, Call, Given, Result, Stepper, given
+from gatework.backends.reference import Reference, without_autocast
 from gatework.compiler.plan import Plan
 from gatework.lang import cell, linear, relu, sigmoid, tanh
 from gatework.lang.definition import Cell, Parameter
@@ -104,12 +104,18 @@ class TorchKernels:
             return "torch's kernels read one input"
         if list(plan.recurrence.outputs.values()) != [plan.recurrence.next_states[0]]:
             return "torch's kernels give the output alone, no gates"
+        if call.like.dtype in HALVES:
+            return "torch's kernels round states of float16 and bfloat16 at each step"
         if not call.shape[1]:
             return "torch's kernels need at least one sequence"
         return None
 
     def run(self, plan: Plan, call: Call) -> Result:
-        """Run a plan on tensors."""
+        """Run a plan on tensors, in their dtype under autocast too."""
+        with without_autocast(call.like):
+            return self._run(plan, call)
+
+    def _run(self, plan: Plan, call: Call) -> Result:
         kernel = _kernel(plan)
         assert kernel is not None
         rows = given(plan, call)

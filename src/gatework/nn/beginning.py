@@ -15,7 +15,7 @@ from gatework.backends import filled
 from gatework.nn import checks
 from gatework.nn.packing import Padded
 from gatework.nn.parameters import own_parameters
-from gatework.nn.precision import widened
+from gatework.nn.precision import within
 from gatework.nn.resets import GivenStates, Resets, States
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def own_initial(layer: Recurrent, like: Tensor) -> States:
         return [(None,) * len(layer.cell.states)] * (layer.num_layers * layer.num_directions)
     return [
         tuple(
-            (v if v.dtype == like.dtype else widened(v)).expand(like.shape[1], -1)
+            (v if v.dtype == like.dtype else within(v, like.dtype)).expand(like.shape[1], -1)
             for v in own_parameters(layer, one.initial)
         )
         for one in layer._directions()

@@ -21,7 +21,7 @@ from gatework.lang.definition import Cell
 from gatework.lang.expressions import Symbol
 from gatework.nn import checks
 from gatework.nn.packing import Padded
-from gatework.nn.precision import CASTABLE, widened
+from gatework.nn.precision import CASTABLE, within
 
 TAKEN = (
     "self", "input", "hx", "lengths", "resets", "reset_to", "pin", "names", "x", "batch_size",
@@ -228,7 +228,7 @@ def in_dtype(name: str, value: Tensor, x: Tensor, half: torch.dtype | None) -> T
     if value.dtype == torch.bool:
         return value.to(x.dtype)
     if half is not None and value.dtype in CASTABLE:
-        return widened(value)
+        return within(value, x.dtype)
     if value.dtype != x.dtype:
         raise ValueError(
             f"{name} is {value.dtype}, the input {x.dtype}; convert it: {name}.to({x.dtype})"

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from gatework.lang.definition import Cell, Noise, WeightDrop
+from gatework.nn.precision import widened
 
 
 def draw_noise(noise: Noise, x: Tensor, sizes: Mapping[str, int]) -> Tensor:
     """A random row of zeros and ones for each step, or for each sequence, of an input [T, B, I]."""
     units = sizes[noise.symbol.size]
     shape = (x.shape[1], units) if noise.symbol.role == "constant" else (*x.shape[:2], units)
-    drawn = torch.rand(shape, dtype=x.dtype, device=x.device) < noise.probability
+    fine = widened(x.new_empty(0)).dtype  # 16 bits have too few numbers between 0 and 1
+    drawn = torch.rand(shape, dtype=fine, device=x.device) < noise.probability
     return drawn.to(x.dtype)
 
 

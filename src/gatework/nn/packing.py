@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import (
 
 from gatework.backends.gate import are_watched
 from gatework.nn import checks
-from gatework.nn.precision import widened
+from gatework.nn.precision import Precision, within
 
 
 class Padded(NamedTuple):
@@ -101,9 +101,11 @@ class Padded(NamedTuple):
             return flags
         return flags & (torch.arange(steps, device=flags.device)[:, None] < self.lengths)
 
-    def widened(self, dtype: torch.dtype) -> Padded:
-        """The sequences in float32, their results to be rounded to a dtype of half precision."""
-        return self._replace(sequence=widened(self.sequence), dtype=dtype)
+    def within(self, precision: Precision) -> Padded:
+        """The sequences in the dtypes of a call of half precision."""
+        return self._replace(
+            sequence=within(self.sequence, precision.inside), dtype=precision.result
+        )
 
     def _rounded(self, result: Tensor) -> Tensor:
         return result if self.dtype is None else result.to(self.dtype)
@@ -111,7 +113,7 @@ class Padded(NamedTuple):
     def state(self, state: Tensor) -> Tensor:
         """A given state [L * D, B, n], in the order of the batch and the dtype of the sequence."""
         if self.dtype is not None:
-            state = widened(state)
+            state = within(state, self.sequence.dtype)
         if not self.batched:
             return state.unsqueeze(1)
         if self.packed is not None and self.packed.sorted_indices is not None:

@@ -31,7 +31,7 @@ from gatework.nn.options import options_among
 from gatework.nn.packing import Padded, axes, lengths_of
 from gatework.nn.parameters import Direction, own_parameters, stack
 from gatework.nn.pinning import Pin, held_values
-from gatework.nn.precision import rounded_to, widened
+from gatework.nn.precision import precision_of, within
 from gatework.nn.resets import Resets
 from gatework.nn.streaming import Stream, one_step
 from gatework.nn.traces import DirectionTrace, LayerTrace
@@ -415,9 +415,9 @@ class Recurrent(CellModule):
         x = padded.sequence
         weight = self._first_weight(x)
         checks.check_device(x, weight)
-        dtype = rounded_to(x, weight)
-        if dtype is not None:
-            return padded.widened(dtype)
+        precision = precision_of(x, weight)
+        if precision is not None:
+            return padded.within(precision)
         checks.check_dtype(x, weight)
         return padded
 
@@ -444,7 +444,7 @@ class Recurrent(CellModule):
             held, values = held_values(cell, pin, job.sizes, self._first_weight(x), x.dtype)
             parameters += values
         if parameters and parameters[0].dtype != x.dtype:
-            parameters = [widened(p) for p in parameters]
+            parameters = [within(p, x.dtype) for p in parameters]
         noises = [draw_noise(n, x, job.sizes) for n in cell.noises]
         ends = [reset.ends[one.place[1]]] if reset else []
         to = reset.to if reset else None

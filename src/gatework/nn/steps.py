@@ -21,7 +21,7 @@ from gatework.nn.module import CellModule
 from gatework.nn.noise import draw_noise
 from gatework.nn.options import StepOptions, options_among
 from gatework.nn.parameters import direction, own_parameters
-from gatework.nn.precision import rounded_to, widened
+from gatework.nn.precision import inside_step, within
 from gatework.nn.recurrent import State
 
 
@@ -108,13 +108,14 @@ class RecurrentCell(CellModule):
         parameters = own_parameters(self, one.names)
         weight = parameters[0] if parameters else x  # a pinned cell may have none
         checks.check_device(x, weight)
-        half = rounded_to(x, weight) is not None
-        x = widened(x) if half else x
+        inside = inside_step(x, weight)
+        half = inside is not None
+        x = x if inside is None else within(x, inside)
         before = self._initial(hx, x, one.units, batched, half)
         if not half:
             checks.check_step_dtype(x, weight)
         if weight.dtype != x.dtype:
-            parameters = [widened(p) for p in parameters]
+            parameters = [within(p, x.dtype) for p in parameters]
         job, row = one.jobs[self.training], x[None]  # [1, B, I]
         noises = [draw_noise(n, row, one.sizes) for n in job.cell.noises]
         further: tuple[Tensor, ...] = ()
@@ -142,7 +143,7 @@ class RecurrentCell(CellModule):
         checks.check_step_state_dims(type(self).__name__, states)
         states = states if batched else tuple(s.unsqueeze(0) for s in states)
         if half:
-            states = tuple(widened(s) for s in states)
+            states = tuple(within(s, x.dtype) for s in states)
         checks.check_step_states(states, units, x)
         return states
 

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from gatework.backends import Call, Stepper
+from gatework.backends.calls import HALVES
 from gatework.compiler.plan import Plan
 from gatework.lang.expressions import Role, Symbol
 from gatework.nn import checks
 from gatework.nn.inputs import Given, check_given, memory_of, shape_of_row, write
 from gatework.nn.origins import UNREAD, Origins, Unread, computed
 from gatework.nn.parameters import own_parameters
-from gatework.nn.precision import HALF, widened
+from gatework.nn.precision import widened
 from gatework.nn.recording import check_live
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Stream:
     def _lay_out(self, dtype: torch.dtype) -> None:
         """The memory in which a step's input goes and its output comes, by the input's shape."""
         x, y = self._steppers[0].input, self._steppers[-1].output
-        self._rounded = y.to(dtype) if dtype in HALF else None
+        self._rounded = y.to(dtype) if dtype in HALVES else None
         y = y if self._rounded is None else self._rounded
         self._device, self._dtypes = x.device, (dtype, _of_numpy(dtype) if x.is_cpu else None)
         self._tensors = _forms(x, y)

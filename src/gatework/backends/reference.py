@@ -141,7 +141,7 @@ def autocasts(x: Tensor) -> bool:
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
-    """Inside, torch's operations on a tensor's kind of device give the dtypes that they are given."""
+    """Inside, operations on a tensor's kind of device keep the dtypes that they are given."""
     return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()
 
 

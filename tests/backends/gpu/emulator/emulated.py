@@ -1,0 +1,165 @@
+"""A machine for the GPU backend that runs the text of kernels on the CPU.
+
+    machine = Emulated(seed=3)
+    machine.kernel(text).launch(Launch(blocks=2, threads=64), array("q", [...]))
+
+g++ compiles the text with `primitives_emulated.h` in the place of `primitives.cu`; `runtime.cpp`
+runs it. Without a seed blocks and threads run in their order and what one sends is there at once;
+every seed shuffles both in another way. What is wrong with a kernel, such as threads that wait for
+ever or an address past shared memory, is raised as `Broken`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import subprocess
+import tempfile
+from array import array
+from functools import cache
+from pathlib import Path
+
+from gatework.backends.gpu import text as texts
+from gatework.backends.gpu.machine import ENTRY, Launch
+
+HERE = Path(__file__).parent
+COMPILER = ("g++", "-std=gnu++17", "-O1", "-w", "-shared", "-fPIC", "-fno-strict-aliasing")
+CALLED = f'\nextern "C" void entered(void* a) {{ {ENTRY}(*(const Arguments*)a); }}\n'
+
+
+class Broken(Exception):
+    """What a kernel did that no card allows."""
+
+
+class Emulated:
+    """A machine.
+
+    Attributes:
+        seed: Of the order in which threads run and of delays; None for none.
+        patient: Whether a kernel that waits for ever ends by its own watchdog; else it is `Broken`.
+    """
+
+    def __init__(
+        self,
+        architecture: str = "sm_90a",
+        processors: int = 132,
+        *,
+        seed: int | None = None,
+        patient: bool = False,
+    ) -> None:
+        self.architecture, self.processors = architecture, processors
+        self.generation = int(architecture.removeprefix("sm_").rstrip("a")) * 10
+        self.clusters = self.generation >= 900
+        self.shared = 232448 if self.clusters else 166912
+        self.seed, self.patient = seed, patient
+
+    def kernel(self, text: str, about: str = "") -> EmulatedKernel:
+        """The kernel of a text, which is compiled once."""
+        return EmulatedKernel(self, _compiled(text, self.generation), about)
+
+    def resident(self, kernel: EmulatedKernel, launch: Launch) -> int:
+        """How many clusters, or blocks without clusters, run at the same time: a block each."""
+        return self.processors // launch.cluster
+
+
+class EmulatedKernel:
+    """A compiled kernel: `machine.Kernel`."""
+
+    registers = spilled = 0
+
+    def __init__(self, machine: Emulated, library: ctypes.CDLL, about: str) -> None:
+        self.machine, self.library, self.about = machine, library, about
+        self.word = ctypes.c_int(0)
+        self.status = ctypes.addressof(self.word)
+
+    def launch(self, launch: Launch, arguments: array[int]) -> None:
+        """Run it to its end."""
+        if self.word.value:
+            raise RuntimeError(f"{self.about}: waited too long before, {self.word.value}")
+        resident = self.machine.resident(self, launch)
+        self._check(launch, resident)
+        memory = (ctypes.c_char * (len(arguments) * 8)).from_buffer(arguments)
+        what = _Launch(
+            run=ctypes.cast(self.library.entered, ctypes.c_void_p),
+            arguments=ctypes.addressof(memory),
+            blocks=launch.blocks,
+            threads=launch.threads,
+            cluster=launch.cluster,
+            shared=-(-launch.shared // 16) * 16,
+            resident=resident,
+            seed=0 if self.machine.seed is None else self.machine.seed + 1,
+            patient=self.machine.patient,
+        )
+        failure = _runtime().emulate(ctypes.byref(what))
+        if failure:
+            raise Broken(f"{self.about}: {failure.decode()}" if self.about else failure.decode())
+
+    def _check(self, launch: Launch, resident: int) -> None:
+        if launch.threads % 32 or not 0 < launch.threads <= 1024:
+            raise Broken(f"{launch.threads} threads; a block has whole warps, at most 1024 threads")
+        if launch.blocks % launch.cluster or launch.cluster > 16:
+            raise Broken(f"{launch.blocks} blocks in clusters of {launch.cluster}")
+        if launch.cluster > 1 and not self.machine.clusters:
+            raise Broken(f"{self.machine.architecture} has no clusters")
+        if launch.shared > self.machine.shared:
+            raise Broken(f"{launch.shared} bytes of shared memory of {self.machine.shared}")
+        if launch.together and launch.blocks > resident * launch.cluster:
+            raise Broken(f"{launch.blocks} blocks together, where {resident * launch.cluster} fit")
+
+
+class _Launch(ctypes.Structure):
+    _fields_ = (
+        ("run", ctypes.c_void_p), ("arguments", ctypes.c_void_p), ("blocks", ctypes.c_int),
+        ("threads", ctypes.c_int), ("cluster", ctypes.c_int), ("shared", ctypes.c_int),
+        ("resident", ctypes.c_int), ("seed", ctypes.c_ulonglong), ("patient", ctypes.c_bool),
+    )  # fmt: skip
+
+
+@cache
+def _runtime() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(_built("runtime", (HERE / "runtime.cpp").read_text(), "-O2")))
+    library.emulate.restype = ctypes.c_char_p
+    return library
+
+
+@cache
+def _compiled(text: str, generation: int) -> ctypes.CDLL:
+    emulated = (HERE / "primitives_emulated.h").read_text()
+    primitives = texts.read(texts.PRIMITIVES)
+    if primitives not in text:
+        raise ValueError("the text has no primitives.cu; make it by gatework.backends.gpu.text")
+    runtime = Path(_runtime()._name)
+    source = text.replace(primitives, emulated) + CALLED
+    define = f"-DARCHITECTURE={generation}"
+    return ctypes.CDLL(str(_built("kernel", source, define, str(runtime))))
+
+
+def _built(name: str, source: str, *options: str) -> Path:
+    """The library of a source, which is built once in a session."""
+    key = hashlib.sha1("\0".join([*COMPILER, *options, source]).encode()).hexdigest()
+    library = _folder() / f"{name}-{key}.so"
+    if not library.exists():
+        written = library.with_suffix(f".{os.getpid()}.cpp")
+        written.write_text(source)
+        made = written.with_suffix(".made")
+        command = [*COMPILER, str(written), *options, "-Wl,-Bsymbolic", "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Broken(f"g++ does not compile {written}:\n{done.stderr[:4000]}")
+        made.replace(library)  # whole, whoever builds the same at the same time
+    return library
+
+
+@cache
+def _folder() -> Path:
+    """Where libraries lie: with the kernels of the test session if there is one."""
+    kept = os.environ.get("GATEWORK_CACHE_DIR")
+    folder = Path(kept or _temporary().name) / "emulated"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@cache
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="gatework-emulated-")

@@ -54,6 +54,16 @@ def use_backend(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
+@contextmanager
+def use_any() -> Iterator[None]:
+    """Inside, no backend is chosen by hand: the first that can run a call runs it."""
+    token = _chosen.set(None)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
 def chosen() -> Backend | None:
     """The backend that is chosen by hand, None when none is."""
     name = _chosen.get()
@@ -107,5 +117,6 @@ def reasons(plan: Plan, call: Call) -> list[str]:
 
 __all__ = [
     "Backend", "Call", "Given", "Picker", "Result", "Stepper",
-    "chosen", "filled", "given", "picker", "reasons", "select", "takes_halves", "use_backend",
+    "chosen", "filled", "given", "picker", "reasons", "select", "takes_halves", "use_any",
+    "use_backend",
 ]  # fmt: skip

@@ -65,7 +65,7 @@ class DerivedOnce(torch.autograd.Function):
 @pytest.fixture
 def like_cudnn(monkeypatch):
     """Torch's kernels on the CPU with what cuDNN's lack; what they gave, weakly."""
-    given, known = [], torch_kernels._kernel
+    given, known = [], torch_kernels.kernel_of
 
     def of_plan(plan):
         def run(*arguments):
@@ -75,7 +75,7 @@ def like_cudnn(monkeypatch):
 
         return known(plan) and run
 
-    monkeypatch.setattr(torch_kernels, "_kernel", of_plan)
+    monkeypatch.setattr(torch_kernels, "kernel_of", of_plan)
     return given
 
 

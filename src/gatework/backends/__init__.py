@@ -1,7 +1,7 @@
 """From a plan to its results. A backend knows no cell; see `gatework.backends.calls`.
 
-The first backend of `_BACKENDS` that can run a call runs it, unless one is chosen by hand with
-`use_backend`.
+The first backend of `_BACKENDS` that can run a call runs it, but for those that it leaves to a
+later one: `gatework.backends.preference`. One can be chosen by hand, with `use_backend`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gatework.backends.calls import (
     picker,
 )
 from gatework.backends.cpu import Cpu
+from gatework.backends.preference import preference
 from gatework.backends.reference import Reference
 from gatework.backends.torch_kernels import TorchKernels
 from gatework.compiler.plan import Plan
@@ -88,7 +89,7 @@ def select(plan: Plan, call: Call, of: str = "this") -> Backend:
             raise RuntimeError(f"the backend {name!r} cannot run {of}: {reason}")
         return _BACKENDS[name]
     for backend in _BACKENDS.values():
-        if backend.refusal(plan, call) is None:
+        if backend.refusal(plan, call) is None and preference(backend, plan, call) is None:
             return backend
     raise AssertionError("the reference backend runs every call")
 
@@ -109,6 +110,8 @@ def reasons(plan: Plan, call: Call) -> list[str]:
             lines.append(f"{backend.name}: not used, {_chosen.get()} is chosen by hand")
         elif refusal is not None:
             lines.append(f"{backend.name}: cannot, {refusal}")
+        elif _chosen.get() is None and (faster := preference(backend, plan, call)):
+            lines.append(f"{backend.name}: could, but {faster}")
         else:
             about = backend.about(plan, call)
             return [*lines, f"{backend.name}: runs it" + (f", {about}" if about else "")]

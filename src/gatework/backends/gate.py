@@ -3,7 +3,7 @@
 Native code gets plain tensors in memory and numbers of Python, while nothing records torch's
 operations. These questions are asked of each call, so they cost less than a microsecond; who may
 not pass goes by another way, see `gatework.autograd.routes`. The last look, at the memory of each
-tensor, is that of `gatework.backends.cpu.reading`.
+tensor, is that of `gatework.backends.reading`.
 """
 
 from __future__ import annotations

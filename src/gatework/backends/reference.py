@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from gatework.backends.calls import HALVES, Call, Result, Stepper, given
-from gatework.backends.single_steps import SingleSteps
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import STRETCH
 from gatework.lang.axes import SCALAR, has_axes, lacking, places, slots
@@ -183,9 +182,9 @@ class Reference:
         dtype = call.like.dtype
         with without_autocast(call.like):
             if dtype not in HALVES:
-                return _Run(plan, call).result()
+                return Run(plan, call).result()
             wide = [None if t is None else t.float() for t in call.tensors]
-            found = _Run(plan, call._replace(tensors=wide)).result()
+            found = Run(plan, call._replace(tensors=wide)).result()
         return Result(
             _rounded(found.outputs, dtype),
             tuple(s.to(dtype) for s in found.states),
@@ -194,7 +193,7 @@ class Reference:
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
         """A call of one step at each step."""
-        return SingleSteps(self, plan, call)
+        return _Stepper(plan, call)
 
     def takes_halves(self, device: str) -> bool:
         """It would round the states at each step."""
@@ -205,8 +204,43 @@ class Reference:
         return ""
 
 
-class _Run:
-    """One run of a plan: the tensors known so far, by expression."""
+class _Stepper:
+    """Step by step with torch operations. See `gatework.backends.calls.Stepper`."""
+
+    def __init__(self, plan: Plan, call: Call) -> None:
+        self.plan, self.call, self.given = plan, call, given(plan, call)
+        (written,) = plan.recurrence.outputs.values()
+        self.input = call.like[0]
+        self.output = self.input.new_zeros((call.shape[1], call.sizes[written.size]))
+        self.reset()
+
+    @property
+    def state(self) -> tuple[Tensor, ...]:
+        """The states [B, n]; assign to set them."""
+        return self._state
+
+    @state.setter
+    def state(self, values: tuple[Tensor, ...]) -> None:
+        pairs = zip(self.given.states, values, strict=True)
+        self._state = tuple(torch.empty_like(s).copy_(v.detach()) for s, v in pairs)
+
+    def reset(self) -> None:
+        """Set every state to zero."""
+        self._state = tuple(torch.zeros_like(s) for s in self.given.states)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Run one step."""
+        given = self.given
+        rows = (*given.sequences.values(), *given.constants.values())
+        tensors = (*rows, *self._state, *given.parameters.values())
+        result = Run(self.plan, self.call._replace(tensors=tensors)).result()
+        self._state = result.states
+        self.output.copy_(result.outputs[0][0])
+
+
+class Run:
+    """One run of a plan: the sequences known so far, by name."""
 
     def __init__(self, plan: Plan, call: Call) -> None:
         self.plan, self.call, self.recurrence = plan, call, plan.recurrence
@@ -321,10 +355,12 @@ class _Run:
             return sequence
         return torch.where(self.active, sequence, torch.zeros_like(sequence))
 
-    def over_all_steps(self, values: Mapping[str, Expr]) -> dict[str, Tensor]:
-        """Values that read no state, for all steps at once: [T, B, n]."""
-        known = dict(self.fixed)  # [B, n], the same at every step
-        for node in postorder(values.values()):
+    def over_all_steps(
+        self, values: Mapping[str, Expr], found: Mapping[Expr, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Values that read no state, for all steps at once, [T, B, n]; some are found already."""
+        known = {**self.fixed, **(found or {})}  # what is fixed, [B, n], is the same at every step
+        for node in postorder(values.values(), until=known):
             if node not in known:
                 known[node] = self.evaluate(node, known, None)
         return {

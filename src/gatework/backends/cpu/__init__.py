@@ -6,7 +6,6 @@ The hall: one call, from its plan and tensors to results.
     compiled.py      a plan as machine code
     invocation.py    a kernel made ready for calls of one shape
     preparation.py   one call of it: its tensors, and the block of addresses
-    reading.py       the last look at a tensor before its memory is read
     streaming.py     one step at a time
 
 kernel/   a plan as one function: what lies where, stage by stage, who waits for whom

@@ -15,8 +15,8 @@ from gatework.backends.calls import Call, Result
 from gatework.backends.cpu.kernel.setting import ALIGNMENT, HEADER
 from gatework.backends.cpu.machine import threads
 from gatework.backends.cpu.machine.memory import workspace
-from gatework.backends.cpu.reading import address, readable
 from gatework.backends.gate import LOW
+from gatework.backends.reading import address, readable
 from gatework.forking import brief_lock
 
 if TYPE_CHECKING:

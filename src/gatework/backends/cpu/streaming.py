@@ -13,8 +13,8 @@ from torch import Tensor
 from gatework.backends.calls import Call, given
 from gatework.backends.cpu.kernel.setting import HEADER
 from gatework.backends.cpu.preparation import Preparation
-from gatework.backends.cpu.reading import readable
 from gatework.backends.gate import is_freed
+from gatework.backends.reading import readable
 from gatework.compiler.plan import Plan
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ class Stream:
         self._read = [*rows, *(w for w in weights if w.dim() == 1)]  # where it lies
         self._phase = 0  # which slot of a state in two slots holds it
         self._block, self._address = self._prepared.block, self._prepared.address()
-        self.about = ""
         self.input: Tensor = call.like[0]
         self.output: Tensor = self._prepared.result().outputs[0][0]
         self.step()  # packs the weights

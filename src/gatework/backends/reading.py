@@ -29,7 +29,7 @@ def readable(tensor: Tensor, name: str) -> Tensor:
         raise ValueError(f"{name} has the layout {tensor.layout}; give it as tensor.to_dense()")
     if tensor.data_ptr() < LOW:
         if tensor._is_zerotensor():
-            return torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
+            return torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
         if not has_memory(tensor):
             raise ValueError(
                 f"{name} has no memory: its storage was freed, or it is a tensor that only stands "

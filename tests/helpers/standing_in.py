@@ -25,7 +25,7 @@ class StandIn(Reference):
         seen: For each run, the dtypes of its tensors.
     """
 
-    name = "gpu"
+    name = "stand-in"
     compiles = True
 
     def __init__(self) -> None:

@@ -1,0 +1,213 @@
+"""What is done after the loop: outputs that no step waits for, and the gradients of parameters.
+
+Legend: T steps, B sequences, N = T·B rows, n units of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatework.backends.gpu.matmul import add_matmul, matmul
+from gatework.backends.gpu.products import Part, part_of, runs, spans, sums
+from gatework.backends.gpu.rows import Rows
+from gatework.backends.reference import contracted
+from gatework.compiler.plan import Plan
+from gatework.lang.expressions import Expr, Product, Symbol
+from gatework.lang.sizes import Sizes
+
+Sides = Mapping[str, Part]  # where written sequences lie side by side
+
+
+class Term(NamedTuple):
+    """Columns times rows of a weight: of ∂L/∂x, the gates' gradients times their weights."""
+
+    columns: Part
+    rows: Part
+
+
+class Gradient(NamedTuple):
+    """The gradient of some rows of a weight: columnsᵀ times other columns, by head."""
+
+    rows: Part
+    columns: Part
+    right: Part
+    heads: int
+
+
+def side_by_side(plan: Plan, sizes: Sizes, own: Iterable[str]) -> dict[str, Part]:
+    """Where the loop shall write what products read after it: sequences of a size side by side.
+
+    They are in the order of the blocks of the first weight whose gradient reads them.
+
+    Args:
+        plan: The plan.
+        sizes: The number of units of each size.
+        own: The written sequences that may share memory.
+    """
+    at = spans(plan.recurrence, sizes)
+    places: dict[str, tuple[str, int]] = {}
+    for c in plan.recurrence.contractions:
+        for name in {c.left, c.right}.intersection(own):
+            part = part_of(at, c.matrix)
+            places.setdefault(name, (part.of, part.span.start))
+    found = {}
+    for size in {plan.written[name].size for name in places}:
+        names = sorted((n for n in places if plan.written[n].size == size), key=places.__getitem__)
+        n = sizes[size]
+        spans_of = (slice(k * n, (k + 1) * n) for k in range(len(names)))
+        if len(names) > 1:
+            found.update(
+                {m: Part(f"all of {size}", s) for m, s in zip(names, spans_of, strict=True)}
+            )
+    return found
+
+
+class After:
+    """What is done after the loop of a plan.
+
+    Args:
+        plan: The plan.
+        sizes: The number of units of each size.
+        sides: Where written sequences lie side by side.
+        skip: Outputs and gradients that are not wanted.
+    """
+
+    def __init__(self, plan: Plan, sizes: Sizes, sides: Sides, skip: frozenset[str]) -> None:
+        self.recurrence, self.sizes, self.sides = plan.recurrence, sizes, sides
+        self.at = spans(plan.recurrence, sizes)
+        wanted = {n: v for n, v in plan.deferred.items() if n not in skip}
+        self.sums = self._sums(wanted.values())
+        self.whole = {n: v for n, v in wanted.items() if v in self.sums}
+        self.rest = {n: v for n, v in wanted.items() if v not in self.sums}
+        self.weights = {n: g for n, g in self._weights().items() if n not in skip}
+        self.vectors = {n: p for n, p in self._vectors().items() if n not in skip}
+        made = {*plan.written, *plan.deferred}
+        self.given = [n for n in self._read() if n not in made]
+
+    # ---- once a plan ---------------------------------------------------------------------------
+
+    def _part(self, sequence: str, size: str) -> Part:
+        """Where the rows of a sequence are read."""
+        return self.sides.get(sequence) or Part(sequence, slice(0, self.sizes[size]))
+
+    def _sums(self, values: Iterable[Expr]) -> dict[Expr, tuple[Term, ...]]:
+        """Sums of gradients times weights; those of neighbouring blocks are one product."""
+        found = {}
+        for value, terms in sums(values).items():
+            products = [t for t in terms if isinstance(t, Product) and _turns_a_sequence(t)]
+            if len(products) == len(terms):
+                parts = [(self._operand(p), part_of(self.at, p.matrix)) for p in products]
+                found[value] = tuple(Term(*q) for _, q in runs((None, None, p) for p in parts))
+        return found
+
+    def _operand(self, product: Product) -> Part:
+        (row,) = product.args
+        assert isinstance(row, Symbol)
+        return self._part(row.name, row.size)
+
+    def _weights(self) -> dict[str, list[Gradient]]:
+        """The gradients of matrices; those of neighbouring blocks are one product."""
+        found: dict[str, list[Gradient]] = {}
+        items = []
+        for c in self.recurrence.contractions:
+            heads = c.matrix.heads(self.sizes)
+            left, right = self._part(c.left, c.matrix.rows), self._part(c.right, c.matrix.cols)
+            parts = part_of(self.at, c.matrix), left
+            key = (right.of, right.span.start, right.span.stop, heads, heads > 1 and c.matrix)
+            items.append(((right, heads), key, parts))
+        for ((right, heads), *_), (rows, left) in runs(items):
+            found.setdefault(rows.of, []).append(Gradient(rows, left, right, heads))
+        return found
+
+    def _vectors(self) -> dict[str, list[Term]]:
+        """The gradients of learned vectors, in the order of their blocks."""
+        items = [
+            (None, None, (self._part(s.sequence, s.parameter.size), part_of(self.at, s.parameter)))
+            for s in self.recurrence.summations
+        ]
+        found: dict[str, list[Term]] = {}
+        for _, parts in sorted(runs(items), key=lambda run: run[1][1].span.start):
+            term = Term(*parts)
+            found.setdefault(term.rows.of, []).append(term)
+        return found
+
+    def _read(self) -> Iterable[str]:
+        """The sequences that are read after the loop, but by torch's operations."""
+        for gradients in self.weights.values():
+            yield from (p.of for g in gradients for p in (g.columns, g.right))
+        for terms in (*self.vectors.values(), *self.sums.values()):
+            yield from (t.columns.of for t in terms)
+
+    # ---- once a call ---------------------------------------------------------------------------
+
+    def run(self, rows: Rows) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The outputs and the gradients; what the loop wrote stands in the rows by then."""
+        if rows.active is not None:
+            for name in self.given:
+                if name in rows.sequences:
+                    rows.sequences[name] = rows.masked(rows.sequences[name])
+        late = self._late(rows) if self.whole or self.rest else {}
+        rows.sequences.update(late)
+        gradients = {n: self._gradient(rows, n, parts) for n, parts in self.weights.items()}
+        totals: dict[str, Tensor] = {}
+        for name, terms in self.vectors.items():
+            gradients[name] = self._total(rows, totals, name, terms)
+        return late, gradients
+
+    def _late(self, rows: Rows) -> dict[str, Tensor]:
+        steps, batch = rows.call.shape
+        found = {}
+        for value, terms in self.sums.items():
+            total: Tensor | None = None
+            for term in terms:
+                total = matmul(rows.columns(term.columns), rows.weight(term.rows), total)
+            assert total is not None
+            found[value] = total.view(steps, batch, -1)
+        late = {n: found[v] for n, v in self.whole.items()}
+        if self.rest:
+            late.update(rows.by_operations(self.rest, found))
+        return {n: rows.masked(v) for n, v in late.items()}
+
+    def _gradient(self, rows: Rows, name: str, parts: list[Gradient]) -> Tensor:
+        """The gradient of a weight."""
+        weight = rows.parameters[name]
+        if len(parts) == 1 and _is_whole(parts[0].rows, weight) and parts[0].heads == 1:
+            return matmul(rows.columns(parts[0].columns).mT, rows.columns(parts[0].right))
+        gradient = torch.zeros_like(weight)
+        for part in parts:
+            into = gradient[part.rows.span]
+            left, right = rows.columns(part.columns), rows.columns(part.right)
+            if part.heads == 1:
+                add_matmul(into, left.mT, right)
+            else:
+                into.add_(contracted(left, right, part.heads))
+        return gradient
+
+    def _total(self, rows: Rows, totals: dict[str, Tensor], name: str, terms: list[Term]) -> Tensor:
+        """The gradient of a learned vector; what lies side by side is summed once."""
+        vector = rows.parameters[name]
+        gradient = torch.empty_like(vector) if _cover(terms, vector) else torch.zeros_like(vector)
+        for columns, (_, span) in terms:
+            if columns.of not in totals:
+                whole = rows.stacks.get(columns.of)
+                totals[columns.of] = (rows.flat(columns.of) if whole is None else whole).sum(0)
+            gradient[span] = totals[columns.of][columns.span]
+        return gradient
+
+
+def _turns_a_sequence(product: Product) -> bool:
+    (row,) = product.args
+    return product.transposed and isinstance(row, Symbol) and row.role == "sequence"
+
+
+def _is_whole(part: Part, parameter: Tensor) -> bool:
+    return bool(part.span.start == 0 and part.span.stop == parameter.shape[0])
+
+
+def _cover(terms: list[Term], vector: Tensor) -> bool:
+    covered: int = sum(t.rows.span.stop - t.rows.span.start for t in terms)
+    return covered == vector.shape[0]

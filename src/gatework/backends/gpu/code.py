@@ -51,10 +51,19 @@ def expression(node: Expr, names: Mapping[Expr, str], sizes: Sizes) -> str:
         return literal(sizes[node.of])
     if not isinstance(node, Apply):
         raise NotImplementedError(f"{type(node).__name__} is no function of single units: {node}")
-    args = [names[a] if a in names else expression(a, names, sizes) for a in node.args]
+    args = [_argument(a, names, sizes) for a in node.args]
     if node.function == "pow" and isinstance(node.args[1], Const):
         return power(args[0], node.args[1].value)
     return WRITERS[node.function](*args)
+
+
+def _argument(node: Expr, names: Mapping[Expr, str], sizes: Sizes) -> str:
+    """What an argument is called; numbers stand where they are used."""
+    if node in names:
+        return names[node]
+    if isinstance(node, Const | Count):
+        return expression(node, names, sizes)
+    raise KeyError(f"an argument without a name: {node}")
 
 
 def evaluated(

@@ -1,7 +1,7 @@
 """A machine for the GPU backend that runs the text of kernels on the CPU.
 
     machine = Emulated(seed=3)
-    machine.kernel(text).launch(Launch(blocks=2, threads=64), array("q", [...]))
+    machine.kernel(text).launch(Launch(blocks=2, threads=64), slots(x, y, x.numel()))
 
 g++ compiles the text with `primitives_emulated.h` in the place of `primitives.cu`; `runtime.cpp`
 runs it. Without a seed blocks and threads run in their order and what one sends is there at once;
@@ -20,12 +20,25 @@ from array import array
 from functools import cache
 from pathlib import Path
 
+from torch import Tensor
+
 from gatework.backends.gpu import text as texts
 from gatework.backends.gpu.machine import ENTRY, Launch
 
 HERE = Path(__file__).parent
-COMPILER = ("g++", "-std=gnu++17", "-O1", "-w", "-shared", "-fPIC", "-fno-strict-aliasing")
+RUNTIME = ("fibers.h", "threads.h", "runtime.cpp")
+COMPILER = (
+    "g++", "-std=gnu++17", "-w", "-shared", "-fPIC", "-fno-strict-aliasing",
+    "-ftrivial-auto-var-init=pattern",  # a variable without a value is no number to be taken for 0
+    "-U_FORTIFY_SOURCE", "-fcf-protection=none",  # which know one stack
+    "-Wl,-Bsymbolic",
+)  # fmt: skip
 CALLED = f'\nextern "C" void entered(void* a) {{ {ENTRY}(*(const Arguments*)a); }}\n'
+
+
+def slots(*values: Tensor | int) -> array[int]:
+    """The slots of a launch: numbers, and the addresses of tensors."""
+    return array("q", [v if isinstance(v, int) else v.data_ptr() for v in values])
 
 
 class Broken(Exception):
@@ -118,7 +131,9 @@ class _Launch(ctypes.Structure):
 
 @cache
 def _runtime() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(_built("runtime", (HERE / "runtime.cpp").read_text(), "-O2")))
+    source = "".join((HERE / name).read_text() for name in RUNTIME)
+    headers = "\n".join(line for line in source.splitlines() if '#include "' not in line)
+    library = ctypes.CDLL(str(_built("runtime", headers, "-O2")))
     library.emulate.restype = ctypes.c_char_p
     return library
 
@@ -132,7 +147,7 @@ def _compiled(text: str, generation: int) -> ctypes.CDLL:
     runtime = Path(_runtime()._name)
     source = text.replace(primitives, emulated) + CALLED
     define = f"-DARCHITECTURE={generation}"
-    return ctypes.CDLL(str(_built("kernel", source, define, str(runtime))))
+    return ctypes.CDLL(str(_built("kernel", source, "-O1", define, str(runtime))))
 
 
 def _built(name: str, source: str, *options: str) -> Path:
@@ -143,7 +158,7 @@ def _built(name: str, source: str, *options: str) -> Path:
         written = library.with_suffix(f".{os.getpid()}.cpp")
         written.write_text(source)
         made = written.with_suffix(".made")
-        command = [*COMPILER, str(written), *options, "-Wl,-Bsymbolic", "-o", str(made)]
+        command = [*COMPILER, str(written), *options, "-o", str(made)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Broken(f"g++ does not compile {written}:\n{done.stderr[:4000]}")

@@ -65,7 +65,8 @@ DEVICE float sum_of_warp(float v) {  // in every lane
 // ---- waits that end -----------------------------------------------------------------------------
 
 // Whoever has waited too long says so in `status`, and everybody stops waiting: the kernel then
-// runs on with numbers that mean nothing, meets all its barriers, and ends.
+// runs on with numbers that mean nothing, meets all its barriers of threads, and ends. No thread may
+// leave earlier: others would wait for it at such a barrier, which has no limit.
 struct Watch {
   int* status;        // of the whole launch: 1 + the block that gave up first, or one of those
   bool lost = false;  // whether this thread waits no more
@@ -93,6 +94,9 @@ DEVICE void wait(u32 barrier, u32 parity, Watch& watch) {
   Wait patience(watch);
   while (!barrier_passed(barrier, parity) && patience.goes_on()) {
   }
+}
+DEVICE void arm(u32 barrier, u32 bytes, const Watch& watch) {  // a phase that was lost never ends
+  if (!watch.lost) barrier_arm(barrier, bytes);
 }
 #endif
 

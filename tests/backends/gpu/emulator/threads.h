@@ -1,0 +1,309 @@
+// What threads of a kernel do with each other: the functions that primitives_emulated.h names.
+// Letters are what is written for other blocks and has not arrived there.
+#pragma once
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "fibers.h"
+
+using u32 = unsigned int;
+using u64 = unsigned long long;
+
+constexpr int WORDS = 6;  // that a lane shows to the others at most
+using Shown = u32[32][WORDS];
+struct Dimensions { u32 x, y, z; };
+extern "C" { Dimensions threadIdx, blockIdx, blockDim, gridDim; }
+
+// ---- what there is --------------------------------------------------------------------------------
+
+struct Launch {
+  void (*run)(void*);
+  void* arguments;
+  int blocks, threads, cluster, shared, resident;
+  u64 seed;      // of orders and delays; 0 for none
+  bool patient;  // whether waits that never end are given up as on a card; else they are an error
+};
+
+struct Meeting {  // of threads that wait until all have come
+  int arrived = 0;
+  u64 times = 0;
+  bool any = false, any_before = false;
+};
+
+struct Warp {  // what lanes show each other, in two places in turn
+  Shown shown[2];
+  const char* what[2] = {};
+  int arrived[2] = {};
+  u64 done[2] = {};
+};
+
+struct Barrier {  // an mbarrier of one arrival a phase
+  int pending = 1;
+  long bytes = 0;  // that have still to come
+  u32 phase = 0;
+};
+
+struct Cluster {
+  int alive = 0;  // threads that have not ended
+  Meeting meeting;
+};
+
+struct Block {
+  int index = 0, alive = 0;
+  Cluster* cluster = nullptr;
+  std::unique_ptr<Guarded> shared;
+  Meeting meeting, some[16];
+  std::vector<Warp> warps;
+  std::map<u32, Barrier> barriers;
+};
+
+struct Fiber {
+  Block* block = nullptr;
+  int thread = 0;
+  void* stack = nullptr;
+  bool done = false;
+  const char* waits_for = nullptr;
+  u64 detail = 0;  // which of them
+  bool (*ready)(void*) = nullptr;  // whether it can go on, asked of what it waits for
+  void* asked = nullptr;
+  u64 collectives = 0;
+  u64 polls = 0;
+};
+
+struct Letter {
+  int from, to;  // blocks; to -1 for memory of all
+  char* address;
+  char bytes[16];
+  int count;
+  u32 barrier;  // of the block, which counts it
+};
+
+static Launch launch;
+static std::vector<Block> blocks;
+static std::vector<Cluster> clusters;
+static std::vector<Fiber> fibers;
+static std::vector<Letter> letters;
+static std::mt19937_64 chance;
+static Fiber* me;
+static void* scheduler;
+static u64 progress, time_now;
+
+static u64 drawn(u64 below) { return chance() % below; }
+
+[[noreturn]] static void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
+
+// ---- waiting --------------------------------------------------------------------------------------
+
+// Until something holds. The scheduler asks, so that nobody is woken in vain.
+template <class F>
+static void until(const char* what, u64 detail, F holds) {
+  if (!holds()) {
+    me->waits_for = what;
+    me->detail = detail;
+    me->asked = &holds;
+    me->ready = [](void* f) { return (*(F*)f)(); };
+    switch_stack(&me->stack, scheduler);
+    me->ready = nullptr;
+    me->waits_for = nullptr;
+  }
+  progress++;
+}
+
+// Lets others run; what was looked at last is what a poll waits for.
+static void rest() {
+  me->polls = 0;
+  switch_stack(&me->stack, scheduler);
+}
+
+static void look(const char* what, u64 detail) {
+  me->waits_for = what;
+  me->detail = detail;
+  if (++me->polls >= 256 || (launch.seed && drawn(8) == 0)) rest();
+}
+
+static void close_if_all(Meeting& m, int expected) {
+  if (m.arrived == 0 || m.arrived < expected) return;
+  m.arrived = 0;
+  m.any_before = m.any;
+  m.any = false;
+  m.times++;
+  progress++;
+}
+
+static void meet(Meeting& m, int expected, const char* what, u64 detail = 0) {
+  const u64 time = m.times;
+  m.arrived++;
+  close_if_all(m, expected);
+  until(what, detail, [&m, time] { return m.times != time; });
+}
+
+extern "C" const Shown& shown_to_warp(const char* what, const u32* words, int count) {
+  Warp& w = me->block->warps[me->thread / 32];
+  const u64 turn = me->collectives++, times = turn / 2 + 1;
+  const int side = turn % 2;
+  if (w.arrived[side] == 0) w.what[side] = what;
+  if (strcmp(w.what[side], what)) fail("%s, where others of the warp do %s", what, w.what[side]);
+  if (count) memcpy(w.shown[side][me->thread % 32], words, count * 4);
+  if (++w.arrived[side] == 32) {
+    w.arrived[side] = 0;
+    w.done[side]++;
+  }
+  until(what, 0, [&w, side, times] { return w.done[side] >= times; });
+  return w.shown[side];
+}
+
+extern "C" void sync_block() { meet(me->block->meeting, me->block->alive, "sync_block"); }
+extern "C" bool any_of_block(bool v) {
+  me->block->meeting.any |= v;
+  sync_block();
+  return me->block->meeting.any_before;
+}
+extern "C" void sync_some(int barrier, int threads) {
+  if (barrier < 1 || barrier > 15) fail("sync_some(%d, %d): barriers are 1 to 15", barrier, threads);
+  if (threads % 32 || threads < 32 || threads > launch.threads)
+    fail("sync_some(%d, %d): these are no whole warps of a block", barrier, threads);
+  meet(me->block->some[barrier], threads, "sync_some", barrier);
+}
+extern "C" void sync_cluster() {
+  meet(me->block->cluster->meeting, me->block->cluster->alive, "sync_cluster");
+}
+
+// ---- shared memory and its barriers: an address is a block's rank, and a byte ---------------------
+
+constexpr u32 FIRST = 1024, BYTE = 0xffffff;
+
+extern "C" char* shared_memory() { return me->block->shared->begin; }
+
+extern "C" u32 shared_address(const void* p) {
+  const long at = (const char*)p - shared_memory();
+  if (at < 0 || at >= launch.shared) fail("byte %ld of %d of shared memory", at, launch.shared);
+  return (FIRST + (u32)at) | (u32)(me->block->index % launch.cluster) << 24;
+}
+
+extern "C" u32 in_block(u32 address, u32 rank) {
+  if (rank >= (u32)launch.cluster) fail("in_block: rank %u in a cluster of %d", rank, launch.cluster);
+  return (address & BYTE) | rank << 24;
+}
+
+static int byte_of(u32 address) { return (int)(address & BYTE) - (int)FIRST; }
+static Block& owner(u32 address) {
+  return blocks[me->block->index / launch.cluster * launch.cluster + (address >> 24)];
+}
+
+static Barrier& barrier_at(Block& b, u32 byte, const char* what) {
+  auto found = b.barriers.find(byte);
+  if (found == b.barriers.end()) fail("%s: no barrier at byte %u of shared memory", what, byte);
+  return found->second;
+}
+
+static Barrier& own_barrier(u32 address, const char* what) {
+  if (&owner(address) != me->block) fail("%s: a barrier of another block", what);
+  return barrier_at(*me->block, byte_of(address), what);
+}
+
+static void end_if_complete(Barrier& b) {
+  if (b.pending > 0 || b.bytes != 0) return;
+  b.phase++;
+  b.pending = 1;
+  progress++;
+}
+
+extern "C" void barrier_init(u32 address) {
+  if (&owner(address) != me->block) fail("barrier_init: in another block");
+  if (byte_of(address) % 8) fail("barrier_init: byte %d is no multiple of 8", byte_of(address));
+  me->block->barriers[byte_of(address)] = Barrier();
+}
+
+extern "C" void barrier_fence() {}
+
+extern "C" void barrier_arm(u32 address, u32 bytes) {
+  Barrier& b = own_barrier(address, "barrier_arm");
+  if (b.pending == 0) fail("barrier_arm: armed already, %ld bytes have not come", b.bytes);
+  b.bytes += bytes;
+  b.pending--;
+  end_if_complete(b);
+  progress++;
+}
+
+extern "C" bool barrier_passed(u32 address, u32 parity) {
+  const bool passed = own_barrier(address, "barrier_passed").phase % 2 != parity % 2;
+  if (!passed) look("barrier_passed at byte", byte_of(address));
+  return passed;
+}
+
+// ---- what goes to other blocks --------------------------------------------------------------------
+
+static void deliver(const Letter& l) {
+  if (l.to >= 0 && blocks[l.to].alive == 0) fail("send: block %d has ended", l.to);
+  memcpy(l.address, l.bytes, l.count);
+  if (l.to >= 0) {
+    Barrier& b = barrier_at(blocks[l.to], l.barrier, "send");
+    b.bytes -= l.count;
+    end_if_complete(b);
+  }
+  progress++;
+}
+
+static void post(Letter l, const void* bytes) {
+  memcpy(l.bytes, bytes, l.count);
+  launch.seed ? letters.push_back(l) : deliver(l);
+  progress++;
+}
+
+template <class F>
+static void deliver_those(F chosen) {
+  std::vector<Letter> now, later;
+  for (auto& l : letters) (chosen(l) ? now : later).push_back(l);
+  letters.swap(later);
+  for (auto& l : now) deliver(l);
+}
+
+extern "C" void sent(u32 to, const u32* words, int count, u32 barrier) {
+  Block& b = owner(to);
+  const int at = byte_of(to), bytes = 4 * count;
+  if (&b != &owner(barrier)) fail("send: to one block, counted by another");
+  if (at < 0 || at + bytes > launch.shared || at % bytes)
+    fail("send: %d bytes to byte %d of %d of shared memory", bytes, at, launch.shared);
+  if (b.alive == 0) fail("send: block %d has ended, or not begun", b.index);
+  barrier_at(b, byte_of(barrier), "send");
+  post({me->block->index, b.index, b.shared->begin + at, {}, bytes, (u32)byte_of(barrier)}, words);
+}
+
+extern "C" void loaded(const void* p, void* into, int bytes) {
+  const char* at = (const char*)p;
+  const int own = me->block->index;
+  if ((uintptr_t)p % bytes) fail("a load of %d bytes from %p", bytes, p);
+  look("what another block stores at", (u64)p);
+  if (!letters.empty())  // a block sees what it has written itself
+    deliver_those([=](const Letter& l) {
+      return l.to < 0 && l.from == own && l.address < at + bytes && at < l.address + l.count;
+    });
+  memcpy(into, p, bytes);
+}
+
+extern "C" void stored(void* p, const void* from, int bytes, bool release) {
+  const int own = me->block->index;
+  if ((uintptr_t)p % bytes) fail("a store of %d bytes to %p", bytes, p);
+  if (release) deliver_those([=](const Letter& l) { return l.to < 0 && l.from == own; });
+  post({own, -1, (char*)p, {}, bytes, 0}, from);
+}
+
+extern "C" u32 added(u32* p, u32 v) {
+  const u32 before = *p;
+  *p += v;
+  progress++;
+  return before;
+}
+
+extern "C" u64 nanoseconds() {
+  rest();
+  return time_now;
+}

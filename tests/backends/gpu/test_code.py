@@ -10,7 +10,7 @@ from gatework.backends.gpu import code
 from gatework.backends.gpu import text as texts
 from gatework.backends.gpu.machine import Launch
 from gatework.backends.gpu.nvrtc import compile_text
-from gatework.lang.expressions import apply, const, counted, symbol
+from gatework.lang.expressions import apply, const, count, symbol
 from gatework.lang.functions import FUNCTIONS
 
 SIZES = {"1": 1, "hidden": 7}
@@ -124,7 +124,7 @@ def test_fast_functions_are_as_exact_as_16_bits():
 
 def test_numbers_and_counts():
     numbers = [0.1, 1 / 3, 1e-45, 3.4028234e38, 1e39, -math.inf, math.nan, 16777217.0, -2.5]
-    found = values([*map(const, numbers), counted("hidden")], [torch.ones(1)])[:, 0]
+    found = values([*map(const, numbers), count("hidden")], [torch.ones(1)])[:, 0]
     expected = torch.tensor([*numbers, 7.0], dtype=torch.float64).float()
     assert torch.equal(found.view(torch.int32), expected.view(torch.int32))
 

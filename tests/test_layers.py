@@ -16,9 +16,10 @@ ROOT = Path(gatework.__file__).parent
 STOREYS = (  # from the ground up; of a module, the longest that its name begins with
     "errors", "printable", "forking", "files",
     "lang", "analysis", "cells", "compiler", "show",
-    "backends.cache", "backends.calls", "backends.gate", "backends.reading", "backends.reference",
-    "backends.torch_kernels", "backends.cpu.vector", "backends.cpu.machine",
-    "backends.cpu.kernel", "backends.cpu", "backends.gpu",
+    "backends.cache", "backends.calls", "backends.gate", "backends.reading",
+    "backends.single_steps", "backends.reference", "backends.torch_kernels",
+    "backends.preference", "backends.cpu.vector", "backends.cpu.machine", "backends.cpu.kernel",
+    "backends.cpu", "backends.gpu",
     "backends", "autograd", "nn", "convert", "checkup", "data", "lens", "train", "reports",
     "studio", "bench", "cli",
 )  # fmt: skip

@@ -8,6 +8,7 @@ from gatework import backends
 from gatework.autograd.job import run_keeping
 from gatework.backends.reference import Reference
 from numerics import problem
+from standing_in import standing_in
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones():
@@ -76,3 +77,49 @@ def test_explain_says_which_backend_runs_a_layer_and_why():
     )
     assert "Backend\n    cpu: runs it" in str(gw.explain(gw.nn.GRU(3, 4)))
     assert "Backend" not in str(gw.explain(gw.cells.gru))
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "ours"),
+    [
+        ("lstm", 64, False),
+        ("lstm", 65, True),
+        ("gru", 128, False),
+        ("gru", 129, True),
+        ("rnn", 128, False),
+        ("rnn_relu", 128, False),
+        ("rnn", 129, True),
+        ("projected_lstm", 16, True),
+        ("mgu", 16, True),
+    ],
+)
+def test_cudnn_runs_what_it_is_measured_to_be_faster_at(name, units, ours):
+    size = {"proj_size": 8} if name == "projected_lstm" else {}
+    layer = gw.nn.Recurrent(gw.cells.catalogue()[name], 4, units, device="meta", **size)
+    with standing_in():
+        first, *others = gw.explain(layer).backend
+        with gw.use_backend("gpu"):
+            assert gw.explain(layer).backend[0].startswith("gpu: runs it")
+    if ours:
+        assert first.startswith("gpu: runs it")
+    else:
+        reason = f"its float32 kernel of {64 if name == 'lstm' else 128} units or fewer"
+        assert first == f"gpu: could, but cuDNN is faster here: {reason}"
+        assert others[-1] == "torch: runs it"
+
+
+def test_cudnn_is_faster_in_float32_alone_and_without_lengths(monkeypatch):
+    layer, x = gw.nn.GRU(3, 4), torch.randn(5, 2, 3)
+    monkeypatch.setattr(backends, "_BACKENDS", {"torch": backends._BACKENDS["torch"]})
+    with standing_in() as backend:
+        layer(x)
+        layer(x, lengths=[5, 5])
+        layer.trace(x)
+        layer.bfloat16()(x.bfloat16())
+        layer.double()(x.double())
+        assert [*map(set.pop, backend.seen)] == [
+            torch.float32, torch.float32, torch.bfloat16, torch.float64,
+        ]  # fmt: skip
+        monkeypatch.setattr(torch.backends.cudnn, "enabled", False)
+        layer.float()(x)
+        assert len(backend.seen) == 5

@@ -1,5 +1,6 @@
 """torch's own kernels as a backend, forced on the CPU: on CUDA they are chosen by themselves."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 import gatework as gw
 from gatework.autograd.job import Job
-from gatework.backends import select
+from gatework.backends import select, torch_kernels
 from numerics import assert_same, flat, gradients, problem, randomised, state_sizes
 
 LAYERS = {
@@ -45,6 +46,88 @@ def test_results_and_gradients_are_the_references(name, bias, lengths):
         expected = results(layer, x, state, lengths)
     with gw.use_backend("torch"):
         assert_same(results(layer, x, state, lengths), expected, 1e-9)
+
+
+class DerivedOnce(torch.autograd.Function):
+    """Gives on what it is given, and as cuDNN has no gradient of its gradient."""
+
+    @staticmethod
+    def forward(ctx, *tensors):
+        return tuple(t.view_as(t) for t in tensors)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        if torch.is_grad_enabled():
+            raise NotImplementedError("derivative for _cudnn_rnn_backward is not implemented")
+        return gradients
+
+
+@pytest.fixture
+def like_cudnn(monkeypatch):
+    """Torch's kernels on the CPU with what cuDNN's lack; what they gave, weakly."""
+    given, known = [], torch_kernels.kernel_of
+
+    def of_plan(plan):
+        def run(*arguments):
+            results = DerivedOnce.apply(*known(plan)(*arguments))
+            given.extend(map(weakref.ref, results))
+            return results
+
+        return known(plan) and run
+
+    monkeypatch.setattr(torch_kernels, "kernel_of", of_plan)
+    return given
+
+
+def second_gradients(layer, x, state, lengths):
+    """Gradients of the squares of the gradients of everything."""
+    sources = {"x": x, **flat(state, "state"), **dict(layer.named_parameters())}
+    first = gradients(flat(layer(x, state, lengths=lengths)), sources, create_graph=True)
+    return gradients(first, sources)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("lengths", RUNS)
+def test_gradients_of_gradients_are_the_references(like_cudnn, name, lengths):
+    layer = randomised(LAYERS[name](bidirectional=True, dtype=torch.float64))
+    x = torch.randn(5, 3, 3, dtype=torch.float64, requires_grad=True)
+    states = tuple(
+        torch.randn(2, 3, n, dtype=torch.float64, requires_grad=True) for n in state_sizes(layer)
+    )
+    state = states if len(states) > 1 else states[0]
+    with gw.use_backend("reference"):
+        expected = second_gradients(layer, x, state, lengths)
+    with gw.use_backend("torch"):
+        found = second_gradients(layer, x, state, lengths)
+    assert like_cudnn
+    assert_same(found, expected, 1e-9)
+
+
+def test_what_a_run_recorded_goes_with_its_backward_pass(like_cudnn):
+    layer, x = gw.nn.LSTM(3, 4), torch.randn(5, 2, 3)
+    with gw.use_backend("torch"):
+        y, _ = layer(x)
+    loss = y.sum()
+    loss.backward(retain_graph=True)
+    assert like_cudnn[0]() is not None
+    once = layer.weight_hh_l0.grad.clone()
+    loss.backward()
+    torch.testing.assert_close(layer.weight_hh_l0.grad, 2 * once)
+    assert [r() for r in like_cudnn] == [None] * 3  # while y is still there
+    with pytest.raises(RuntimeError, match="a second time"):
+        loss.backward()
+
+
+def test_only_what_needs_a_gradient_gets_one(like_cudnn):
+    layer, x = gw.nn.GRU(3, 4), torch.randn(5, 2, 3, requires_grad=True)
+    layer.requires_grad_(False)
+    layer.weight_hh_l0.requires_grad_()
+    with gw.use_backend("torch"):
+        layer(x, lengths=[5, 0])[0].sum().backward()
+        assert not layer.requires_grad_(False)(x.detach())[0].requires_grad
+    assert layer.weight_ih_l0.grad is None
+    assert layer.weight_hh_l0.grad.abs().sum() > 0
+    assert (x.grad[:, 1] == 0).all()
 
 
 def test_a_cell_of_ones_own_with_the_same_equations_is_known():

@@ -25,7 +25,7 @@ class StandIn(Reference):
         seen: For each run, the dtypes of its tensors.
     """
 
-    name = "stand-in"
+    name = "gpu"
     compiles = True
 
     def __init__(self) -> None:

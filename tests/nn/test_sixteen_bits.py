@@ -125,7 +125,8 @@ def test_noise_is_as_likely_as_it_should_be():
 
 @both_dtypes
 def test_single_steps_of_a_half_are_handed_on_and_under_autocast_stay_float32(dtype):
-    step, x = randomised(gw.nn.LSTMCell(3, 5)), torch.randn(2, 3)
+    step = randomised(gw.nn.RecurrentCell(gw.cells.peephole_lstm, 3, 5))
+    x = torch.randn(2, 3)
     low = copy.deepcopy(step).to(dtype)
     with standing_in() as backend:
         found = low(x.to(dtype), low(x.to(dtype)))

@@ -76,7 +76,7 @@ class _Results(torch.autograd.Function):
     def forward(job: Job, lengths: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
         if lengths is not None:
             check_length_values(lengths, tensors[0].shape[0])
-        results, kept = _keeping(job, tensors, lengths)
+        results, kept = keeping(job, tensors, lengths)
         return (*results, *kept)
 
     @staticmethod
@@ -183,7 +183,7 @@ class _Gradients(torch.autograd.Function):
         )
 
 
-def _keeping(
+def keeping(
     job: Job, tensors: Sequence[Tensor], lengths: Tensor | None
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """The outputs and the final states, and what the backward pass needs."""

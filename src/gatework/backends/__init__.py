@@ -1,7 +1,7 @@
 """From a plan to its results. A backend knows no cell; see `gatework.backends.calls`.
 
-The first backend of `_BACKENDS` that can run a call runs it, unless one is chosen by hand with
-`use_backend`.
+The first backend of `_BACKENDS` that can run a call runs it, but for those that it leaves to a
+later one: `gatework.backends.preference`. One can be chosen by hand, with `use_backend`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gatework.backends.calls import (
     picker,
 )
 from gatework.backends.cpu import Cpu
+from gatework.backends.preference import preference
 from gatework.backends.reference import Reference
 from gatework.backends.torch_kernels import TorchKernels
 from gatework.compiler.plan import Plan
@@ -54,6 +55,16 @@ def use_backend(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
+@contextmanager
+def use_any() -> Iterator[None]:
+    """Inside, no backend is chosen by hand: the first that can run a call runs it."""
+    token = _chosen.set(None)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
 def chosen() -> Backend | None:
     """The backend that is chosen by hand, None when none is."""
     name = _chosen.get()
@@ -78,7 +89,7 @@ def select(plan: Plan, call: Call, of: str = "this") -> Backend:
             raise RuntimeError(f"the backend {name!r} cannot run {of}: {reason}")
         return _BACKENDS[name]
     for backend in _BACKENDS.values():
-        if backend.refusal(plan, call) is None:
+        if backend.refusal(plan, call) is None and preference(backend, plan, call) is None:
             return backend
     raise AssertionError("the reference backend runs every call")
 
@@ -99,6 +110,8 @@ def reasons(plan: Plan, call: Call) -> list[str]:
             lines.append(f"{backend.name}: not used, {_chosen.get()} is chosen by hand")
         elif refusal is not None:
             lines.append(f"{backend.name}: cannot, {refusal}")
+        elif _chosen.get() is None and (faster := preference(backend, plan, call)):
+            lines.append(f"{backend.name}: could, but {faster}")
         else:
             about = backend.about(plan, call)
             return [*lines, f"{backend.name}: runs it" + (f", {about}" if about else "")]
@@ -107,5 +120,6 @@ def reasons(plan: Plan, call: Call) -> list[str]:
 
 __all__ = [
     "Backend", "Call", "Given", "Picker", "Result", "Stepper",
-    "chosen", "filled", "given", "picker", "reasons", "select", "takes_halves", "use_backend",
+    "chosen", "filled", "given", "picker", "reasons", "select", "takes_halves", "use_any",
+    "use_backend",
 ]  # fmt: skip

@@ -128,6 +128,9 @@ class Stepper(Protocol):
     state: tuple[Tensor, ...]
     """The states [B, n], in memory of their own; assigned to set them."""
 
+    about: str
+    """How steps are run, in a few words; empty for the one way."""
+
     def step(self) -> None:
         """Run one step."""
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gatework.backends.calls import HALVES, Call, Result, Stepper, given
+from gatework.backends.single_steps import SingleSteps
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import STRETCH
 from gatework.lang.axes import SCALAR, has_axes, lacking, places, slots
@@ -193,7 +194,7 @@ class Reference:
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
         """A call of one step at each step."""
-        return _Stepper(plan, call)
+        return SingleSteps(self, plan, call)
 
     def takes_halves(self, device: str) -> bool:
         """It would round the states at each step."""
@@ -202,41 +203,6 @@ class Reference:
     def about(self, plan: Plan, call: Call) -> str:
         """There is one way."""
         return ""
-
-
-class _Stepper:
-    """Step by step with torch operations. See `gatework.backends.calls.Stepper`."""
-
-    def __init__(self, plan: Plan, call: Call) -> None:
-        self.plan, self.call, self.given = plan, call, given(plan, call)
-        (written,) = plan.recurrence.outputs.values()
-        self.input = call.like[0]
-        self.output = self.input.new_zeros((call.shape[1], call.sizes[written.size]))
-        self.reset()
-
-    @property
-    def state(self) -> tuple[Tensor, ...]:
-        """The states [B, n]; assign to set them."""
-        return self._state
-
-    @state.setter
-    def state(self, values: tuple[Tensor, ...]) -> None:
-        pairs = zip(self.given.states, values, strict=True)
-        self._state = tuple(torch.empty_like(s).copy_(v.detach()) for s, v in pairs)
-
-    def reset(self) -> None:
-        """Set every state to zero."""
-        self._state = tuple(torch.zeros_like(s) for s in self.given.states)
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Run one step."""
-        given = self.given
-        rows = (*given.sequences.values(), *given.constants.values())
-        tensors = (*rows, *self._state, *given.parameters.values())
-        result = Run(self.plan, self.call._replace(tensors=tensors)).result()
-        self._state = result.states
-        self.output.copy_(result.outputs[0][0])
 
 
 class Run:

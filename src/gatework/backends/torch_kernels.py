@@ -84,7 +84,8 @@ def _kernels() -> dict[_Equations, Kernel]:
     return {_equations(v.next_states, v.parameters): k for v, k in variants}
 
 
-def _kernel(plan: Plan) -> Kernel | None:
+def kernel_of(plan: Plan) -> Kernel | None:
+    """Torch's kernel for a plan's equations, if it has one."""
     recurrence = plan.recurrence
     return _kernels().get(_equations(recurrence.next_states, recurrence.parameters))
 
@@ -98,7 +99,7 @@ class TorchKernels:
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
         """Why a call cannot run here, or None when it can."""
-        if _kernel(plan) is None:
+        if kernel_of(plan) is None:
             return "torch has kernels for the equations of its RNN, LSTM and GRU only"
         if len(call.tensors) != 1 + len(plan.recurrence.states) + len(plan.recurrence.parameters):
             return "torch's kernels read one input"
@@ -116,7 +117,7 @@ class TorchKernels:
             return self._run(plan, call)
 
     def _run(self, plan: Plan, call: Call) -> Result:
-        kernel = _kernel(plan)
+        kernel = kernel_of(plan)
         assert kernel is not None
         rows = given(plan, call)
         (x,) = rows.sequences.values()

@@ -262,7 +262,9 @@ class Stream:
 
     def __repr__(self) -> str:
         layers, features = self._layer.num_layers, self._layer.input_size
-        return f"<stream of {layers} layer(s), batch {self._batch_size}, input {features}>"
+        about = dict.fromkeys(s.about for s in self._steppers if s.about)
+        run = "".join(f", {words}" for words in about)
+        return f"<stream of {layers} layer(s), batch {self._batch_size}, input {features}{run}>"
 
 
 def _read(layer: Recurrent, role: Role) -> list[Symbol]:

@@ -63,6 +63,7 @@ class Stream:
         self._read = [*rows, *(w for w in weights if w.dim() == 1)]  # where it lies
         self._phase = 0  # which slot of a state in two slots holds it
         self._block, self._address = self._prepared.block, self._prepared.address()
+        self.about = ""
         self.input: Tensor = call.like[0]
         self.output: Tensor = self._prepared.result().outputs[0][0]
         self.step()  # packs the weights

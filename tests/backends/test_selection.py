@@ -4,11 +4,11 @@ import pytest
 import torch
 
 import gatework as gw
-from gatework import backends
+from gatework import backends, rewriting
 from gatework.autograd.job import run_keeping
 from gatework.backends.reference import Reference
 from numerics import problem
-from standing_in import standing_in
+from standing_in import StandIn, standing_in
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones():
@@ -77,6 +77,25 @@ def test_explain_says_which_backend_runs_a_layer_and_why():
     )
     assert "Backend\n    cpu: runs it" in str(gw.explain(gw.nn.GRU(3, 4)))
     assert "Backend" not in str(gw.explain(gw.cells.gru))
+
+
+def test_explain_says_how_a_layer_is_run_and_trained(monkeypatch):
+    how = "as a stand-in for 100 steps of 16 sequences"
+    cell = rewriting.zoneout(gw.cells.gru_d, 0.1)  # noise, and several inputs
+    with standing_in():
+        assert gw.explain(gw.nn.Recurrent(cell, 3, 4)).backend == (
+            f"gpu: runs it, {how}",
+            f"training, forward: gpu, {how}",
+            f"training, backward: gpu, {how}",
+        )
+        layer = gw.nn.Recurrent(gw.cells.mgu, 3, 4, dtype=torch.bfloat16)
+        called = gw.explain(layer, steps=7, batch_size=2).backend
+        assert called[0] == "gpu: runs it, as a stand-in for 7 steps of 2 sequences"
+        monkeypatch.setattr(StandIn, "refusal", lambda s, p, c: f"it got {c.like.dtype}")
+        refused = gw.explain(layer).backend
+    assert refused == ("gpu: cannot, it got torch.bfloat16", *refused[1:])
+    with pytest.raises(ValueError, match="steps must be greater than zero"):
+        gw.explain(layer, steps=0)
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,11 @@ def forward(
 
 @forward.register_fake
 def _(key: str, tensors: Sequence[Tensor], lengths: Tensor | None, keep: bool) -> list[Tensor]:
-    job = job_of(key)
-    x = tensors[0]
+    return empty_results(job_of(key), tensors[0], keep)
+
+
+def empty_results(job: Job, x: Tensor, keep: bool) -> list[Tensor]:
+    """What the operator gives for an input [T, B, I], without numbers."""
     program = job.program
     outputs = {**program.keeping.written, **program.keeping.deferred}
 

@@ -18,12 +18,12 @@ from torch.nn.utils.rnn import PackedSequence
 from gatework.autograd.operator import call_key, register
 from gatework.autograd.recorded import run_registered
 from gatework.autograd.routes import run
-from gatework.backends import reasons
 from gatework.compiler.holding import NONE_HELD
 from gatework.lang.definition import Cell, as_names, check_cell, check_known, checked_mapping
 from gatework.lang.sizes import Sizes
 from gatework.nn import checks
 from gatework.nn.beginning import begin, filled_states, own_initial, stacked
+from gatework.nn.explaining import backends_of
 from gatework.nn.inputs import further_rows
 from gatework.nn.module import CellModule
 from gatework.nn.noise import draw_noise, drop_weights
@@ -33,7 +33,7 @@ from gatework.nn.parameters import Direction, own_parameters, stack
 from gatework.nn.pinning import Pin, held_values
 from gatework.nn.precision import precision_of, within
 from gatework.nn.resets import Resets
-from gatework.nn.streaming import Stream, one_step
+from gatework.nn.streaming import Stream
 from gatework.nn.traces import DirectionTrace, LayerTrace
 from gatework.show.explanation import Explanation, explain
 
@@ -361,16 +361,21 @@ class Recurrent(CellModule):
         """
         return Stream(self, batch_size, inputs)
 
-    def explain(self) -> Explanation:
+    def explain(self, *, steps: int = 100, batch_size: int = 16) -> Explanation:
         """The cell's equations, plan and cost at this layer's sizes, and the backend that runs it.
+
+        Args:
+            steps: For calls of how many steps the backend is told.
+            batch_size: Of how many sequences.
 
         Example:
             >>> import gatework as gw
             >>> gw.explain(gw.nn.GRU(4, 8)).backend
             ('cpu: runs it',)
         """
+        checks.check_sizes(steps=steps, batch_size=batch_size)
         found = explain(self.cell, self.input_size, self.hidden_size, **self.extra_sizes)
-        return replace(found, backend=tuple(reasons(*one_step(self, 0, 1)[:2])))
+        return replace(found, backend=tuple(backends_of(self, steps, batch_size)))
 
     def _forward(
         self, input: Any, hx: Any, lengths: Any, asked: Asked

@@ -70,8 +70,8 @@ class Explanation:
 class Explainable(Protocol):
     """What explains itself: a layer."""
 
-    def explain(self) -> Explanation:
-        """The explanation."""
+    def explain(self, **call: int) -> Explanation:
+        """The explanation; of a call of so many `steps` and `batch_size`, where it matters."""
 
 
 def explain(
@@ -79,7 +79,8 @@ def explain(
 ) -> Explanation:
     """Explain a cell: its equations, their derivative, the plan and the cost of a step.
 
-    Of a layer, it also says which backend runs it and why; sizes are the layer's then.
+    Of a layer, it also says which backend runs it and why. Sizes are the layer's then, and `steps=`
+    and `batch_size=` may be given, of the calls that are meant.
 
     Args:
         cell: A cell, pinned or not, or a layer.
@@ -96,7 +97,7 @@ def explain(
     if not isinstance(cell, Cell):
         if not hasattr(cell, "explain"):
             raise TypeError(f"explain expects a cell or a layer, got {type(cell).__name__}")
-        return cell.explain()
+        return cell.explain(**sizes)
     check_known("size", sizes, cell.size_names(), f"cell {cell.name!r}")
     for name, value in {"input_size": input_size, "hidden_size": hidden_size, **sizes}.items():
         if not isinstance(value, int) or value <= 0:

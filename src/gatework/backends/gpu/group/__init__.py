@@ -1,0 +1,95 @@
+"""The form `group`: loops that multiply by learned matrices, as one kernel for all steps.
+
+Groups of blocks hold the matrices in registers and shared memory, and send each other what a step
+multiplies. `asking` says what a plan asks, `layout` where everything is in a configuration, `cell`
+and `writing` make the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gatework.backends.gpu.configurations import (
+    Configuration,
+    Demand,
+    Products,
+    candidates,
+)
+from gatework.backends.gpu.group.asking import Asked, ask
+from gatework.backends.gpu.group.cell import Cell
+from gatework.backends.gpu.group.layout import Layout
+from gatework.backends.gpu.group.writing import written
+from gatework.backends.gpu.loop import BYTES, Loop, Refused, Scratch, Setting
+from gatework.backends.gpu.machine import Launch, Machine
+from gatework.compiler.plan import Plan
+from gatework.compiler.stepping import aliases_of
+
+
+def group(plan: Plan, setting: Setting, machine: Machine) -> Loop:
+    """The kernel of a plan in the likely best configuration that fits.
+
+    Raises:
+        Refused: If the plan asks what a group of blocks cannot do, or nothing fits.
+    """
+    asked = ask(plan, {} if setting.ragged else aliases_of(plan))
+    return loop(asked, setting, machine, configurations(asked, setting, machine))
+
+
+def loop(
+    asked: Asked, setting: Setting, machine: Machine, found: Iterable[Configuration]
+) -> Loop:
+    """The kernel in the first of some configurations that fits.
+
+    Raises:
+        Refused: If none does.
+    """
+    for configuration in found:
+        layout = Layout(asked, setting, configuration, machine.shared)
+        if layout.shared <= machine.shared and layout.threads <= 1024:
+            return _loop(layout)
+    raise Refused("the matrices of the loop do not fit in the registers of the card")
+
+
+def configurations(asked: Asked, setting: Setting, machine: Machine) -> list[Configuration]:
+    """The configurations of a plan, the likely best first."""
+    exchanged = [p for p in asked.phases if p.exchange and p.exchange.operands]
+    stages = tuple(
+        Products(len(p.sums), len(p.exchange.operands)) for p in exchanged if p.exchange
+    )
+    demand = Demand(
+        units=max((setting.sizes[size] for size in asked.sizes()), default=1),
+        batch=setting.batch,
+        element=BYTES[setting.element],
+        stages=stages or (Products(1, 1),),
+        reads=len(asked.sequences),
+        first=asked.first,
+    )
+    return [c for c in candidates(demand, machine) if not c.scattered]
+
+
+def _loop(layout: Layout) -> Loop:
+    """The kernel of a layout."""
+    c, setting = layout.configuration, layout.setting
+    cell = Cell(layout.asked, setting, layout.grid)
+    memory = max(1, setting.steps * c.groups * layout.step_bytes)
+    return Loop(
+        form="group",
+        text=written(layout, cell),
+        launch=Launch(
+            blocks=c.groups * c.blocks,
+            threads=layout.threads,
+            shared=layout.shared,
+            cluster=1 if layout.grid else c.blocks,
+            together=layout.grid and c.blocks > 1,
+        ),
+        arguments=tuple(cell.slots()),
+        scratch=(Scratch("exchange", memory, 0xFF),) if layout.grid else (),
+        about=_about(layout),
+    )
+
+
+def _about(layout: Layout) -> str:
+    c = layout.configuration
+    groups = "1 group" if c.groups == 1 else f"{c.groups} groups"
+    through = "memory" if layout.grid else "a cluster's shared memory"
+    return f"{groups} of {c.blocks} blocks that exchange rows through {through}"

@@ -1,0 +1,17 @@
+struct @STAGE@ {
+  using Waits = @WAITS@;
+  using Sends = @SENDS@;
+  using Products = Works<@WORKS@>;
+  static constexpr bool last = @LAST@;
+  struct Written {
+    @WRITTEN@
+    DEVICE void store(const Arguments& a, const Thread& at, i64 row, const Kept& k) const {
+      @STORE@
+    }
+  };
+  DEVICE static void compute(const Thread& at, const Learned& v, const Read& x, const float* sum,
+                             const float* total, Kept& k, Written& w, bool active, el* row,
+                             float* value) {
+    @COMPUTE@
+  }
+};

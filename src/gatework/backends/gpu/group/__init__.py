@@ -35,9 +35,7 @@ def group(plan: Plan, setting: Setting, machine: Machine) -> Loop:
     return loop(asked, setting, machine, configurations(asked, setting, machine))
 
 
-def loop(
-    asked: Asked, setting: Setting, machine: Machine, found: Iterable[Configuration]
-) -> Loop:
+def loop(asked: Asked, setting: Setting, machine: Machine, found: Iterable[Configuration]) -> Loop:
     """The kernel in the first of some configurations that fits.
 
     Raises:
@@ -53,9 +51,7 @@ def loop(
 def configurations(asked: Asked, setting: Setting, machine: Machine) -> list[Configuration]:
     """The configurations of a plan, the likely best first."""
     exchanged = [p for p in asked.phases if p.exchange and p.exchange.operands]
-    stages = tuple(
-        Products(len(p.sums), len(p.exchange.operands)) for p in exchanged if p.exchange
-    )
+    stages = tuple(Products(len(p.sums), len(p.exchange.operands)) for p in exchanged if p.exchange)
     demand = Demand(
         units=max((setting.sizes[size] for size in asked.sizes()), default=1),
         batch=setting.batch,

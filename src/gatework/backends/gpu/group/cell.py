@@ -8,9 +8,9 @@ Letters: n units of a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from gatework.backends.gpu.code import expression, literal
+from gatework.backends.gpu.code import expression
 from gatework.backends.gpu.group.asking import (
     Asked,
     Exchange,
@@ -107,9 +107,10 @@ class Cell:
         lines = []
         for vector in self.asked.vectors:
             parameter, block = block_of(vector)
-            first, size = self.first[parameter, block], vector.size if isinstance(
-                vector, Symbol
-            ) else _length(vector)
+            first, size = (
+                self.first[parameter, block],
+                vector.size if isinstance(vector, Symbol) else _length(vector),
+            )
             if isinstance(vector, Matrix):
                 first *= self.setting.sizes[vector.cols]
             address = self.element(f"parameter {parameter}", str(first), size, pitch=1)
@@ -188,9 +189,7 @@ class Cell:
         found: Names = {s: f"k.{self.kept[f'state {s.name}']}" for s in self.states}
         found |= {c: f"k.{self.kept[_argument(c)]}" for c in self.asked.constants}
         return found | {
-            v: f"v.{self.learned[_vector(v)]}"
-            for v in self.asked.vectors
-            if isinstance(v, Symbol)
+            v: f"v.{self.learned[_vector(v)]}" for v in self.asked.vectors if isinstance(v, Symbol)
         }
 
     def before(self) -> list[str]:

@@ -6,9 +6,16 @@ import torch
 import gatework as gw
 from gatework import backends, rewriting
 from gatework.autograd.job import run_keeping
+from gatework.backends import preference
 from gatework.backends.reference import Reference
 from numerics import problem
 from standing_in import StandIn, standing_in
+
+
+@pytest.fixture
+def cudnn(monkeypatch):
+    """Torch's kernels are taken for cuDNN's on every device."""
+    monkeypatch.setattr(preference, "DEVICES", {"cpu", "meta"})
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones():
@@ -112,7 +119,7 @@ def test_explain_says_how_a_layer_is_run_and_trained(monkeypatch):
         ("mgu", 16, True),
     ],
 )
-def test_cudnn_runs_what_it_is_measured_to_be_faster_at(name, units, ours):
+def test_cudnn_runs_what_it_is_measured_to_be_faster_at(name, units, ours, cudnn):
     size = {"proj_size": 8} if name == "projected_lstm" else {}
     layer = gw.nn.Recurrent(gw.cells.catalogue()[name], 4, units, device="meta", **size)
     with standing_in():
@@ -127,7 +134,7 @@ def test_cudnn_runs_what_it_is_measured_to_be_faster_at(name, units, ours):
         assert others[-1] == "torch: runs it"
 
 
-def test_cudnn_is_faster_in_float32_alone_and_without_lengths(monkeypatch):
+def test_cudnn_is_faster_in_float32_alone_and_without_lengths(monkeypatch, cudnn):
     layer, x = gw.nn.GRU(3, 4), torch.randn(5, 2, 3)
     monkeypatch.setattr(backends, "_BACKENDS", {"torch": backends._BACKENDS["torch"]})
     with standing_in() as backend:

@@ -22,7 +22,7 @@ from gatework.backends.calls import (
     picker,
 )
 from gatework.backends.cpu import Cpu
-from gatework.backends.preference import preference
+from gatework.backends.preference import deferral
 from gatework.backends.reference import Reference
 from gatework.backends.torch_kernels import TorchKernels
 from gatework.compiler.plan import Plan
@@ -89,7 +89,8 @@ def select(plan: Plan, call: Call, of: str = "this") -> Backend:
             raise RuntimeError(f"the backend {name!r} cannot run {of}: {reason}")
         return _BACKENDS[name]
     for backend in _BACKENDS.values():
-        if backend.refusal(plan, call) is None and preference(backend, plan, call) is None:
+        # in this order: to see whether it can run a call, a backend may have to compile it
+        if deferral(backend, plan, call) is None and backend.refusal(plan, call) is None:
             return backend
     raise AssertionError("the reference backend runs every call")
 
@@ -110,7 +111,7 @@ def reasons(plan: Plan, call: Call) -> list[str]:
             lines.append(f"{backend.name}: not used, {_chosen.get()} is chosen by hand")
         elif refusal is not None:
             lines.append(f"{backend.name}: cannot, {refusal}")
-        elif _chosen.get() is None and (faster := preference(backend, plan, call)):
+        elif _chosen.get() is None and (faster := deferral(backend, plan, call)):
             lines.append(f"{backend.name}: could, but {faster}")
         else:
             about = backend.about(plan, call)

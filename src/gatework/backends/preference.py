@@ -29,16 +29,17 @@ UNITS: dict[Kernel, int] = {
 }
 """Up to how many units cuDNN was the faster one in float32."""
 
+DEVICES = {"cuda"}  # where torch's kernels are cuDNN's
 _TORCH = TorchKernels()
 
 
-def preference(backend: Backend, plan: Plan, call: Call) -> str | None:
+def deferral(backend: Backend, plan: Plan, call: Call) -> str | None:
     """Why a backend leaves a call to a later one though it can run it; None where it does not."""
     return _cudnn_is_faster(plan, call) if backend.name == "gpu" else None
 
 
 def _cudnn_is_faster(plan: Plan, call: Call) -> str | None:
-    if call.like.dtype != torch.float32 or call.sizes.get("hidden", 0) > max(UNITS.values()):
+    if call.like.dtype != torch.float32 or call.like.device.type not in DEVICES:
         return None
     if call.lengths is not None:  # they would have to be read on the CPU, and the batch packed
         return None

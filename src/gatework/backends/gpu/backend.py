@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
 
 from gatework.backends.calls import Call, Result, Stepper
 from gatework.backends.gate import PLAIN, stands_for_numbers
@@ -16,6 +15,7 @@ from gatework.backends.gpu.loop import Element, Form, Loop, Refused, Setting
 from gatework.backends.gpu.machine import Machine
 from gatework.backends.gpu.matmul import is_exact
 from gatework.backends.reference import Reference
+from gatework.backends.single_steps import SingleSteps
 from gatework.compiler.plan import Plan
 from gatework.forking import building
 from gatework.lang.sizes import Sizes
@@ -94,12 +94,18 @@ class Gpu:
         return run(prepared, call)
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
-        """Single steps are the reference's."""
-        return Reference().stepper(plan, call)
+        """Calls of one step, which a card replays as a graph."""
+        return SingleSteps(self, plan, call)
 
     def takes_halves(self, device: str) -> bool:
         """States, sums and gates are float32 in its kernels."""
-        return device == "cuda" or self._machine is not None
+        if device != "cuda" and self._machine is None:
+            return False
+        try:
+            self._machine_of(torch.device(device))
+        except Refused:
+            return False
+        return True
 
     def about(self, plan: Plan, call: Call) -> str:
         """Which form of kernel runs a call."""
@@ -143,7 +149,7 @@ class Gpu:
             sizes, element, *call.shape, ragged, call.reverse, exact, memory.pitches()
         )
         try:
-            machine = self._machine_of(like)
+            machine = self._machine_of(like.device)
         except Refused as reason:
             return str(reason)
         if shape not in made.loops:
@@ -153,12 +159,12 @@ class Gpu:
             return loop
         return Prepared(plan, loop, setting, memory, machine, call.skip, like)
 
-    def _machine_of(self, tensor: Tensor) -> Machine:
+    def _machine_of(self, device: torch.device) -> Machine:
         if self._machine is not None:
             return self._machine
         from gatework.backends.gpu.driver import card
 
-        return card(tensor.device)
+        return card(device)
 
     def _loop(self, plan: Plan, setting: Setting, machine: Machine) -> Loop | str:
         """The loop by the first form that does not refuse it, or what the forms say."""

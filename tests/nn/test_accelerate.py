@@ -15,10 +15,13 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import gatework as gw
+from gatework import backends
+from gatework.backends import preference
 from gatework.nn import swapped
 from gatework.nn.recurrent import Recurrent
 from gatework.nn.steps import RecurrentCell
 from numerics import assert_same, flat, gradients, randomised
+from standing_in import standing_in
 
 TOLERANCE = 1e-10
 pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.slow]
@@ -548,3 +551,31 @@ def test_every_class_of_torch_has_its_twin():
     assert [c.__name__ for c in swapped._COMBINED] == [
         "LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_sixteen_bits_run_on_a_backend_that_takes_them(autocast):
+    dtype = torch.float32 if autocast else torch.bfloat16
+    layer, x = torch.nn.LSTM(3, 5, dtype=dtype), torch.randn(4, 2, 3, dtype=dtype)
+    gw.accelerate(layer)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        expected, _ = layer(x)
+        swapped._compiled.cache_clear()
+        with standing_in() as backend:
+            found, _ = layer(x)
+        swapped._compiled.cache_clear()
+    assert backend.seen == [{torch.bfloat16}]
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02)
+
+
+def test_cudnn_runs_accelerated_layers_at_which_it_is_faster():
+    x = torch.randn(4, 2, 3, dtype=torch.float32)
+    swapped._compiled.cache_clear()
+    with standing_in() as backend, pytest.MonkeyPatch.context() as patch:
+        order = {n: backends._BACKENDS[n] for n in ("gpu", "torch")}  # as on CUDA
+        patch.setattr(backends, "_BACKENDS", order)
+        patch.setattr(preference, "DEVICES", {"cpu"})
+        for units in (64, 65):
+            gw.accelerate(torch.nn.LSTM(3, units, dtype=x.dtype))(x)
+            assert len(backend.seen) == units - 64
+    swapped._compiled.cache_clear()

@@ -8,7 +8,7 @@ runs, `lengths=`, `pin=`, `trace` and `stream`.
 from __future__ import annotations
 
 import warnings
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +19,8 @@ from torch.nn.utils.rnn import PackedSequence
 from gatework.autograd.job import Job
 from gatework.autograd.undisturbed import undisturbed
 from gatework.backends import chosen, select
-from gatework.cells import rnn
+from gatework.lang.definition import Cell
+from gatework.lang.sizes import Sizes
 from gatework.nn.layers import GRU, LSTM, RNN
 from gatework.nn.steps import GRUCell, LSTMCell, RNNCell
 
@@ -145,9 +146,10 @@ def _uninitialised(original: Any) -> Any:
 def torch_runs(module: Any, input: Any) -> bool:
     """Whether torch's own forward pass runs, because Gatework would not be faster.
 
-    That is so for very few steps, and where no backend compiles for the input: on a GPU, in half
-    precision, under autocast. Torch's runs as well while it records its own operations, in
-    torch.jit.trace and in ONNX export. A backend that is chosen by hand always runs.
+    That is so for very few steps, and where the backend that runs the input makes no code of its
+    own for it: on the CPU in half precision and under autocast, on CUDA where cuDNN is faster.
+    Torch's runs as well while it records its own operations, in torch.jit.trace and in ONNX export.
+    A backend that is chosen by hand always runs.
     """
     if torch.compiler.is_compiling():
         return torch.onnx.is_in_onnx_export()
@@ -158,19 +160,21 @@ def torch_runs(module: Any, input: Any) -> bool:
     rows = input.data if isinstance(input, PackedSequence) else input
     if not isinstance(rows, Tensor):
         return False  # ours says what is wrong with it
-    device = rows.device.type
-    return (
-        module.steps(input) < module.fewest_steps
-        or not _compiled(device, rows.dtype)
-        or torch.is_autocast_enabled(device)
-    )
+    if module.steps(input) < module.fewest_steps:
+        return True
+    device, dtype = rows.device.type, rows.dtype
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    job = module._stack[0][0].jobs[False]
+    return not _compiled(job.cell, job.sizes, device, dtype)
 
 
-@cache
-def _compiled(device: str, dtype: torch.dtype) -> bool:
-    """Whether a backend of ours runs tensors of a kind of device and a dtype fast."""
-    job = Job(rnn, {"1": 1, "input": 1, "hidden": 1})
-    shapes = [(1, 1, 1), (1, 1), *(p.shape(job.sizes) for p in rnn.parameters)]
+@lru_cache(256)
+def _compiled(cell: Cell, sizes: Sizes, device: str, dtype: torch.dtype) -> bool:
+    """Whether a backend makes code of its own for a cell, on a kind of device and in a dtype."""
+    job = Job(cell, sizes)
+    states = ((1, sizes[s.size]) for s in cell.states)
+    shapes = [(1, 1, sizes["input"]), *states, *(p.shape(sizes) for p in cell.parameters)]
     call = job.call([torch.empty(s, device=device, dtype=dtype) for s in shapes], None)
     return select(job.program.forward, call).compiles
 

@@ -51,6 +51,7 @@ class Emulated:
     Attributes:
         seed: Of the order in which threads run and of delays; None for none.
         patient: Whether a kernel that waits for ever ends by its own watchdog; else it is `Broken`.
+        options: Further options of the compiler: see `SANITIZED`.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class Emulated:
         *,
         seed: int | None = None,
         patient: bool = False,
+        options: tuple[str, ...] = (),
     ) -> None:
-        self.architecture, self.processors = architecture, processors
+        self.architecture, self.processors, self.options = architecture, processors, options
         self.generation = int(architecture.removeprefix("sm_").rstrip("a")) * 10
         self.clusters = self.generation >= 900
         self.shared = 232448 if self.clusters else 166912
@@ -69,7 +71,7 @@ class Emulated:
 
     def kernel(self, text: str, about: str = "") -> EmulatedKernel:
         """The kernel of a text, which is compiled once."""
-        return EmulatedKernel(self, _compiled(text, self.generation), about)
+        return EmulatedKernel(self, _compiled(text, self.generation, self.options), about)
 
     def resident(self, kernel: EmulatedKernel, launch: Launch) -> int:
         """How many clusters, or blocks without clusters, run at the same time: a block each."""
@@ -86,10 +88,15 @@ class EmulatedKernel:
         self.word = ctypes.c_int(0)
         self.status = ctypes.addressof(self.word)
 
+    @property
+    def said(self) -> int:
+        """1 + the block that gave up waiting, or 0."""
+        return self.word.value
+
     def launch(self, launch: Launch, arguments: array[int]) -> None:
         """Run it to its end."""
-        if self.word.value:
-            raise RuntimeError(f"{self.about}: waited too long before, {self.word.value}")
+        if self.said:
+            raise RuntimeError(f"{self.about}: block {self.said - 1} had waited too long")
         resident = self.machine.resident(self, launch)
         self._check(launch, resident)
         memory = (ctypes.c_char * (len(arguments) * 8)).from_buffer(arguments)
@@ -104,7 +111,7 @@ class EmulatedKernel:
             seed=0 if self.machine.seed is None else self.machine.seed + 1,
             patient=self.machine.patient,
         )
-        failure = _runtime().emulate(ctypes.byref(what))
+        failure = _runtime(self.machine.options).emulate(ctypes.byref(what))
         if failure:
             raise Broken(f"{self.about}: {failure.decode()}" if self.about else failure.decode())
 
@@ -130,24 +137,24 @@ class _Launch(ctypes.Structure):
 
 
 @cache
-def _runtime() -> ctypes.CDLL:
+def _runtime(options: tuple[str, ...]) -> ctypes.CDLL:
     source = "".join((HERE / name).read_text() for name in RUNTIME)
     headers = "\n".join(line for line in source.splitlines() if '#include "' not in line)
-    library = ctypes.CDLL(str(_built("runtime", headers, "-O2")))
+    library = ctypes.CDLL(str(_built("runtime", headers, "-O2", *options)))
     library.emulate.restype = ctypes.c_char_p
     return library
 
 
 @cache
-def _compiled(text: str, generation: int) -> ctypes.CDLL:
+def _compiled(text: str, generation: int, options: tuple[str, ...]) -> ctypes.CDLL:
     emulated = (HERE / "primitives_emulated.h").read_text()
     primitives = texts.read(texts.PRIMITIVES)
     if primitives not in text:
         raise ValueError("the text has no primitives.cu; make it by gatework.backends.gpu.text")
-    runtime = Path(_runtime()._name)
+    runtime = Path(_runtime(options)._name)
     source = text.replace(primitives, emulated) + CALLED
     define = f"-DARCHITECTURE={generation}"
-    return ctypes.CDLL(str(_built("kernel", source, "-O1", define, str(runtime))))
+    return ctypes.CDLL(str(_built("kernel", source, "-O1", define, *options, str(runtime))))
 
 
 def _built(name: str, source: str, *options: str) -> Path:

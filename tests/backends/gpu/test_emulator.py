@@ -1,0 +1,330 @@
+"""The machine that runs kernels on the CPU finds what is wrong with them."""
+
+import subprocess
+
+import pytest
+import torch
+
+from backends.gpu.emulator import emulated
+from backends.gpu.emulator.emulated import Broken, Emulated, slots
+from gatework.backends.gpu import text as texts
+from gatework.backends.gpu.machine import Launch
+
+SEEDS = range(8)
+
+
+def text(arguments, body):
+    return texts.assembled(
+        f"""
+struct Arguments {{ {arguments} }};
+extern "C" __global__ void run(const Arguments a) {{
+  const int t = threadIdx.x;
+  char* memory = shared_memory();
+  {body}
+}}
+""",
+        "float",
+    )
+
+
+def launched(text, launch, *values, machine=None):
+    kernel = (machine or Emulated()).kernel(text, "a kernel")
+    kernel.launch(launch, slots(*values))
+    return kernel
+
+
+# ---- what a missing wait does -------------------------------------------------------------------
+
+TRANSPOSED = """
+    float* at = (float*)memory;
+    for (int i = 0; i < 3; i++) {
+      at[t] = a.x[t] + i;
+      sync_block();  // written
+      a.y[i * 96 + t] = at[95 - t];
+      sync_block();  // read
+    }"""
+SHOWN = """
+    float* at = (float*)memory;
+    at[t] = a.x[t];
+    sync_warp();
+    a.y[t] = at[t ^ 1];"""
+TWO_WARPS = """
+    float* at = (float*)memory;
+    at[t] = a.x[t];
+    if (t < 64) {
+      sync_some(1, 64);
+      a.y[t] = at[63 - t];
+    }"""
+NEXT_BLOCK = """
+    const u32 barrier = shared_address(memory), rank = blockIdx.x;
+    Watch watch{a.status};
+    if (t == 0) {
+      barrier_init(barrier);
+      arm(barrier, 16, watch);
+      barrier_fence();
+    }
+    sync_cluster();
+    if (t == 0) {
+      const u32 next = (rank + 1) % 4;
+      send(in_block(barrier + 16, next), rank, rank, rank, rank, in_block(barrier, next));
+    }
+    if (rank == 0) return sync_cluster();  // who does not look at what comes
+    wait(barrier, 0, watch);
+    a.y[rank * 32 + t] = (float)((u32*)memory)[4];
+    sync_cluster();"""
+POLLED = """
+    Watch watch{a.status};
+    const float v = a.x[blockIdx.x * 32 + t];
+    const u32 word = __float_as_uint(v);
+    if (t % 4 == 0)
+      store_relaxed((char*)a.words + (blockIdx.x * 32 + t) * 4,
+                    make_uint4(word, word + 1, word + 2, word + 3));
+    sync_block();
+    const int from = (1 - blockIdx.x) * 32 + t / 4 * 4;
+    Wait patience(watch);
+    uint4 w;
+    do w = load_relaxed((char*)a.words + from * 4);
+    while (any_empty(w) && patience.goes_on());
+    a.y[blockIdx.x * 32 + t] = __uint_as_float(w.w);"""
+RELEASED = """
+    Watch watch{a.status};
+    if (blockIdx.x == 0) {
+      if (t == 0) {
+        store_relaxed(a.words, make_uint4(1, 2, 3, 4));
+        store_release(a.words + 8, 1);
+      }
+    } else {
+      wait(a.words + 8, 1, watch);
+      a.y[t] = (float)load_relaxed(a.words).w;
+    }"""
+BLOCK = Launch(1, 96, shared=384)
+CLUSTER = Launch(4, 32, shared=32, cluster=4)
+GRID = Launch(2, 32, together=True)
+WAITS = {  # the kernel, its launch, and what is taken out or put in another's place
+    "of a block, before reading": (TRANSPOSED, BLOCK, "sync_block();  // written", ""),
+    "of a block, after reading": (TRANSPOSED, BLOCK, "sync_block();  // read", ""),
+    "of a warp": (SHOWN, BLOCK, "sync_warp();", ""),
+    "of some warps": (TWO_WARPS, BLOCK, "sync_some(1, 64);", ""),
+    "for what was sent": (NEXT_BLOCK, CLUSTER, "wait(barrier, 0, watch);", ""),
+    "of a cluster, at the beginning": (NEXT_BLOCK, CLUSTER, "sync_cluster();", ""),
+    "of a cluster, at the end": (NEXT_BLOCK, CLUSTER, "return sync_cluster();", "return;"),
+    "for a word": (POLLED, GRID, "any_empty(w) && ", "false && "),
+    "with a flag": (RELEASED, GRID, "wait(a.words + 8, 1, watch);", ""),
+    "for what a flag stands for": (RELEASED, GRID, "store_release(a.words + 8, 1)",
+                                   "store_relaxed(a.words + 8, make_uint4(1, 0, 0, 0))"),
+}  # fmt: skip
+
+
+def outcome(body, launch, seed):
+    """What a kernel computes with a seed, or that it broke."""
+    x, y = torch.arange(96.0), torch.full((288,), torch.nan)
+    words, status = torch.full((64,), -1, dtype=torch.int32), torch.zeros(1, dtype=torch.int32)
+    words[8] = 0
+    arguments = "const float* x; float* y; u32* words; int* status;"
+    try:
+        machine = Emulated(seed=seed)
+        launched(text(arguments, body), launch, x, y, words, status, machine=machine)
+    except Broken as broken:
+        return str(broken)
+    return y.nan_to_num(-1).tolist()
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_a_missing_wait_shows(what):
+    body, launch, wait, nothing = WAITS[what]
+    assert wait in body
+    right = [outcome(body, launch, seed) for seed in (None, *SEEDS)]
+    assert all(found == right[0] for found in right)
+    assert isinstance(right[0], list)
+    wrong = [outcome(body.replace(wait, nothing, 1), launch, seed) for seed in SEEDS]
+    assert any(found != right[0] for found in wrong)
+
+
+def test_a_seed_gives_the_same_again():
+    body, launch, wait, nothing = WAITS["for what was sent"]
+    broken = body.replace(wait, nothing)
+    assert outcome(broken, launch, 3) == outcome(broken, launch, 3)
+
+
+# ---- waits that never end -----------------------------------------------------------------------
+
+
+def test_threads_that_wait_for_ever_are_named():
+    body = "if (t < 32) sync_some(3, 64); else if (t >= 64) sync_block();"
+    said = r"a kernel: nobody can go on\n  block 0: sync_block, .* 64-95\n  .* sync_some 3, .* 0-31"
+    with pytest.raises(Broken, match=said):
+        launched(text("i64 n;", body), Launch(1, 96), 0)
+
+
+def test_a_barrier_that_nobody_sends_to_is_named():
+    body = """
+    const u32 barrier = shared_address(memory + 16);
+    Watch watch{a.status};
+    if (t == 0) { barrier_init(barrier); barrier_arm(barrier, 16); }
+    sync_warp();
+    wait(barrier, 0, watch);"""
+    status = torch.zeros(1, dtype=torch.int32)
+    said = "block 0: barrier_passed at byte 16, threads 0-31"
+    with pytest.raises(Broken, match=said):
+        launched(text("int* status;", body), Launch(1, 32, shared=32), status)
+
+
+WAITING = """
+    Watch watch{a.status};
+    for (int i = 0; i < 5; i++) {
+      if (blockIdx.x == 1) wait(a.flag, 1, watch);
+      sync_block();
+    }
+    if (t == 0) a.y[blockIdx.x] = watch.lost ? 2.f : 1.f;"""
+
+
+def test_a_patient_machine_lets_the_watchdog_end_a_kernel():
+    """The wait is given up, the kernel runs to its end, and its next launch says what happened."""
+    flag, y = torch.zeros(1, dtype=torch.int32), torch.full((2,), torch.nan)
+    machine = Emulated(patient=True)
+    kernel = machine.kernel(text("u32* flag; float* y; int* status;", WAITING), "a kernel")
+    given = slots(flag, y, kernel.status)
+    kernel.launch(Launch(2, 64, together=True), given)
+    assert kernel.said == 2  # 1 + the block
+    assert y[1] == 2
+    with pytest.raises(RuntimeError, match="a kernel: block 1 had waited too long"):
+        kernel.launch(Launch(2, 64, together=True), given)
+    status = torch.zeros(1, dtype=torch.int32)
+    with pytest.raises(Broken, match="block 1: what another block stores at"):
+        launched(text("u32* flag; float* y; int* status;", WAITING), Launch(2, 64), flag, y, status)
+
+
+def test_one_who_gives_up_makes_all_give_up():
+    """Blocks that wait for a block that has given up do not wait for their own patience to end."""
+    body = """
+    Watch watch{a.status};
+    wait(a.flag + blockIdx.x, 1, watch);
+    if (t == 0) { a.y[blockIdx.x] = watch.lost; store_release(a.flag + blockIdx.x + 1, 1); }"""
+    flag, y = torch.zeros(5, dtype=torch.int32), torch.full((4,), torch.nan)
+    kernel = Emulated(patient=True, seed=2).kernel(text("u32* flag; float* y; int* status;", body))
+    kernel.launch(Launch(4, 32, together=True), slots(flag, y, kernel.status))
+    assert kernel.said
+    assert y[0] == 1
+    assert not y.isnan().any()
+
+
+def test_a_poll_without_patience_is_found_too():
+    body = "while (load_acquire(a.flag) == 0) {}"
+    with pytest.raises(Broken, match="what another block stores at"):
+        launched(text("u32* flag;", body), Launch(1, 32), torch.zeros(1, dtype=torch.int32))
+
+
+# ---- what no card allows ------------------------------------------------------------------------
+
+FORBIDDEN = {
+    "reading past shared memory": ("a.y[t] = ((float*)memory)[t + 1];", r"byte 128 of 128"),
+    "writing past shared memory": ("((float*)memory)[t + 1] = 1.f;", r"byte 128 of 128"),
+    "before shared memory": ("a.y[t] = ((float*)memory)[-2000];", "an address that is not there"),
+    "no address": ("*(float*)0 = 1.f;", r"block 0, thread 0: an address that is not there"),
+    "half a warp": ("if (t < 16) sync_warp();", r"sync_warp, threads 0-15"),
+    "two things in one warp": ("t < 16 ? sync_warp() : (void)shuffle(1u, 0);", "where others"),
+    "a barrier of the wrong number": ("sync_some(16, 32);", "barriers are 1 to 15"),
+    "a barrier of half a warp": ("sync_some(1, 48);", "no whole warps"),
+    "no barrier": ("barrier_arm(shared_address(memory), 1);", "no barrier at byte 0"),
+    "a barrier at an odd place": ("barrier_init(shared_address(memory + 4));", "multiple of 8"),
+    "arming twice": (
+        "if (t == 0) { const u32 b = shared_address(memory); barrier_init(b);"
+        " barrier_arm(b, 16); barrier_arm(b, 16); }",
+        "armed already, 16 bytes have not come",
+    ),
+    "sending past shared memory": (
+        "const u32 b = shared_address(memory); barrier_init(b);"
+        " send(b + 128, 1, 2, 3, 4, b);",
+        "16 bytes to byte 128 of 128",
+    ),
+    "sending to half a word": (
+        "const u32 b = shared_address(memory); barrier_init(b); send(b + 24, 1, 2, 3, 4, b);",
+        "16 bytes to byte 24",
+    ),
+    "a block that is not there": ("in_block(0, 1);", "rank 1 in a cluster of 1"),
+    "a load from an odd place": ("load_relaxed((char*)a.y + 4);", "a load of 16 bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_what_no_card_allows_is_found(what):
+    body, said = FORBIDDEN[what]
+    with pytest.raises(Broken, match=said):
+        launched(text("float* y;", body), Launch(1, 32, shared=128), torch.zeros(40))
+
+
+def test_shared_memory_and_registers_hold_no_number_before_it_is_written():
+    body = "float v[4]; a.y[t] = ((float*)memory)[t]; a.y[32 + t] = v[t % 4] + a.y[0];"
+    y = torch.zeros(64)
+    launched(text("volatile float* y;", body), Launch(1, 32, shared=128), y)
+    assert y.isnan().all()
+
+
+def test_a_text_that_is_no_c_is_shown_what_the_compiler_says():
+    with pytest.raises(Broken, match="unknown_function"):
+        Emulated().kernel(text("i64 n;", "unknown_function();"))
+    with pytest.raises(ValueError, match=r"no primitives\.cu"):
+        Emulated().kernel("void run() {}")
+
+
+# ---- launches -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("launch", "said"),
+    [
+        (Launch(133, 32, together=True), "133 blocks together, where 132 fit"),
+        (Launch(9 * 16, 32, cluster=16, together=True), "144 blocks together, where 128 fit"),
+        (Launch(1, 48), "48 threads; a block has whole warps"),
+        (Launch(1, 1056), "1056 threads"),
+        (Launch(1, 32, shared=232449), "232449 bytes of shared memory of 232448"),
+        (Launch(3, 32, cluster=2), "3 blocks in clusters of 2"),
+    ],
+)
+def test_what_no_card_launches(launch, said):
+    with pytest.raises(Broken, match=said):
+        launched(text("i64 n;", ""), launch, 0)
+
+
+def test_an_older_card_has_no_clusters():
+    with pytest.raises(Broken, match="sm_80 has no clusters"):
+        launched(text("i64 n;", ""), Launch(2, 32, cluster=2), 0, machine=Emulated("sm_80"))
+
+
+MEETING = """
+    Watch watch{a.status};
+    if (t == 0) atomic_add(a.count, 1);
+    wait(a.count, gridDim.x, watch);"""
+
+
+def test_blocks_that_do_not_fit_begin_when_others_have_ended():
+    count, status = torch.zeros(2, 1, dtype=torch.int32)
+    kernel = text("u32* count; int* status;", MEETING)
+    launched(kernel, Launch(3, 32), count, status, machine=Emulated(processors=3))
+    assert count.item() == 3
+    with pytest.raises(Broken, match="nobody can go on"):  # the third waits for a place
+        launched(kernel, Launch(3, 32), count.zero_(), status, machine=Emulated(processors=2))
+    alone = text("u32* count; int* status;", "if (t == 0) atomic_add(a.count, 1);")
+    launched(alone, Launch(50, 64), count.zero_(), status, machine=Emulated(processors=3, seed=1))
+    assert count.item() == 50
+
+
+# ---- how it is built ----------------------------------------------------------------------------
+
+
+def test_it_runs_on_other_processors_too():
+    """Where there is no switch of our own, the system's is used."""
+    body, launch, _, _ = WAITS["of a block, after reading"]
+    x, y = torch.arange(96.0), torch.full((288,), torch.nan)
+    machine = Emulated(seed=1, options=("-DUCONTEXT",))
+    arguments = "const float* x; float* y; u32* words; int* status;"
+    launched(text(arguments, body), launch, x, y, 0, 0, machine=machine)
+    assert y.tolist() == outcome(body, launch, None)
+
+
+def test_the_same_text_is_compiled_once(monkeypatch):
+    kernel = text("i64 n;", "/* the same */")
+    Emulated().kernel(kernel)
+    monkeypatch.setattr(subprocess, "run", None)
+    emulated._compiled.cache_clear()
+    Emulated(seed=5, patient=True).kernel(kernel)

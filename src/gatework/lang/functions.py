@@ -2,7 +2,8 @@
 
 `compute` is the function on plain numbers, for folding constants. The derivative of each function
 stands in `gatework.analysis.calculus`, its torch operation in `gatework.backends.reference`, its
-machine code in `gatework.backends.cpu.vector.pointwise`: each a table `ByFunction`.
+machine code in `gatework.backends.cpu.vector.pointwise`, its C for cards in
+`gatework.backends.gpu.code`: each a table `ByFunction`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The machine that runs kernels on the CPU finds what is wrong with them."""
 
+import os
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -320,6 +322,35 @@ def test_it_runs_on_other_processors_too():
     arguments = "const float* x; float* y; u32* words; int* status;"
     launched(text(arguments, body), launch, x, y, 0, 0, machine=machine)
     assert y.tolist() == outcome(body, launch, None)
+
+
+PAST_A_TENSOR = """
+import torch
+from backends.gpu.test_emulator import Launch, launched, text
+x, y = torch.ones(30), torch.zeros(30)
+kernel = text("float* x; float* y; i64 n;", "sync_block(); if (t < a.n) a.y[t] = a.x[t];")
+for n in (30, 31):
+    launched(kernel, Launch(2, 64), x, y, n)
+    print("ran", n, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_addresses_past_a_tensor_are_found():
+    ask = ["g++", "-print-file-name=libasan.so"]
+    library = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    own = {"GATEWORK_SANITIZED": "1", "ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": library}
+    paths = {"PYTHONPATH": os.pathsep.join([*map(str, emulated.HERE.parents[2:3]), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", PAST_A_TENSOR],
+        env={**os.environ, **own, **paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "ran 30\n", done.stderr
+    assert "heap-buffer-overflow" in done.stderr
+    assert "in run" in done.stderr
 
 
 def test_the_same_text_is_compiled_once(monkeypatch):

@@ -33,6 +33,12 @@ COMPILER = (
     "-U_FORTIFY_SOURCE", "-fcf-protection=none",  # which know one stack
     "-Wl,-Bsymbolic",
 )  # fmt: skip
+SANITIZED = ("-fsanitize=address", "-g")
+"""Options that find addresses past a tensor too; libasan must then be there from the beginning:
+
+    export GATEWORK_SANITIZED=1 ASAN_OPTIONS=detect_leaks=0
+    LD_PRELOAD=$(g++ -print-file-name=libasan.so) python -m pytest tests/backends/gpu
+"""
 CALLED = f'\nextern "C" void entered(void* a) {{ {ENTRY}(*(const Arguments*)a); }}\n'
 
 
@@ -63,7 +69,8 @@ class Emulated:
         patient: bool = False,
         options: tuple[str, ...] = (),
     ) -> None:
-        self.architecture, self.processors, self.options = architecture, processors, options
+        self.architecture, self.processors = architecture, processors
+        self.options = (*options, *(SANITIZED if "GATEWORK_SANITIZED" in os.environ else ()))
         self.generation = int(architecture.removeprefix("sm_").rstrip("a")) * 10
         self.clusters = self.generation >= 900
         self.shared = 232448 if self.clusters else 166912
@@ -166,7 +173,8 @@ def _built(name: str, source: str, *options: str) -> Path:
         written.write_text(source)
         made = written.with_suffix(".made")
         command = [*COMPILER, str(written), *options, "-o", str(made)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        plain = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
         if done.returncode:
             raise Broken(f"g++ does not compile {written}:\n{done.stderr[:4000]}")
         made.replace(library)  # whole, whoever builds the same at the same time

@@ -60,6 +60,49 @@ static void* prepared(char* stack, void (*entry)()) {
 
 #endif
 
+// ---- switching, said to the address sanitizer if it is there --------------------------------------
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+static void before_switch(void** mine, const void* stack, size_t size) {
+  __sanitizer_start_switch_fiber(mine, stack, size);
+}
+static void after_switch(void* mine, const void** stack = nullptr, size_t* size = nullptr) {
+  __sanitizer_finish_switch_fiber(mine, stack, size);
+}
+static void forget_stack(char* stack) { __asan_unpoison_memory_region(stack, STACK); }
+#else
+static void before_switch(void**, const void*, size_t) {}
+static void after_switch(void*, const void** = nullptr, size_t* = nullptr) {}
+static void forget_stack(char*) {}
+#endif
+
+// The stack of the scheduler, which fibers go back to.
+struct Home {
+  void* at = nullptr;
+  const void* stack = nullptr;
+  size_t size = 0;
+
+  void go_out(char* stack_of_fiber, void* to) {
+    void* mine = nullptr;
+    before_switch(&mine, stack_of_fiber, STACK);
+    switch_stack(&at, to);
+    after_switch(mine);
+  }
+  void arrived() { after_switch(nullptr, &stack, &size); }  // on a stack that is new
+  void go_back(void** left) {
+    void* mine = nullptr;
+    before_switch(&mine, stack, size);
+    switch_stack(left, at);
+    after_switch(mine);
+  }
+  void before_jump() { before_switch(nullptr, stack, size); }  // which leaves a stack for ever
+  void after_jump() { after_switch(nullptr); }
+};
+
+// ---- memory ---------------------------------------------------------------------------------------
+
 // Memory of whole pages, or null; it costs nothing until it is written.
 static char* reserved(size_t bytes) {
   const int kind = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;

@@ -26,12 +26,14 @@ static void fail(const char* format, ...) {
     failure = "block " + std::to_string(me->block->index) + ", thread " +
               std::to_string(me->thread) + ": ";
   failure += text;
+  if (me) home.before_jump();
   siglongjmp(out, 1);
 }
 
 // ---- threads that begin and end -------------------------------------------------------------------
 
 static void thread() {
+  home.arrived();
   launch.run(launch.arguments);
   me->done = true;
   Block& b = *me->block;
@@ -40,7 +42,7 @@ static void thread() {
   close_if_all(b.meeting, b.alive);  // whoever has ended is not waited for
   close_if_all(b.cluster->meeting, b.cluster->alive);
   progress++;
-  switch_stack(&me->stack, scheduler);
+  home.go_back(&me->stack);
 }
 
 static void begin(Block& b, int index, int place) {
@@ -56,6 +58,7 @@ static void begin(Block& b, int index, int place) {
     fibers[at] = Fiber();
     fibers[at].block = &b;
     fibers[at].thread = t;
+    forget_stack(stacks[at]);
     fibers[at].stack = prepared(stacks[at], thread);
   }
 }
@@ -102,7 +105,7 @@ static void resume(Fiber& f) {
   me = &f;
   threadIdx = {(u32)f.thread, 0, 0};
   blockIdx = {(u32)f.block->index, 0, 0};
-  switch_stack(&scheduler, f.stack);
+  home.go_out(stacks[&f - fibers.data()], f.stack);
   me = nullptr;
 }
 
@@ -214,6 +217,7 @@ extern "C" const char* emulate(const Launch* what) {
   {
     Signals ours;
     if (!sigsetjmp(out, 1)) run_all();
+    else if (me) home.after_jump();
   }
   blocks.clear();
   return failure.empty() ? nullptr : failure.c_str();

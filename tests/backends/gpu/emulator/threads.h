@@ -93,7 +93,7 @@ static std::vector<Fiber> fibers;
 static std::vector<Letter> letters;
 static std::mt19937_64 chance;
 static Fiber* me;
-static void* scheduler;
+static Home home;
 static u64 progress, time_now;
 
 static u64 drawn(u64 below) { return chance() % below; }
@@ -110,7 +110,7 @@ static void until(const char* what, u64 detail, F holds) {
     me->detail = detail;
     me->asked = &holds;
     me->ready = [](void* f) { return (*(F*)f)(); };
-    switch_stack(&me->stack, scheduler);
+    home.go_back(&me->stack);
     me->ready = nullptr;
     me->waits_for = nullptr;
   }
@@ -120,7 +120,7 @@ static void until(const char* what, u64 detail, F holds) {
 // Lets others run; what was looked at last is what a poll waits for.
 static void rest() {
   me->polls = 0;
-  switch_stack(&me->stack, scheduler);
+  home.go_back(&me->stack);
 }
 
 static void look(const char* what, u64 detail) {

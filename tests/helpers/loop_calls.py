@@ -10,7 +10,7 @@ from array import array
 import torch
 
 from gatework.backends.gpu.loop import Loop, Setting
-from gatework.backends.reference import _Run
+from gatework.backends.reference import Run
 
 ELEMENTS = {torch.float32: "float", torch.float16: "half", torch.bfloat16: "bfloat16"}
 
@@ -28,7 +28,7 @@ class LoopCall:
 
     def __init__(self, plan, call) -> None:
         self.plan, self.call = plan, call
-        self.run = _Run(plan, call)
+        self.run = Run(plan, call)
         self.run.sequences.update(self.run.over_all_steps(plan.hoisted))
         self.recurrence, (self.steps, self.batch) = plan.recurrence, call.shape
         self.memory: dict[str, torch.Tensor] = {}
@@ -107,7 +107,7 @@ class LoopCall:
 
 def expected(plan, call):
     """The same of the reference."""
-    run = _Run(plan, call)
+    run = Run(plan, call)
     run.sequences.update(run.over_all_steps(plan.hoisted))
     run.replayed = run.replay() if plan.replays else {}
     return run.loop()

@@ -70,9 +70,8 @@ class Cell:
 
     def written(self) -> tuple[str, ...]:
         """The sequences that the loop writes."""
-        works = (w for p in self.asked.phases for w in p.stage.works)
-        rows = (p for w in works for p in w.places())
-        return tuple(dict.fromkeys(p.argument for p in rows if p.kind == "step"))
+        phases = range(len(self.asked.phases))
+        return tuple(dict.fromkeys(p.argument for k in phases for p in self.step_places(k)))
 
     def matrices(self) -> tuple[Matrix, ...]:
         """The matrices of products."""
@@ -228,8 +227,7 @@ class Cell:
         for number, partial in enumerate(ordered(phase.exchange) if phase.exchange else ()):
             names[partial] = f"total[{number}]"
             if isinstance(partial, Reduce):
-                kept = f"k.{self.kept[places[partial].argument]}"
-                lines.append(f"{kept} = total[{number}];")
+                lines += self.store(f"total[{number}]", places[partial])
         return lines
 
     def work(self, phase: Phase, work: Work, names: Names) -> list[str]:
@@ -338,7 +336,8 @@ class Cell:
 
     def step_places(self, k: int) -> list[Place]:
         """Where a stage writes sequences."""
-        places = (p for w in self.asked.phases[k].stage.works for p in w.places())
+        stage = self.asked.phases[k].stage
+        places = (*(p for _, p in stage.rows()), *(p for w in stage.works for p in w.places()))
         return list(dict.fromkeys(p for p in places if p.kind == "step"))
 
 

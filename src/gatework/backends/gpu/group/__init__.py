@@ -60,7 +60,7 @@ def configurations(asked: Asked, setting: Setting, machine: Machine) -> list[Con
         reads=len(asked.sequences),
         first=asked.first,
     )
-    return [c for c in candidates(demand, machine) if not c.scattered]
+    return candidates(demand, machine)
 
 
 def _loop(layout: Layout) -> Loop:

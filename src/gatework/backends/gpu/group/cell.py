@@ -357,7 +357,8 @@ def _argument(symbol: Symbol) -> str:
 
 def _vector(vector: Symbol | Matrix) -> str:
     """What a learned vector, or a matrix that is one, is called."""
-    return vector.name if isinstance(vector, Symbol) else ".".join(block_of(vector))
+    name = vector.name if isinstance(vector, Symbol) else ".".join(block_of(vector))
+    return f"parameter {name}"
 
 
 def _length(matrix: Matrix) -> str:

@@ -110,8 +110,20 @@ class Layout:
 
     def share(self, row: Expr) -> int:
         """Chunks of an operand that a warp multiplies."""
-        sent = self.wide(row.size) * self.configuration.blocks
-        return math.ceil(sent / (self.configuration.warps * self.chunk_tiles))
+        c = self.configuration
+        parts, blocks = (1, 1) if c.scattered else (c.warps, c.blocks)
+        return math.ceil(self.wide(row.size) * blocks / (parts * self.chunk_tiles))
+
+    @property
+    def parts(self) -> int:
+        """Into how many the operands of an exchange are divided, a warp multiplies each."""
+        return 1 if self.configuration.scattered else self.configuration.warps
+
+    @property
+    def columns(self) -> int:
+        """How many tiles a warp multiplies its operands for."""
+        c = self.configuration
+        return c.blocks // c.warps if c.scattered else 1
 
     @property
     def chunk_tiles(self) -> int:
@@ -123,7 +135,7 @@ class Layout:
         found, at = {}, 0
         for row in exchange.operands:
             found[row] = at
-            at += self.share(row) * self.configuration.warps
+            at += self.share(row) * self.parts
         return found
 
     def packets(self, exchange: Exchange, size: str) -> int:
@@ -137,7 +149,7 @@ class Layout:
         exchange = self.asked.phases[k].exchange
         if exchange is None:
             return 0
-        chunks = sum(map(self.share, exchange.operands)) * self.configuration.warps
+        chunks = sum(map(self.share, exchange.operands)) * self.parts
         packets = sum(self.packets(exchange, size) for size in exchange.partial_sizes())
         rows = self.configuration.octets * chunks * CHUNK * OCTET
         return rows + packets * PACKET
@@ -183,11 +195,14 @@ class Layout:
         placed = []
         for row, products in uses:
             placed.append(Use(row, products, first))
-            first += 2 * self.share(row) * len(products)
+            first += self._fragments(row, products)
         return Sums(size, base, len(sums), tuple(placed))
 
+    def _fragments(self, row: Expr, products: Mapping[int, Product]) -> int:
+        return 2 * self.share(row) * len(products) * self.columns
+
     def _end(self, work: Sums, first: int) -> int:
-        return first + sum(2 * self.share(u.operand) * len(u.products) for u in work.uses)
+        return first + sum(self._fragments(u.operand, u.products) for u in work.uses)
 
     @cached_property
     def fragments(self) -> int:
@@ -237,7 +252,8 @@ class Layout:
         """Registers that hold no weights, as estimated."""
         octets = self.configuration.octets
         chains = [w.count if w.count > 1 else 4 for ws in self.sums for w in ws]
-        products = 4 * octets * (max(chains, default=0) + flight)
+        most = self.columns if self.configuration.scattered else max(chains, default=0)
+        products = 4 * octets * (most + flight)
         return OTHER_REGISTERS + products + self.pairs * len(self.asked.sequences)
 
     @property
@@ -254,7 +270,8 @@ class Layout:
     def weights_at(self) -> int:
         """Where the weights lie that are not in registers."""
         c = self.configuration
-        return self.sums_at + 2 * self.tiles * c.warps * self.most_sums * c.octets * TILE_SUMS
+        parts = c.blocks if c.scattered else c.warps * self.most_sums
+        return self.sums_at + 2 * self.tiles * parts * c.octets * TILE_SUMS
 
     def _needed(self, kept: int) -> int:
         warps = self.tiles * self.configuration.warps

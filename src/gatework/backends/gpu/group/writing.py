@@ -22,8 +22,8 @@ def written(layout: Layout, cell: Cell) -> str:
         texts.arguments({cell.arguments[name]: kind for name, kind in cell.slots().items()}),
         texts.read("group.cu"),
         writer.exchanges(),
-        texts.read("group_grid.cu" if layout.grid else "group_cluster.cu"),
-        texts.read("group_products.cu"),
+        texts.read("group_weights.cu"),
+        *map(texts.read, _paths(layout)),
         writer.cell_text(),
         texts.read("group_run.cu"),
     ]
@@ -64,6 +64,7 @@ class Writer:
             "RAGGED": setting.ragged,
             "REVERSE": setting.reverse,
             "SEVERAL": layout.several,
+            "SCATTERED": layout.configuration.scattered,
         }
         lines = [f"constexpr int {name} = {value};" for name, value in numbers.items()]
         lines += [f"constexpr bool {n} = {'true' if v else 'false'};" for n, v in flags.items()]
@@ -158,7 +159,8 @@ class Writer:
             "STAGE": f"Stage{k}",
             "WAITS": self.exchange_of(k),
             "SENDS": self.exchange_of(0 if last else k + 1),
-            "WORKS": ", ".join(self.sums(k, work) for work in self.layout.sums[k]),
+            "WORKS": self.works(k),
+            "NEXT": self.works(0 if last else k + 1),
             "LAST": "true" if last else "false",
             "WRITTEN": _lines(cell.stage_written(k), 4),
             "STORE": _lines(cell.stage_store(k), 6),
@@ -166,8 +168,12 @@ class Writer:
         }
         return texts.spliced(texts.read("group_stage.cu"), parts)
 
+    def works(self, k: int) -> str:
+        """The sums of a stage, as types."""
+        return ", ".join(self.sums(k, work) for work in self.layout.sums[k])
+
     def sums(self, k: int, work: Sums) -> str:
-        """The sums of a stage for one size, as a type."""
+        """Those for one size."""
         uses = [
             f"Use<{self.operand(k, u)}, {u.first}, {', '.join(map(str, u.products))}>"
             for u in work.uses
@@ -196,6 +202,13 @@ class Writer:
                             f"{use.first}, {slot}, {len(use.products)}, {pitch}, {transposed}>"
                             f"(weights, a.{argument} + {first}, at);"
                         )
+
+
+def _paths(layout: Layout) -> tuple[str, ...]:
+    """The texts of how rows are exchanged and multiplied."""
+    if layout.configuration.scattered:
+        return ("group_scatter.cu",)
+    return "group_gather.cu", "group_grid.cu" if layout.grid else "group_cluster.cu"
 
 
 def _lines(lines: Iterable[str], indent: int = 2) -> str:

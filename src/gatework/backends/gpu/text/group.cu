@@ -14,14 +14,14 @@
 // of operands that are read before they are multiplied, EXCHANGES of a step, TOTALS (whether any of
 // them has partial sums), SUMS (the most of a stage), BUFFER and STEP bytes of the largest exchange
 // and of all of a step, SUMS_AT and WEIGHTS_AT in shared memory, RAGGED, REVERSE, SEVERAL (whether
-// sizes have unlike numbers of tiles in a block), AHEAD steps that are fetched into a cache.
+// sizes have unlike numbers of tiles in a block), SCATTERED (whether blocks multiply only their own
+// units' operands, and send partial sums), AHEAD steps that are fetched into a cache.
 
 constexpr int THREADS = TILES * WARPS * 32;
 constexpr int PAIRS = (4 * OCTETS + WARPS - 1) / WARPS;  // of a thread
 constexpr int WIDTH = 16 / sizeof(el);                   // elements of a packet of 16 bytes
 constexpr int CHUNK = 512;                               // bytes of an octet that a warp reads at once
 constexpr int CHUNK_TILES = 64 / (16 * sizeof(el));      // its tiles
-constexpr int TILE_SUMS = 160;                           // floats: 8 rows of 16, padded to 20
 
 DEVICE float lowest() { return __uint_as_float(0xff800000u); }  // minus infinity
 
@@ -33,6 +33,13 @@ struct Thread {
   DEVICE bool has_pairs() const { return 2 * part < 8 * OCTETS; }
   DEVICE int warp() const { return tile * WARPS + part; }
 };
+
+DEVICE void sync_tile(const Thread& at) {
+  if (WARPS > 1)
+    sync_some(at.tile + 1, WARPS * 32);
+  else
+    sync_warp();
+}
 
 template <int UNITS>
 struct Size {
@@ -53,6 +60,14 @@ struct Single {  // the size "1": every thread has it, one writes it
   }
 };
 
+// The sums of a tile and an octet: 8 rows of 16 floats, padded to 20. A lane has two pairs of
+// neighbouring sequences of units 8 apart, as the products of fragments give them.
+constexpr int TILE_SUMS = 160;
+DEVICE int fragment_at(int lane) { return (lane >> 2) * 20 + (lane & 3) * 4; }
+DEVICE int sum_at(int n, int lane) {  // of the unit lane % 16 and sequence n
+  return (lane & 7) * 20 + ((n & 7) >> 1) * 4 + (lane >> 3 & 1) * 2 + (n & 1);
+}
+
 // ---- what is exchanged --------------------------------------------------------------------------
 
 // A row of the element that matrices multiply; AT is its first chunk among those of the exchange.
@@ -60,8 +75,10 @@ template <class S, int AT>
 struct Operand {
   using Units = S;
   static constexpr int at = AT;
-  static constexpr int share = (S::sent + WARPS * CHUNK_TILES - 1) / (WARPS * CHUNK_TILES);
-  static constexpr int chunks = share * WARPS;  // `share` for each part
+  static constexpr int parts = SCATTERED ? 1 : WARPS;
+  static constexpr int tiles = SCATTERED ? S::wide : S::sent;
+  static constexpr int share = (tiles + parts * CHUNK_TILES - 1) / (parts * CHUNK_TILES);
+  static constexpr int chunks = share * parts;  // `share` for each part
   DEVICE static int arriving(int part) {        // tiles of a part; the others are zeros
     return max(0, min(S::sent - part * share * CHUNK_TILES, share * CHUNK_TILES));
   }

@@ -7,7 +7,7 @@
 // tiles send in every exchange (SEVERAL), a barrier of the block after the products makes those that
 // send wait for those that do not. A barrier is armed for e + 2 by whoever has waited for e.
 
-struct Cluster {
+struct Cluster : Gathering {
   char* buffers;
   u32 barriers;     // for each buffer those of the parts, then that of the totals
   u32 parities = 0;  // of the phases that this warp waits for next, a bit for each of its barriers
@@ -54,6 +54,10 @@ struct Cluster {
   template <class X>
   DEVICE void receive_totals(const Thread& at, int step) {
     wait_for(at, number(X::index, step), WARPS, threadIdx.x == 0);
+  }
+  template <class X, class W>
+  DEVICE void multiply(float* parts, const Thread& at, const Weights& weights, int step) {
+    W::template multiply<X>(parts, at, *this, weights, step);
   }
   template <class X, class O>
   DEVICE void fetch(uint4 (&b)[FLIGHT][OCTETS], int from, const Thread& at, int step) {

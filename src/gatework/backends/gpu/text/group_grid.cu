@@ -4,7 +4,7 @@
 
 DEVICE el apart(el v) { return FAST ? v : (el)kept_apart(v); }  // 16 bits are never EMPTY
 
-struct Grid {
+struct Grid : Gathering {
   char* memory;
   Watch watch;
   DEVICE Grid(char*, const Arguments& a) : memory((char*)a.exchange), watch{(int*)a.status} {}
@@ -17,6 +17,10 @@ struct Grid {
   template <class X> DEVICE void receive(const Thread&, int) {}
   template <class X> DEVICE void receive_totals(const Thread&, int) {}
 
+  template <class X, class W>
+  DEVICE void multiply(float* parts, const Thread& at, const Weights& weights, int step) {
+    W::template multiply<X>(parts, at, *this, weights, step);
+  }
   template <class X, class O>
   DEVICE void fetch(uint4 (&b)[FLIGHT][OCTETS], int from, const Thread& at, int step) {
     const int first = at.part * O::share + from;

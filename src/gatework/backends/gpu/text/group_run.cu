@@ -17,59 +17,56 @@ struct Step {
   }
 };
 
-DEVICE void sync_tile(const Thread& at) {
-  if (WARPS > 1)
-    sync_some(at.tile + 1, WARPS * 32);
-  else
-    sync_warp();
-}
-
 template <class Stage>
 DEVICE void run_stage(const Arguments& a, const Thread& at, Paths& paths, float* sums,
                       const Weights& weights, const Learned& learned, Pair (&pairs)[PAIRS],
                       const Step& step) {
   using X = typename Stage::Waits;
   using Y = typename Stage::Sends;
-  const int e = step.index * EXCHANGES + X::index;
-  float* parts = sums + ((e & 1) * TILES + at.tile) * WARPS * SUMS * OCTETS * TILE_SUMS;
+  float* parts = paths.parts(sums, at, step.index * EXCHANGES + X::index);
   if constexpr (X::exists) {
     paths.template receive<X>(at, step.index);
-    Stage::Products::template multiply<X>(parts, at, paths, weights, step.index);
+    paths.template multiply<X, typename Stage::Products>(parts, at, weights, step.index);
     if (TOTALS) paths.template receive_totals<X>(at, step.index);
-    SEVERAL ? sync_block() : sync_tile(at);
+    paths.meet(at);
   }
-  if (!at.has_pairs()) return;
-  float sum[PAIRS][Stage::Products::sums + 1], total[PAIRS][X::values + 1];
-  float value[PAIRS][Y::values + 1];
-  el row[PAIRS][Y::rows + 1];
   typename Stage::Written written[PAIRS];
+  if (at.has_pairs()) {
+    float sum[PAIRS][Stage::Products::sums + 1], total[PAIRS][X::values + 1];
+    float value[PAIRS][Y::values + 1];
+    el row[PAIRS][Y::rows + 1];
 #pragma unroll
-  for (int p = 0; p < PAIRS; ++p) {
+    for (int p = 0; p < PAIRS; ++p) {
 #pragma unroll
-    for (int g = 0; g < Stage::Products::sums; ++g)
-      sum[p][g] = summed(parts, g, at.sequence(p), at.lane);
-    if constexpr (X::exists) X::gather(at, paths, at.sequence(p), step.index, total[p]);
-  }
-#pragma unroll
-  for (int p = 0; p < PAIRS; ++p) {
-    const bool active = !RAGGED || step.time < pairs[p].length;
-    Stage::compute(at, learned, pairs[p].read, sum[p], total[p], pairs[p].kept, written[p], active,
-                   row[p], value[p]);
-  }
-  if constexpr (Y::exists)
-    if (!Stage::last || !step.last()) {
-#pragma unroll
-      for (int p = 0; p < PAIRS; ++p)
-        Y::send(at, paths, at.sequence(p), step.index + Stage::last, row[p], value[p]);
+      for (int g = 0; g < Stage::Products::sums; ++g)
+        sum[p][g] = paths.summed(parts, g, at.sequence(p), at);
+      if constexpr (X::exists) X::gather(at, paths, at.sequence(p), step.index, total[p]);
     }
 #pragma unroll
-  for (int p = 0; p < PAIRS; ++p) {
-    const Pair& pair = pairs[p];
-    if (Stage::last && !step.last() && pair.here) pairs[p].read.load(a, at, step.row(pair, 1));
-    if (pair.here && (!RAGGED || step.time < pair.length))
-      written[p].store(a, at, step.row(pair), pair.kept);
-    if (Stage::last && step.index + AHEAD < step.steps && pair.here && (at.lane & 15) == 0)
-      Read::fetch_ahead(a, at, step.row(pair, AHEAD));
+    for (int p = 0; p < PAIRS; ++p) {
+      const bool active = !RAGGED || step.time < pairs[p].length;
+      Stage::compute(at, learned, pairs[p].read, sum[p], total[p], pairs[p].kept, written[p],
+                     active, row[p], value[p]);
+    }
+    if constexpr (Y::exists)
+      if (!Stage::last || !step.last()) {
+#pragma unroll
+        for (int p = 0; p < PAIRS; ++p)
+          Y::send(at, paths, at.sequence(p), step.index + Stage::last, row[p], value[p]);
+      }
+  }
+  if constexpr (Y::exists)
+    paths.template scatter<Y, typename Stage::Next>(sums, at, weights, step.index);
+  if (at.has_pairs()) {
+#pragma unroll
+    for (int p = 0; p < PAIRS; ++p) {
+      const Pair& pair = pairs[p];
+      if (Stage::last && !step.last() && pair.here) pairs[p].read.load(a, at, step.row(pair, 1));
+      if (pair.here && (!RAGGED || step.time < pair.length))
+        written[p].store(a, at, step.row(pair), pair.kept);
+      if (Stage::last && step.index + AHEAD < step.steps && pair.here && (at.lane & 15) == 0)
+        Read::fetch_ahead(a, at, step.row(pair, AHEAD));
+    }
   }
 }
 

@@ -2,6 +2,7 @@ struct @STAGE@ {
   using Waits = @WAITS@;
   using Sends = @SENDS@;
   using Products = Works<@WORKS@>;
+  using Next = Works<@NEXT@>;  // the products that wait for what is sent
   static constexpr bool last = @LAST@;
   struct Written {
     @WRITTEN@

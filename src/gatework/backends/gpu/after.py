@@ -123,23 +123,31 @@ class After:
             found.setdefault(rows.of, []).append(Gradient(rows, left, right, heads))
         return found
 
-    def _vectors(self) -> dict[str, list[Term]]:
-        """The gradients of learned vectors, in the order of their blocks."""
+    def _vectors(self) -> dict[str, list[Part | int]]:
+        """The gradients of learned vectors: of which columns the sums, or how many zeros."""
         items = [
             (None, None, (self._part(s.sequence, s.parameter.size), part_of(self.at, s.parameter)))
             for s in self.recurrence.summations
         ]
-        found: dict[str, list[Term]] = {}
-        for _, parts in sorted(runs(items), key=lambda run: run[1][1].span.start):
-            term = Term(*parts)
-            found.setdefault(term.rows.of, []).append(term)
+        found: dict[str, list[Part | int]] = {}
+        end: dict[str, int] = {}
+        for _, (columns, rows) in sorted(runs(items), key=lambda run: run[1][1].span.start):
+            gap = rows.span.start - end.get(rows.of, 0)
+            found.setdefault(rows.of, []).extend([gap, columns] if gap else [columns])
+            end[rows.of] = rows.span.stop
+        for p in self.recurrence.parameters:
+            gap = p.shape(self.sizes)[0] - end.get(p.name, 0)
+            if p.name in found and gap:
+                found[p.name].append(gap)
         return found
 
     def _read(self) -> Iterable[str]:
         """The sequences that are read after the loop, but by torch's operations."""
         for gradients in self.weights.values():
             yield from (p.of for g in gradients for p in (g.columns, g.right))
-        for terms in (*self.vectors.values(), *self.sums.values()):
+        for columns in self.vectors.values():
+            yield from (c.of for c in columns if isinstance(c, Part))
+        for terms in self.sums.values():
             yield from (t.columns.of for t in terms)
 
     # ---- once a call ---------------------------------------------------------------------------
@@ -154,8 +162,8 @@ class After:
         rows.sequences.update(late)
         gradients = {n: self._gradient(rows, n, parts) for n, parts in self.weights.items()}
         totals: dict[str, Tensor] = {}
-        for name, terms in self.vectors.items():
-            gradients[name] = self._total(rows, totals, name, terms)
+        for name, columns in self.vectors.items():
+            gradients[name] = torch.cat([self._total(rows, totals, name, c) for c in columns])
         return late, gradients
 
     def _late(self, rows: Rows) -> dict[str, Tensor]:
@@ -187,16 +195,19 @@ class After:
                 into.add_(contracted(left, right, part.heads))
         return gradient
 
-    def _total(self, rows: Rows, totals: dict[str, Tensor], name: str, terms: list[Term]) -> Tensor:
-        """The gradient of a learned vector; what lies side by side is summed once."""
-        vector = rows.parameters[name]
-        gradient = torch.empty_like(vector) if _cover(terms, vector) else torch.zeros_like(vector)
-        for columns, (_, span) in terms:
-            if columns.of not in totals:
-                whole = rows.stacks.get(columns.of)
-                totals[columns.of] = (rows.flat(columns.of) if whole is None else whole).sum(0)
-            gradient[span] = totals[columns.of][columns.span]
-        return gradient
+    def _total(
+        self, rows: Rows, totals: dict[str, Tensor], name: str, columns: Part | int
+    ) -> Tensor:
+        """The sum over all rows; what lies side by side is summed once. Or so many zeros."""
+        if isinstance(columns, int):
+            vector: Tensor = rows.parameters[name]
+            return vector.new_zeros(columns)
+        total = totals.get(columns.of)
+        if total is None:
+            whole = rows.stacks.get(columns.of)
+            whole = rows.flat(columns.of) if whole is None else whole
+            total = totals[columns.of] = whole.sum(0)
+        return total[columns.span]
 
 
 def _turns_a_sequence(product: Product) -> bool:
@@ -206,8 +217,3 @@ def _turns_a_sequence(product: Product) -> bool:
 
 def _is_whole(part: Part, parameter: Tensor) -> bool:
     return bool(part.span.start == 0 and part.span.stop == parameter.shape[0])
-
-
-def _cover(terms: list[Term], vector: Tensor) -> bool:
-    covered: int = sum(t.rows.span.stop - t.rows.span.start for t in terms)
-    return covered == vector.shape[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,15 +14,14 @@ from gatework.backends.gate import PLAIN, stands_for_numbers
 from gatework.backends.gpu.loop import Element, Form, Loop, Refused, Setting
 from gatework.backends.gpu.machine import Machine
 from gatework.backends.gpu.matmul import is_exact
+from gatework.backends.gpu.memory import Memory
+from gatework.backends.gpu.prepared import Prepared
+from gatework.backends.gpu.running import run
 from gatework.backends.reference import Reference
 from gatework.backends.single_steps import SingleSteps
 from gatework.compiler.plan import Plan
 from gatework.forking import building
 from gatework.lang.sizes import Sizes
-
-if TYPE_CHECKING:
-    from gatework.backends.gpu.memory import Memory
-    from gatework.backends.gpu.prepared import Prepared
 
 ELEMENTS: dict[torch.dtype, Element] = {
     torch.float32: "float", torch.float16: "half", torch.bfloat16: "bfloat16"
@@ -89,8 +88,6 @@ class Gpu:
         prepared = "" if _is_empty(call) else self.prepared(plan, call)
         if isinstance(prepared, str):
             return Reference().run(plan, call)
-        from gatework.backends.gpu.running import run
-
         return run(prepared, call)
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
@@ -138,9 +135,6 @@ class Gpu:
     def _prepare(
         self, made: Made, shape: Key, plan: Plan, call: Call, exact: bool
     ) -> Prepared | str:
-        from gatework.backends.gpu.memory import Memory
-        from gatework.backends.gpu.prepared import Prepared
-
         like, sizes, ragged = call.like, Sizes.of(call.sizes), call.lengths is not None
         if ragged not in made.memories:
             made.memories[ragged] = Memory.of(plan, sizes, ragged)

@@ -22,6 +22,7 @@ from gatework.backends.gpu.after import After
 from gatework.backends.gpu.loop import Loop, Setting
 from gatework.backends.gpu.machine import Kernel, Machine
 from gatework.backends.gpu.memory import Memory
+from gatework.backends.gpu.rows import Names
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Named
 from gatework.forking import building, cached_property
@@ -126,13 +127,24 @@ class Prepared:
         self.rest = {n: self.slot[f"sequence {n}"] for n in self.before.rest if self._is_read(n)}
         self.finals = picker([place[f"final {s.name}"] for s in plan.recurrence.states])
         self.order = torch.arange(setting.batch, device=like.device)
-        self.template = self._template()
+        self.names = Names.of(plan)
 
     @cached_property
     def kernel(self) -> Kernel:
         """The compiled kernel."""
         with building:
             return self.machine.kernel(self.loop.text, self.loop.about)
+
+    @cached_property
+    def template(self) -> array[int]:
+        """The slots, as far as no call decides them."""
+        known = {
+            "steps": self.setting.steps,
+            "batch": self.setting.batch,
+            "order": self.order.data_ptr(),
+            "status": self.kernel.status,
+        }
+        return array("q", [known.get(name, 0) for name in self.loop.arguments])
 
     def _is_read(self, sequence: str) -> bool:
         return f"sequence {sequence}" in self.slot
@@ -210,13 +222,3 @@ class Prepared:
         for name, (k, column) in self.before.names.items():
             if self._is_read(name):
                 yield View(self.slot[f"sequence {name}"], k, column * self.dtype.itemsize)
-
-    def _template(self) -> array[int]:
-        """The slots, as far as the shape decides them."""
-        known = {"steps": self.setting.steps, "batch": self.setting.batch}
-        known["order"] = self.order.data_ptr()
-        template = array("q", bytes(8 * len(self.loop.arguments)))
-        for name, value in known.items():
-            if name in self.slot:
-                template[self.slot[name]] = value
-        return template

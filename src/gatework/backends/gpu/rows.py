@@ -5,7 +5,8 @@ Legend: T steps, B sequences, N = T·B rows, n units of a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,19 @@ from gatework.forking import cached_property
 from gatework.lang.expressions import Expr
 
 
+class Names(NamedTuple):
+    """The names of what a plan reads first and last."""
+
+    sequences: tuple[str, ...]
+    parameters: tuple[str, ...]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Names:
+        """Those of a plan."""
+        read = plan.recurrence
+        return cls(tuple(s.name for s in read.sequences), tuple(p.name for p in read.parameters))
+
+
 class Rows:
     """What a call is given and what is made of it so far.
 
@@ -28,15 +42,11 @@ class Rows:
         stacks: What was written side by side, [N, columns].
     """
 
-    def __init__(self, plan: Plan, call: Call, tensors: Sequence[Tensor | None]) -> None:
-        self.plan, self.call = plan, call._replace(tensors=tensors)
-        self.sequences: dict[str, Tensor] = {}
-        self.parameters: dict[str, Tensor] = {}
-        for (role, name), tensor in zip(plan.recurrence.reads, tensors, strict=True):
-            if tensor is not None and role == "sequence":
-                self.sequences[name] = tensor
-            elif tensor is not None and role == "parameter":
-                self.parameters[name] = tensor
+    def __init__(self, plan: Plan, call: Call, names: Names) -> None:
+        self.plan, self.call, given = plan, call, call.tensors
+        self.sequences: dict[str, Any] = dict(zip(names.sequences, given, strict=False))
+        weights = given[len(given) - len(names.parameters) :]
+        self.parameters: dict[str, Any] = dict(zip(names.parameters, weights, strict=True))
         self.stacks: dict[str, Tensor] = {}
 
     def by_operations(
@@ -62,7 +72,8 @@ class Rows:
 
     def flat(self, name: str) -> Tensor:
         """All rows of a sequence, [N, n]."""
-        return self.sequences[name].flatten(0, 1)
+        whole: Tensor = self.sequences[name]
+        return whole.flatten(0, 1)
 
     def columns(self, part: Part) -> Tensor:
         """All rows of what lies side by side, or of a sequence, [N, n]."""
@@ -74,7 +85,7 @@ class Rows:
 
     def weight(self, part: Part) -> Tensor:
         """Rows of a parameter."""
-        parameter = self.parameters[part.of]
+        parameter: Tensor = self.parameters[part.of]
         whole = part.span.start == 0 and part.span.stop == parameter.shape[0]
         return parameter if whole else parameter[part.span]
 

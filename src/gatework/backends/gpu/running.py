@@ -23,7 +23,10 @@ from gatework.backends.reference import without_autocast
 
 def run(prepared: Prepared, call: Call) -> Result:
     """Before the loop, the loop, after the loop."""
-    with torch.no_grad(), without_autocast(call.like):
+    if torch.is_grad_enabled():  # its products are not to be recorded
+        with torch.no_grad():
+            return run(prepared, call)
+    with without_autocast(call.like):
         running = Running(prepared, call)
         running.loop()
         return running.result()
@@ -43,8 +46,8 @@ class Running:
         self.slots = prepared.template[:]  # a copy
         self.alive: list[Tensor] = []
         lengths = None if call.lengths is None else self.lengths(call.lengths)
-        tensors = self.read(call.tensors)
-        self.rows = Rows(prepared.plan, call._replace(lengths=lengths), tensors)
+        call = call._replace(tensors=self.read(call.tensors), lengths=lengths)
+        self.rows = Rows(prepared.plan, call, prepared.names)
         self.made = self.make()
 
     def put(self, name: str, value: int) -> None:
@@ -118,9 +121,7 @@ class Running:
             slots[slot] = products[of].data_ptr() + offset
         for name, slot in prepared.rest.items():
             slots[slot] = rest[name].data_ptr()
-        kernel = prepared.kernel
-        self.put("status", kernel.status)
-        kernel.launch(prepared.loop.launch, slots)
+        prepared.kernel.launch(prepared.loop.launch, slots)
 
     def written(self) -> dict[str, Tensor]:
         """The sequences [T, B, n] that the loop has written."""

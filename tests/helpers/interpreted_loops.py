@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -23,6 +25,17 @@ from gatework.compiler.stepping import aliases_of
 
 DTYPES = {"float": torch.float32, "half": torch.float16, "bfloat16": torch.bfloat16}
 FILLED = 0xA5
+
+
+@contextmanager
+def tf32_allowed() -> Iterator[None]:
+    """Inside, products of float32 on CUDA may be of tf32."""
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
 
 
 class Interpreted:

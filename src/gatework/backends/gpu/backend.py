@@ -88,7 +88,7 @@ class Gpu:
         prepared = "" if _is_empty(call) else self.prepared(plan, call)
         if isinstance(prepared, str):
             return Reference().run(plan, call)
-        return run(prepared, call)
+        return run(prepared, plan, call)
 
     def stepper(self, plan: Plan, call: Call) -> Stepper:
         """Calls of one step, which a card replays as a graph."""
@@ -135,7 +135,8 @@ class Gpu:
     def _prepare(
         self, made: Made, shape: Key, plan: Plan, call: Call, exact: bool
     ) -> Prepared | str:
-        like, sizes, ragged = call.like, Sizes.of(call.sizes), call.lengths is not None
+        like, ragged = call.like, call.lengths is not None
+        sizes = Sizes(call.sizes)  # a copy: what is kept with the sizes must not keep them
         if ragged not in made.memories:
             made.memories[ragged] = Memory.of(plan, sizes, ragged)
         memory, element = made.memories[ragged], ELEMENTS[like.dtype]

@@ -24,7 +24,7 @@ from gatework.backends.gpu.machine import Kernel, Machine
 from gatework.backends.gpu.memory import Memory
 from gatework.backends.gpu.rows import Names
 from gatework.compiler.plan import Plan
-from gatework.compiler.recurrence import Named
+from gatework.compiler.recurrence import Named, Recurrence
 from gatework.forking import building, cached_property
 
 VECTOR = 16  # bytes that a kernel may read at once, where the length of a row allows it
@@ -81,6 +81,8 @@ class View(NamedTuple):
 class Prepared:
     """A loop and all that calls of one shape have in common.
 
+    It is kept for as long as the plan and the sizes live, so it holds neither of them.
+
     Args:
         plan: The plan.
         loop: Its loop.
@@ -106,14 +108,16 @@ class Prepared:
         self, plan: Plan, loop: Loop, setting: Setting, memory: Memory, machine: Machine,
         skip: frozenset[str], like: Tensor,
     ) -> None:  # fmt: skip
-        self.plan, self.loop, self.setting, self.machine = plan, loop, setting, machine
+        self.loop, self.setting, self.machine = loop, setting, machine
         self.dtype, self.device, self.before = like.dtype, like.device, memory.before
         self.like = torch.empty((), dtype=like.dtype, device=like.device)
         self.bytes = torch.empty((), dtype=torch.uint8, device=like.device)
         self.slot = {name: k for k, name in enumerate(loop.arguments)}
         self.after = After(plan, setting.sizes, memory.sides, skip)
-        self.reads = list(self._reads())
-        self.made = list(self._made(memory))
+        self.outputs = tuple(plan.recurrence.outputs)
+        self.parameters = tuple(p.name for p in plan.recurrence.parameters)
+        self.reads = list(self._reads(plan.recurrence))
+        self.made = list(self._made(plan, memory))
         place = {m.name: k for k, m in enumerate(self.made)}
         self.aliases = {
             name: (place[f"state {state}"], self._part(new))
@@ -149,8 +153,8 @@ class Prepared:
     def _is_read(self, sequence: str) -> bool:
         return f"sequence {sequence}" in self.slot
 
-    def _reads(self) -> Iterator[Read]:
-        recurrence, setting = self.plan.recurrence, self.setting
+    def _reads(self, recurrence: Recurrence) -> Iterator[Read]:
+        setting = self.setting
         sizes, steps, batch = setting.sizes, setting.steps, setting.batch
         shapes: dict[Named, tuple[int, ...]] = {
             **{
@@ -167,9 +171,9 @@ class Prepared:
             grain = math.gcd(VECTOR, shape[-1] * self.dtype.itemsize)
             yield Read(name, slot, shape, grain, optional=state)
 
-    def _made(self, memory: Memory) -> Iterator[Made]:
+    def _made(self, plan: Plan, memory: Memory) -> Iterator[Made]:
         """The slots of states, the final states, what is written, and the kernel's own memory."""
-        plan, setting = self.plan, self.setting
+        setting = self.setting
         rows, zero = (setting.steps, setting.batch), 0 if setting.ragged else None
         for s in plan.recurrence.states:
             row = setting.batch, setting.sizes[s.size]

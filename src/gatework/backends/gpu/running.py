@@ -19,15 +19,16 @@ from gatework.backends.gpu.prepared import Prepared
 from gatework.backends.gpu.rows import Rows
 from gatework.backends.reading import readable
 from gatework.backends.reference import without_autocast
+from gatework.compiler.plan import Plan
 
 
-def run(prepared: Prepared, call: Call) -> Result:
+def run(prepared: Prepared, plan: Plan, call: Call) -> Result:
     """Before the loop, the loop, after the loop."""
     if torch.is_grad_enabled():  # its products are not to be recorded
         with torch.no_grad():
-            return run(prepared, call)
+            return run(prepared, plan, call)
     with without_autocast(call.like):
-        running = Running(prepared, call)
+        running = Running(prepared, plan, call)
         running.loop()
         return running.result()
 
@@ -41,13 +42,13 @@ class Running:
         made: What the call has made, as `Prepared` lists it.
     """
 
-    def __init__(self, prepared: Prepared, call: Call) -> None:
+    def __init__(self, prepared: Prepared, plan: Plan, call: Call) -> None:
         self.prepared = prepared
         self.slots = prepared.template[:]  # a copy
         self.alive: list[Tensor] = []
         lengths = None if call.lengths is None else self.lengths(call.lengths)
         call = call._replace(tensors=self.read(call.tensors), lengths=lengths)
-        self.rows = Rows(prepared.plan, call, prepared.names)
+        self.rows = Rows(plan, call, prepared.names)
         self.made = self.make()
 
     def put(self, name: str, value: int) -> None:
@@ -140,9 +141,8 @@ class Running:
         rows.sequences.update(written)
         late, gradients = prepared.after.run(rows)
         written.update(late)
-        recurrence = prepared.plan.recurrence
         return Result(
-            [written.get(name) for name in recurrence.outputs],
+            [written.get(name) for name in prepared.outputs],
             prepared.finals(self.made),
-            [gradients.get(p.name) for p in recurrence.parameters],
+            [gradients.get(name) for name in prepared.parameters],
         )

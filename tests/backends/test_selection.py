@@ -73,12 +73,13 @@ def test_explain_says_which_backend_runs_a_layer_and_why():
     assert "a tensor is on meta" in refused[0]
     assert taken == "torch: runs it"
     *refused, taken = gw.explain(gw.nn.Recurrent(gw.cells.mgu, 3, 4, device="meta")).backend
-    assert "torch has kernels for the equations of its RNN, LSTM and GRU" in refused[1]
+    assert "torch has kernels for the equations of its RNN, LSTM and GRU" in refused[2]
     assert taken == "reference: runs it"
     with gw.use_backend("reference"):
         chosen = gw.explain(gw.nn.LSTM(3, 4, num_layers=2, bidirectional=True)).backend
     assert chosen == (
         "cpu: not used, reference is chosen by hand",
+        "gpu: not used, reference is chosen by hand",
         "torch: not used, reference is chosen by hand",
         "reference: runs it",
     )

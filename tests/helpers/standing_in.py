@@ -47,5 +47,6 @@ def standing_in() -> Iterator[StandIn]:
     """Inside, the stand-in is asked before all other backends."""
     made = StandIn()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backends, "_BACKENDS", {made.name: made, **backends._BACKENDS})
+        others = {n: b for n, b in backends._BACKENDS.items() if n != made.name}
+        patch.setattr(backends, "_BACKENDS", {made.name: made, **others})
         yield made

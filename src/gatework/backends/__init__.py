@@ -22,13 +22,14 @@ from gatework.backends.calls import (
     picker,
 )
 from gatework.backends.cpu import Cpu
+from gatework.backends.gpu import Gpu
 from gatework.backends.preference import deferral
 from gatework.backends.reference import Reference
 from gatework.backends.torch_kernels import TorchKernels
 from gatework.compiler.plan import Plan
 from gatework.lang.definition import check_known
 
-_BACKENDS: dict[str, Backend] = {b.name: b for b in (Cpu(), TorchKernels(), Reference())}
+_BACKENDS: dict[str, Backend] = {b.name: b for b in (Cpu(), Gpu(), TorchKernels(), Reference())}
 _chosen: ContextVar[str | None] = ContextVar("backend", default=None)
 
 

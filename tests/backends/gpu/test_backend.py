@@ -11,7 +11,9 @@ from gatework import cells
 from gatework.backends.gpu import backend as backends_gpu
 from gatework.backends.gpu.backend import Gpu
 from gatework.backends.reference import Reference
+from gatework.compiler.plan import plan as plan_of
 from gatework.compiler.program import program
+from gatework.compiler.recurrence import of_cell
 from gatework.lang import cell, linear, sigmoid, tanh, vector
 from gatework.lang.sizes import Sizes
 from interpreted_loops import Interpreted, interpreted, refusing, tf32_allowed
@@ -122,10 +124,9 @@ def test_padding_is_never_read(name):
     gradients = Reference().run(plans.backward, backward)
 
     def ruined(plan, one):
-        given = {n: t for n, t in named(plan, one).items() if n[0] == "sequence"}
-        return changed(
-            plan, one, {n: torch.where(call.active(), t, torch.nan) for n, t in given.items()}
-        )
+        given = [(n, t) for n, t in named(plan, one).items() if n[0] == "sequence"]
+        active = call.active()
+        return changed(plan, one, {n: torch.where(active, t, torch.nan) for n, t in given})
 
     assert_same(gpu().run(plans.keeping, ruined(plans.keeping, call)), expected, 1e-5)
     assert_same(gpu().run(plans.backward, ruined(plans.backward, backward)), gradients, 1e-5)
@@ -351,17 +352,21 @@ def test_as_many_shapes_are_kept_as_agreed(monkeypatch):
     assert len(made.prepared) == len(made.loops) == 2
 
 
-def test_what_is_prepared_goes_with_the_sizes():
-    plan, backend = program(cells.rnn).forward, Gpu(Interpreted(idle=True), [interpreted])
+def test_what_is_prepared_goes_with_the_sizes_and_the_plan():
+    made, backend = plan_of(of_cell(cells.rnn)), Gpu(Interpreted(idle=True), [interpreted])
     sizes = Sizes({"1": 1, "input": 3, "hidden": 4})
-    call = random_call(plan, (2, 3), sizes, torch.float32)
-    backend.run(plan, call)
-    backend._machine.loops.clear()
-    gone = weakref.ref(sizes)
+    call = random_call(made, (2, 3), sizes, torch.float32)
+    backend.run(made, call)
+    backend._machine.loops.clear()  # it holds both
+    gone = weakref.ref(sizes), weakref.ref(made)
     del sizes, call
     gc.collect()
-    assert gone() is None
-    assert not backend._made[plan]
+    assert gone[0]() is None
+    assert not backend._made[made]
+    del made
+    gc.collect()
+    assert gone[1]() is None
+    assert not backend._made
 
 
 def test_threads_may_call_at_the_same_time():

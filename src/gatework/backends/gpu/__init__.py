@@ -1,1 +1,22 @@
-"""The GPU backend: runs the loop of any plan on CUDA as one kernel made for it."""
+"""The GPU backend: runs the loop of any plan on CUDA as one kernel made for it. Knows no cell.
+
+The hall: one call, from its plan and tensors to results.
+    backend.py     what can run here, which form of kernel runs it, and what is kept
+    memory.py      how the sequences of a plan lie in memory
+    prepared.py    a loop made ready for calls of one shape
+    running.py     one call of it: its tensors, and the slots that the kernel is given
+    before.py      what is done before the loop, by products over all steps
+    after.py       what is done after it: late outputs, gradients of parameters
+    products.py    what gates that lie side by side are as one product; matmul.py how exact it is
+
+A loop: `loop.py` says what a kernel is made for and called with.
+    group/         for loops that multiply by learned matrices
+
+A machine: `machine.py` says what is asked of one.
+    driver.py      a card with CUDA, by libcuda.py and nvrtc.py
+    text/          what every kernel's text begins with
+"""
+
+from gatework.backends.gpu.backend import Gpu
+
+__all__ = ["Gpu"]

@@ -174,7 +174,9 @@ class Gpu:
 
 def _forms() -> tuple[Form, ...]:
     """The forms of kernel, the best first."""
-    return ()
+    from gatework.backends.gpu.group import group
+
+    return (group,)
 
 
 def _keep(made: dict[Key, Any], key: Key, value: Any) -> None:

@@ -1,0 +1,195 @@
+"""The scan form: loops whose units go their own ways, against the reference's loop in float64."""
+
+import pytest
+import torch
+
+import gatework as gw
+from backends.gpu.emulator.emulated import Emulated
+from gatework.backends.gpu.backend import Gpu
+from gatework.backends.gpu.loop import Refused, Setting
+from gatework.backends.gpu.scan import Chunks, chunks_of, in_chunks, scan
+from gatework.backends.gpu.scan.cell import Cell
+from gatework.backends.reference import Reference
+from gatework.compiler.linear import goes_unit_by_unit, linear
+from gatework.compiler.program import program
+from gatework.compiler.stepping import aliases_of
+from gpu_compiling import registers_and_spills
+from loop_calls import assert_loop_agrees
+from plan_calls import all_sizes, assert_plans_agree, backward_call, random_call
+
+CELLS = gw.cells.catalogue()
+UNIT_BY_UNIT = [
+    "brc", "indrnn", "indy_gru", "indy_lstm", "lru", "min_gru", "min_lstm", "qrnn", "rg_lru", "s5",
+    "sru", "t_gru", "t_lstm", "t_rnn", "unicornn",
+]  # fmt: skip
+CORE = ("min_gru", "qrnn", "s5")
+HALVES = {torch.float16: 2e-3, torch.bfloat16: 2e-2}
+
+
+def names(core=CORE):
+    """Every cell, those slow that are not at the core."""
+    return [n if n in core else pytest.param(n, marks=pytest.mark.slow) for n in UNIT_BY_UNIT]
+
+
+def chunked(count, width=8):
+    """The form with steps in so many chunks, where a loop is linear."""
+
+    def form(plan, setting, machine):
+        found = linear(plan)
+        if found is None:
+            return scan(plan, setting, machine)
+        cell = Cell(plan, setting, {} if setting.ragged else aliases_of(plan))
+        return in_chunks(cell, found, Chunks(count, width))
+
+    return form
+
+
+FORMS = {"pass": scan, "chunks": chunked(4)}
+
+
+def without_states(plan, call):
+    """The call with states that begin at zero."""
+    tensors = zip(plan.recurrence.reads, call.tensors, strict=True)
+    return call._replace(tensors=[None if role == "state" else t for (role, _), t in tensors])
+
+
+def assert_all_plans_agree(
+    name, form, *, steps=7, batch=3, units=5, dtype=torch.float32, given=True, tolerance=1e-5,
+    **options,
+):  # fmt: skip
+    """The loops of the three plans of a cell; of the forward one where it goes unit by unit."""
+    cell = CELLS[name]
+    plans, machine = program(cell), Emulated(seed=1)
+    sizes = all_sizes(cell, 3, units)
+    call = random_call(plans.keeping, (steps, batch), sizes, dtype, **options)
+    kept = Reference().run(plans.keeping, call)
+    backward = backward_call(cell, call, kept)
+    for plan, one in [
+        (plans.forward, random_call(plans.forward, (steps, batch), sizes, dtype, **options)),
+        (plans.keeping, call),
+        (plans.backward, backward),
+    ]:
+        if goes_unit_by_unit(plan):
+            one = one if given else without_states(plan, one)
+            assert_loop_agrees(form, plan, one, machine, tolerance)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", names())
+def test_every_cell_agrees(name, form):
+    assert_all_plans_agree(name, FORMS[form])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", names(("qrnn",)))
+def test_sequences_have_lengths_of_their_own(name, form, reverse):
+    lengths = torch.tensor([7, 0, 3, 1])
+    assert_all_plans_agree(name, FORMS[form], batch=4, lengths=lengths, reverse=reverse)
+
+
+@pytest.mark.parametrize("name", names(("lru",)))
+def test_states_begin_at_zero_where_none_are_given(name):
+    for form in FORMS.values():
+        assert_all_plans_agree(name, form, given=False, reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("name", UNIT_BY_UNIT)
+def test_halves(name, dtype):
+    for form in FORMS.values():
+        assert_all_plans_agree(name, form, dtype=dtype, tolerance=HALVES[dtype])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 9, 40])
+@pytest.mark.parametrize("name", ["min_lstm", "t_gru"])
+def test_chunks_of_any_number_of_steps(name, steps):
+    """Fewer steps than chunks, one more, and more in a chunk than is read ahead."""
+    assert_all_plans_agree(name, chunked(8), steps=steps, batch=1, units=9)
+
+
+@pytest.mark.parametrize("name", ["lru", "indy_lstm"])
+def test_many_chunks(name):
+    assert_all_plans_agree(name, chunked(64), steps=70, batch=2)
+    assert_all_plans_agree(name, chunked(16, 32), steps=70, batch=2)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", names(("t_lstm",)))
+def test_whole_calls_agree(name, form):
+    """With the products before and after the loop, rows that lie side by side, empty batches."""
+    backend = Gpu(Emulated(seed=2), [FORMS[form]])
+    sizes = all_sizes(CELLS[name], 3, 5)
+    for batch, lengths in [(2, None), (3, [5, 0, 2]), (0, None)]:
+        lengths = None if lengths is None else torch.tensor(lengths)
+        shape = 5, batch
+        assert_plans_agree(backend, CELLS[name], shape, sizes, torch.float32, lengths, True)
+
+
+def test_factors_that_overflow_do_not_harm_a_state_of_zero():
+    """0 times a product of factors that is too large for a float is still 0."""
+
+    @gw.cell
+    def growing(x, h):
+        return 1e8 * h + gw.linear("u", x)
+
+    plan = program(growing).forward
+    call = random_call(plan, (40, 2), all_sizes(growing, 3, 3), torch.float32)
+    zeros = call._replace(tensors=[torch.zeros_like(t) for t in call.tensors])
+    assert_loop_agrees(chunked(4), plan, zeros, Emulated())
+
+
+def test_a_step_that_reads_whole_rows_is_refused():
+    with pytest.raises(Refused, match="reads whole rows"):
+        scan(program(CELLS["gru"]).forward, setting(16, 100, 64), Emulated())
+
+
+# ---- which kernel -------------------------------------------------------------------------------
+
+
+def setting(batch, steps, units, element="float"):
+    sizes = {"1": 1, "input": units, "hidden": units}
+    return Setting(gw.lang.sizes.Sizes.of(sizes), element, steps, batch)
+
+
+@pytest.mark.parametrize(
+    ("batch", "steps", "units", "expected"),
+    [
+        (64, 512, 1024, None),  # units enough
+        (16, 50, 256, None),  # steps too few
+        (16, 512, 256, Chunks(32, 16)),
+        (32, 1024, 512, Chunks(8, 32)),
+        (1, 4096, 256, Chunks(64, 8)),
+        (1, 64, 32, Chunks(4, 32)),
+    ],
+)
+def test_steps_are_cut_where_there_are_few_units(batch, steps, units, expected):
+    assert chunks_of(setting(batch, steps, units), units, Emulated()) == expected
+
+
+def test_a_loop_that_is_not_linear_is_run_in_one_pass():
+    plan, chosen = program(CELLS["indrnn"]), setting(1, 4096, 64)
+    assert scan(plan.forward, chosen, Emulated()).launch.shared == 0
+    assert scan(plan.backward, chosen, Emulated()).launch.shared > 0
+
+
+def test_the_text_does_not_depend_on_how_many_steps_and_sequences_there_are():
+    plan = program(CELLS["min_gru"]).keeping
+    texts = {scan(plan, setting(*s, 256), Emulated()).text for s in [(20, 512), (24, 700)]}
+    assert len(texts) == 1
+
+
+SHAPES = {"pass": (256, 64, 512), "chunks": (16, 1024, 256)}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("element", ["float", "bfloat16"])
+@pytest.mark.parametrize("name", names(("min_gru",)))
+def test_no_kernel_spills(name, element, shape):
+    for plan in (program(CELLS[name]).keeping, program(CELLS[name]).backward):
+        loop = scan(plan, setting(*SHAPES[shape], element), Emulated())
+        for architecture in ("sm_90a", "sm_80"):
+            registers, spilled = registers_and_spills(loop.text, architecture)
+            assert spilled == 0
+            assert registers * loop.launch.threads <= 65536

@@ -24,6 +24,13 @@ torch.set_num_threads(1)  # the test runner's workers share the processor's core
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
+def pytest_runtest_setup(item):
+    """What needs a card with CUDA is skipped where there is none, and nothing stands for one."""
+    there = torch.cuda.is_available() or "GATEWORK_TEST_CARD" in os.environ
+    if item.get_closest_marker("cuda") and not there:
+        pytest.skip("needs a card with CUDA")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _kernels_of_their_own(tmp_path_factory):
     """Compiled kernels are kept beside the tests' other files; workers share them.

@@ -178,7 +178,7 @@ def test_off_the_cpu_the_known_cells_are_torchs_and_the_others_the_references():
         assert chosen == ("torch" if name in LAYERS or name == "irnn" else "reference"), name
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "peephole_lstm"])
 @pytest.mark.parametrize("lengths", RUNS)
 def test_results_and_gradients_on_a_gpu(name, lengths):

@@ -1,15 +1,27 @@
 """The form `group`: how it is divided, what fits, and that the rule chooses well."""
 
+import csv
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
 import pytest
 
+from gatework.backends.gpu import group
+from gatework.backends.gpu.choosing import candidates, step_time
 from gatework.backends.gpu.configurations import (
     Configuration,
     Demand,
     Products,
-    candidates,
     divides,
     fit,
 )
+from gatework.backends.gpu.group.asking import ask
+from gatework.backends.gpu.loop import Setting
+from gatework.cells import catalogue
+from gatework.compiler.program import program
+from gatework.compiler.stepping import aliases_of
+from gatework.lang.sizes import Sizes
 
 SHARED = 227 * 1024
 
@@ -70,3 +82,63 @@ def test_a_card_without_clusters_has_the_grid():
 def test_weights_that_fit_nowhere():
     assert candidates(demand(units=4096), Hopper) == []
     assert fit(Configuration(132, 1, 8, 4, 1, "grid"), demand(4096, element=4), SHARED) is None
+
+
+# ---- the rule's choice, and what was measured ----------------------------------------------------
+
+
+def lines():
+    """The measurements, in the words of the file."""
+    text = (Path(__file__).parent / "measured.csv").read_text().splitlines()
+    return list(csv.DictReader(line for line in text if not line.startswith("#")))
+
+
+def configuration(line):
+    numbers = (int(line[k]) for k in ("blocks", "tiles", "warps", "octets", "groups"))
+    return Configuration(*numbers, line["exchange"], line["sent"] == "sums")
+
+
+def measured():
+    """Of every case, the shortest time of each configuration."""
+    cases = defaultdict(dict)
+    for line in lines():
+        case = tuple(line[k] for k in ("kernel", "cell", "pass", "batch", "units", "element"))
+        times, c = cases[case], configuration(line)
+        times[c] = min(float(line["us"]), times.get(c, float("inf")))
+    return cases
+
+
+def demand_of(cell, direction, batch, units, element):
+    """What a plan asks of a group at a size."""
+    plan = getattr(program(catalogue()[cell]), direction)
+    sizes = Sizes.of({"1": 1, "input": int(units), "hidden": int(units)})
+    setting = Setting(sizes, element, steps=64, batch=int(batch))
+    return group.demand(ask(plan, aliases_of(plan)), setting)
+
+
+MEASURED = measured()
+CHOSEN = {case: candidates(demand_of(*case[1:]), Hopper)[0] for case in MEASURED}
+JUDGED = [case for case in MEASURED if CHOSEN[case] in MEASURED[case]]
+
+
+@pytest.mark.parametrize("case", JUDGED, ids="-".join)
+def test_the_first_choice_is_within_a_tenth_of_the_best(case):
+    times = MEASURED[case]
+    assert times[CHOSEN[case]] <= 1.1 * min(times.values()), CHOSEN[case]
+
+
+def test_most_choices_can_be_judged():
+    """Of the others, the time of what is chosen is not known: where only the best of some was
+    noted, or another number of groups was tried."""
+    assert len(JUDGED) > len(MEASURED) / 2
+    swept = {case for case in MEASURED if len(MEASURED[case]) > 1}
+    assert len(swept.intersection(JUDGED)) > 30
+
+
+def test_estimates_are_of_the_size_of_what_was_measured():
+    ratios = []
+    for case, times in MEASURED.items():
+        asked = demand_of(*case[1:])
+        fitting = [c for c in times if fit(c, asked, SHARED)]
+        ratios += [step_time(c, asked, SHARED) / times[c] for c in fitting]
+    assert 0.8 < median(ratios) < 1.25

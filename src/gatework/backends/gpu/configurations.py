@@ -17,12 +17,9 @@ Letters: H units, B sequences, K the length of an operand's share.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Literal, NamedTuple
-
-from gatework.backends.gpu.machine import Machine
 
 Exchange = Literal["cluster", "grid"]
 
@@ -33,11 +30,7 @@ MOST_REGISTERS = 255  # of a thread
 OTHER_REGISTERS = 56  # of a thread: addresses, counters, the values of a unit
 TILE_SUMS = 640  # bytes of the sums of a tile and an octet: 8 rows of 16 in float32, padded to 20
 FRAGMENT = 512  # bytes of a warp's fragment of weights
-PROCESSORS, LARGE_CLUSTERS, SMALL_CLUSTERS = (
-    132,
-    7,
-    15,
-)  # of more than 8 blocks, of up to 8; measured
+STEP = 32  # bytes of an operand that one step of a product takes
 
 
 class Products(NamedTuple):
@@ -108,9 +101,24 @@ class Configuration:
     scattered: bool = False
 
     @property
+    def block_warps(self) -> int:
+        """Warps of a block."""
+        return self.tiles * self.warps
+
+    @property
     def threads(self) -> int:
         """Threads of a block."""
-        return self.tiles * self.warps * WARP
+        return self.block_warps * WARP
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of a unit and a sequence that a thread has."""
+        return math.ceil(4 * self.octets / self.warps)
+
+    @property
+    def columns(self) -> int:
+        """Tiles of the group that a warp multiplies its block's operands for, if sums are sent."""
+        return self.blocks // self.warps
 
     @property
     def padded(self) -> int:
@@ -147,6 +155,11 @@ def share(configuration: Configuration, demand: Demand, products: Products) -> i
     return -(-configuration.tiles * TILE * products.operands // chunk) * chunk
 
 
+def steps(c: Configuration, demand: Demand, products: Products) -> int:
+    """Steps of a warp's product with its share of an operand."""
+    return share(c, demand, products) * demand.element // STEP
+
+
 def divides(configuration: Configuration, demand: Demand) -> bool:
     """Whether warps share tiles and octets without a rest."""
     c, chunk = configuration, CHUNK // demand.element
@@ -179,27 +192,26 @@ def fit(configuration: Configuration, demand: Demand, shared: int) -> Fit | None
 
 def _fit(c: Configuration, demand: Demand, flight: int, shared: int) -> Fit:
     """With so many chunks of an operand in flight, which lie in registers, as weights do."""
-    columns = c.blocks // c.warps if c.scattered else 0  # tiles of other blocks that a warp works
-    steps = [share(c, demand, p) * demand.element // 32 for p in demand.stages]
-    fragments = sum(n * (columns or p.sums) for n, p in zip(steps, demand.stages, strict=True))
-    sums = max(columns or chains(n, p) for n, p in zip(steps, demand.stages, strict=True))
+    rows = [c.columns if c.scattered else p.sums for p in demand.stages]
+    fragments = sum(steps(c, demand, p) * n for p, n in zip(demand.stages, rows, strict=True))
+    sums = c.columns if c.scattered else max(chains(c, demand, p) for p in demand.stages)
     work = OTHER_REGISTERS + 4 * c.octets * (sums + (flight if c.exchange == "grid" else 1))
-    work += -(-4 * c.octets // c.warps) * demand.reads
+    work += c.pairs * demand.reads
     most = min(MOST_REGISTERS, REGISTERS // c.threads // 8 * 8)
     kept = max(1, min(fragments, (most - work) // 4))
     other = _operands(c, demand) + _sums(c, demand)
 
     def needed(kept: int) -> int:
-        return other + c.tiles * c.warps * (fragments - kept) * FRAGMENT
+        return other + c.block_warps * (fragments - kept) * FRAGMENT
 
     while needed(kept) > shared and kept < fragments and (kept + 1) * 4 + 60 < most:
         kept += 1  # a tight fit is better than none
     return Fit(fragments, kept, flight, needed(kept))
 
 
-def chains(steps: int, products: Products) -> int:
+def chains(c: Configuration, demand: Demand, products: Products) -> int:
     """Accumulators of a warp: a single sum is summed in up to four, so that products overlap."""
-    return products.sums if products.sums > 1 else min(4, steps)
+    return products.sums if products.sums > 1 else min(4, steps(c, demand, products))
 
 
 def _operands(c: Configuration, demand: Demand) -> int:
@@ -216,50 +228,3 @@ def _sums(c: Configuration, demand: Demand) -> int:
     """Bytes of shared memory of the partial sums of two steps."""
     parts = c.blocks if c.scattered else c.warps * max(p.sums for p in demand.stages)
     return 2 * c.tiles * parts * c.octets * TILE_SUMS
-
-
-def candidates(demand: Demand, machine: Machine) -> list[Configuration]:
-    """Configurations that fit a machine, the likely best first.
-
-    Args:
-        demand: What the plan asks.
-        machine: Where it shall run.
-    """
-    found = list(_clusters(demand, machine.processors)) if machine.clusters else []
-    found += _grids(demand, machine.processors)
-    return [c for c in found if divides(c, demand) and fit(c, demand, machine.shared)]
-
-
-def _clusters(demand: Demand, processors: int) -> Iterator[Configuration]:
-    """Groups that are clusters of up to 16 blocks."""
-    tiles = demand.tiles
-    for blocks in sorted(range(1, 17), key=lambda n: (math.ceil(tiles / n), n)):
-        wide = math.ceil(tiles / blocks)
-        if wide > 4 or (blocks - 1) * wide >= tiles:
-            continue
-        most = (LARGE_CLUSTERS if blocks > 8 else SMALL_CLUSTERS) * processors // PROCESSORS
-        groups = math.ceil(demand.batch / math.ceil(demand.batch / min(most, demand.batch)))
-        octets = math.ceil(math.ceil(demand.batch / groups) / OCTET)
-        if octets > 2:
-            continue
-        for warps in (4, 8, 5, 12, 16, 10, 6, 2, 3, 1):
-            if tiles < 4 or (4 <= wide * warps <= 16 and warps <= 4 * octets + 4):
-                yield Configuration(blocks, wide, warps, octets, groups)
-        if demand.scatters:
-            for warps in (4, 8, 5, 2):
-                if wide * warps <= 16:
-                    yield Configuration(blocks, wide, warps, octets, groups, scattered=True)
-
-
-def _grids(demand: Demand, processors: int) -> Iterator[Configuration]:
-    """Groups whose blocks are anywhere on the card; all of them have to be there at once."""
-    tiles = demand.tiles
-    for wide in (1, 2):
-        blocks = math.ceil(tiles / wide)
-        for octets in (1, 2, 4):
-            groups = math.ceil(demand.batch / (OCTET * octets))
-            if blocks * groups <= processors:
-                for warps in sorted(range(1, 17), key=lambda n: abs(wide * n - 9)):
-                    if 4 <= wide * warps <= 16:
-                        yield Configuration(blocks, wide, warps, octets, groups, "grid")
-                break

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gatework.backends.gpu.configurations import (
-    Configuration,
-    Demand,
-    Products,
-    candidates,
-)
+from gatework.backends.gpu.choosing import candidates
+from gatework.backends.gpu.configurations import Configuration, Demand, Products
 from gatework.backends.gpu.group.asking import Asked, ask
 from gatework.backends.gpu.group.cell import Cell
 from gatework.backends.gpu.group.layout import Layout
@@ -50,9 +46,14 @@ def loop(asked: Asked, setting: Setting, machine: Machine, found: Iterable[Confi
 
 def configurations(asked: Asked, setting: Setting, machine: Machine) -> list[Configuration]:
     """The configurations of a plan, the likely best first."""
+    return candidates(demand(asked, setting), machine)
+
+
+def demand(asked: Asked, setting: Setting) -> Demand:
+    """What a configuration has to hold."""
     exchanged = [p for p in asked.phases if p.exchange and p.exchange.operands]
     stages = tuple(Products(len(p.sums), len(p.exchange.operands)) for p in exchanged if p.exchange)
-    demand = Demand(
+    return Demand(
         units=max((setting.sizes[size] for size in asked.sizes()), default=1),
         batch=setting.batch,
         element=BYTES[setting.element],
@@ -60,7 +61,6 @@ def configurations(asked: Asked, setting: Setting, machine: Machine) -> list[Con
         reads=len(asked.sequences),
         first=asked.first,
     )
-    return candidates(demand, machine)
 
 
 def _loop(layout: Layout) -> Loop:

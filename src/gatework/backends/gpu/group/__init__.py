@@ -21,6 +21,9 @@ from gatework.compiler.plan import Plan
 from gatework.compiler.stepping import aliases_of
 
 
+MOST_THREADS = 1024  # of a block
+
+
 def group(plan: Plan, setting: Setting, machine: Machine) -> Loop:
     """The kernel of a plan in the likely best configuration that fits.
 
@@ -37,10 +40,10 @@ def loop(asked: Asked, setting: Setting, machine: Machine, found: Iterable[Confi
     Raises:
         Refused: If none does.
     """
-    for configuration in found:
-        layout = Layout(asked, setting, configuration, machine.shared)
-        if layout.shared <= machine.shared and layout.threads <= 1024:
-            return _loop(layout)
+    layouts = [Layout(asked, setting, c, machine.shared) for c in found]
+    fitting = [x for x in layouts if x.shared <= machine.shared and x.threads <= MOST_THREADS]
+    if fitting:
+        return _loop(next((x for x in fitting if not x.tight), fitting[0]))
     raise Refused("the matrices of the loop do not fit in the registers of the card")
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gatework.backends.gpu.loop import Refused
-from gatework.compiler.passes import Lowered, Pass, Place, Sum
+from gatework.compiler.passes import Lowered, Pass, Sum
 from gatework.compiler.plan import Plan
 from gatework.compiler.stepping import stepping
 from gatework.lang.axes import SCALAR
@@ -84,7 +84,7 @@ class Asked:
         step: The pass of a step.
         phases: Its stages.
         aliases: Written sequences that are slots of a state: see `Stepping`.
-        kept: What a thread keeps for later stages: the sizes of values, by the argument they have.
+        kept: What a thread keeps for later stages: sizes of values, by the argument of their place.
         sequences: The sequences that are read.
         constants: The rows that are the same at each step.
         vectors: Learned vectors, and matrices of one row or column, which are vectors as well.
@@ -201,11 +201,13 @@ def _phase(stage: Lowered) -> Phase:
 
 
 def _kept(phases: Iterable[Phase]) -> dict[str, str]:
-    """The values that later stages read, by the argument of their place."""
-    stages = [p.stage for p in phases]
-    rows = [p for s in stages for _, p in s.rows()]
-    stored = [p for s in stages for w in s.works for p in w.places()]
-    return {p.argument: p.size for p in (*rows, *stored) if p.kind in ("row", "step")}
+    """The values of earlier stages that stages read, by the argument of their place."""
+    found = {}
+    for phase in phases:
+        read = {v: p for w in phase.stage.works for v, p in w.reads.items()}
+        read |= {v: phase.stage.known[v] for p in phase.scaled() for v in p.args if v.args}
+        found |= {p.argument: p.size for v, p in read.items() if v.args}
+    return found
 
 
 def _leaves(phases: Iterable[Phase], plan: Plan) -> list[Expr]:
@@ -228,8 +230,3 @@ def _vectors(phases: tuple[Phase, ...], plan: Plan) -> tuple[Symbol | Matrix, ..
     scaled = [p for k in phases for p in k.scaled()]
     matrices = dict.fromkeys(p.matrix for p in (*products, *scaled))
     return (*_read(phases, plan, "parameter"), *matrices)
-
-
-def kept_place(phase: Phase, value: Expr) -> Place | None:
-    """Where a value of an earlier stage, or what was there before the step, lies."""
-    return phase.stage.known.get(value)

@@ -219,7 +219,8 @@ class Cell:
         names |= {s: f"to_float(x.{self.read[_argument(s)]})" for s in self.asked.sequences}
         own = {v for w in phase.stage.works if w.size == SCALAR for v, _ in w.stores}
         earlier = {v: p for v, p in phase.stage.known.items() if v.args and v not in own}
-        return names | {v: f"k.{self.kept[p.argument]}" for v, p in earlier.items()}
+        kept = {v: self.kept.get(p.argument) for v, p in earlier.items()}
+        return names | {v: f"k.{name}" for v, name in kept.items() if name}
 
     def totals(self, phase: Phase, names: Names) -> list[str]:
         """Lines that keep what was summed over tiles."""
@@ -241,10 +242,9 @@ class Cell:
         """Lines that put a value where it lies."""
         if place.kind == "new":
             return [f"k.{self.kept[f'new {place.argument}']} = {value};"]
-        lines = [f"k.{self.kept[place.argument]} = {value};"]
-        if place.kind == "step":
-            lines.append(f"w.{self.kept[place.argument]} = to_el({value});")
-        return lines
+        kept, written = self.kept.get(place.argument), self.arguments.get(place.argument)
+        lines = [f"k.{kept} = {value};"] if kept else []
+        return [*lines, f"w.{written} = to_el({value});"] if place.kind == "step" else lines
 
     def handed_on(self, exchange: Exchange, names: Names) -> list[str]:
         """Lines that give the rows of an exchange: nothing where a thread has no unit."""
@@ -317,7 +317,7 @@ class Cell:
 
     def stage_written(self, k: int) -> list[str]:
         """The elements that a stage writes."""
-        return [f"el {self.kept[p.argument]};" for p in self.step_places(k)]
+        return [f"el {self.arguments[p.argument]};" for p in self.step_places(k)]
 
     def stage_store(self, k: int) -> list[str]:
         """Lines that write them, and the new states in slots of their own."""
@@ -325,7 +325,7 @@ class Cell:
         for p in self.step_places(k):
             pitch = self.setting.pitch(p.argument.removeprefix("sequence "), p.size)
             address = self.element(p.argument, "row", p.size, pitch)
-            lines.append(f"if ({self.writes(p.size)}) *({address}) = {self.kept[p.argument]};")
+            lines.append(f"if ({self.writes(p.size)}) *({address}) = {self.arguments[p.argument]};")
         if k + 1 == len(self.asked.phases):
             after = "row" if self.setting.reverse else "(row + a.batch)"
             for s in (s for s in self.states if s.name in self.trajectories):

@@ -26,6 +26,7 @@ from gatework.backends.gpu.group.asking import Asked, Exchange, Phase, is_matrix
 from gatework.backends.gpu.loop import BYTES, Setting
 from gatework.lang.expressions import Expr, Product
 
+QUARTERS = 4  # of a multiprocessor, each with registers of its own
 PACKET = 16  # bytes that are sent at once
 FLIGHTS = (8, 4, 2, 1)  # chunks of operands on their way to a warp, in the grid form
 
@@ -231,9 +232,18 @@ class Layout:
         """How many fragments stay in registers."""
         return self._kept(self.flight)
 
+    def _roomy(self, flight: int) -> int:
+        """As many as there is room for."""
+        return max(1, min(self.fragments, (self.registers - self._busy(flight)) // 4))
+
+    @property
+    def tight(self) -> bool:
+        """Whether more are kept than there is room for, because shared memory has none either."""
+        return self.kept > self._roomy(self.flight)
+
     def _kept(self, flight: int) -> int:
-        """As many as there is room for; more if it is tight, else the kernel could not run."""
-        kept = max(1, min(self.fragments, (self.registers - self._busy(flight)) // 4))
+        """That, and more if it is tight, else the kernel could not run."""
+        kept = self._roomy(flight)
         while self._needed(kept) > self.room and (kept + 1) * 4 + 60 < self.registers:
             if kept >= self.fragments:
                 break
@@ -245,8 +255,9 @@ class Layout:
 
     @property
     def registers(self) -> int:
-        """Of a thread."""
-        return min(MOST_REGISTERS, REGISTERS // self.threads // 8 * 8)
+        """Of a thread: each quarter of the multiprocessor has as many warps as the fullest."""
+        warps = math.ceil(self.threads / WARP / QUARTERS) * QUARTERS
+        return min(MOST_REGISTERS, REGISTERS // (warps * WARP) // 8 * 8)
 
     def _busy(self, flight: int) -> int:
         """Registers that hold no weights, as estimated."""
@@ -254,7 +265,9 @@ class Layout:
         chains = [w.count if w.count > 1 else 4 for ws in self.sums for w in ws]
         most = self.columns if self.configuration.scattered else max(chains, default=0)
         products = 4 * octets * (most + flight)
-        return OTHER_REGISTERS + products + self.pairs * len(self.asked.sequences)
+        asked = self.asked
+        values = len(asked.sequences) + len(asked.plan.recurrence.states) + len(asked.kept)
+        return OTHER_REGISTERS + products + self.pairs * values + len(asked.vectors)
 
     @property
     def head(self) -> int:

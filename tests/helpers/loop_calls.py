@@ -38,9 +38,11 @@ class LoopCall:
         """Memory that holds no number yet."""
         return torch.full(shape, torch.nan, dtype=self.call.like.dtype)
 
-    def number(self, name: str, scratch) -> int:
+    def number(self, name: str, scratch, kernel) -> int:
         """What stands in a slot."""
         kind, _, rest = name.partition(" ")
+        if name == "status":
+            return kernel.status
         if name in ("steps", "batch"):
             return getattr(self, name)
         if name == "lengths":
@@ -89,8 +91,9 @@ class LoopCall:
 
     def launch(self, loop: Loop, machine):
         """What the kernel wrote, and the final states."""
-        slots = array("q", [self.number(name, loop.scratch) for name in loop.arguments])
-        machine.kernel(loop.text).launch(loop.launch, slots)
+        kernel = machine.kernel(loop.text)
+        slots = array("q", [self.number(n, loop.scratch, kernel) for n in loop.arguments])
+        kernel.launch(loop.launch, slots)
         written = {n: self.written(n) for n in self.plan.written}
         return written, [self.memory[f"final {s.name}"] for s in self.recurrence.states]
 

@@ -20,7 +20,6 @@ from gatework.backends.gpu.machine import Launch, Machine
 from gatework.compiler.plan import Plan
 from gatework.compiler.stepping import aliases_of
 
-
 MOST_THREADS = 1024  # of a block
 
 

@@ -202,7 +202,7 @@ def _phase(stage: Lowered) -> Phase:
 
 def _kept(phases: Iterable[Phase]) -> dict[str, str]:
     """The values of earlier stages that stages read, by the argument of their place."""
-    found = {}
+    found: dict[str, str] = {}
     for phase in phases:
         read = {v: p for w in phase.stage.works for v, p in w.reads.items()}
         read |= {v: phase.stage.known[v] for p in phase.scaled() for v in p.args if v.args}

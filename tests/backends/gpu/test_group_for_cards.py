@@ -1,0 +1,60 @@
+"""Kernels of the form group compile for cards, and nothing of a thread spills at chosen sizes."""
+
+import pytest
+
+import gatework as gw
+from backends.gpu.emulator.emulated import Emulated
+from gatework.backends.gpu.group import group
+from gatework.backends.gpu.loop import Refused, Setting
+from gatework.compiler.program import program
+from gatework.lang.sizes import Sizes
+from gpu_compiling import HOPPER, registers_and_spills
+from plan_calls import all_sizes
+
+CELLS = gw.cells.catalogue()
+STEPS = 256
+SHAPES = ((16, 768), (64, 512), (8, 128), (1, 256))  # sequences and units
+PLANS = ("forward", "keeping", "backward")
+FAST = {
+    ("lstm", 16, 768, "half", "keeping"), ("lstm", 64, 512, "float", "backward"),
+    ("gru", 1, 256, "float", "forward"), ("gru", 8, 128, "half", "backward"),
+}  # fmt: skip
+
+
+def made(name, plan, batch, sizes, element, architecture=HOPPER):
+    """The kernel of a cell's plan."""
+    setting = Setting(sizes, element, STEPS, batch, reverse=plan == "backward")
+    return group(getattr(program(CELLS[name]), plan), setting, Emulated(architecture))
+
+
+def cases():
+    """Cells, shapes, elements and plans."""
+    for name in ("lstm", "gru"):
+        for batch, units in SHAPES:
+            for element in ("half", "float"):
+                for plan in PLANS:
+                    case = name, batch, units, element, plan
+                    yield case if case in FAST else pytest.param(*case, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "batch", "units", "element", "plan"), [*cases()])
+def test_no_thread_spills(name, batch, units, element, plan):
+    sizes = Sizes.of({"1": 1, "input": units, "hidden": units})
+    kernel = made(name, plan, batch, sizes, element)
+    registers, spilled = registers_and_spills(kernel.text)
+    assert spilled == 0, f"{registers} registers, {kernel.about}"
+
+
+@pytest.mark.parametrize("architecture", [HOPPER, "sm_80"])
+@pytest.mark.parametrize(
+    "name", [n if n == "projected_lstm" else pytest.param(n, marks=pytest.mark.slow) for n in CELLS]
+)
+def test_every_cell_compiles(name, architecture):
+    for plan in PLANS:
+        try:
+            sizes = all_sizes(CELLS[name], 32, 96)
+            kernel = made(name, plan, 16, sizes, "bfloat16", architecture)
+        except Refused as reason:
+            pytest.skip(str(reason))
+        assert kernel.launch.cluster == 1 or architecture == HOPPER
+        registers_and_spills(kernel.text, architecture)

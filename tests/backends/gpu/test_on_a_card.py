@@ -2,8 +2,9 @@
 
     python -m pytest -m cuda -n 12 tests/backends/gpu/test_on_a_card.py
 
-With GATEWORK_TEST_CARD=interpreted the tests themselves are tried without a card: on tensors of the
-CPU, by the GPU backend on a machine that runs every loop by the reference.
+Without a card they run on tensors of the CPU, by the GPU backend on another machine, which
+GATEWORK_TEST_CARD names: `emulated` runs the kernels' own text on the CPU, `interpreted` every loop
+by the reference, which tries the tests themselves.
 
 Legend: T steps, B sequences.
 """
@@ -19,6 +20,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import gatework as gw
+from backends.gpu.emulator.emulated import Emulated
 from card_calls import assert_agrees, error
 from episodes import run_alone
 from feeding import recurrent
@@ -31,11 +33,14 @@ from plain_sizes import plain_sizes
 
 pytestmark = pytest.mark.cuda
 
-INTERPRETED = os.environ.get("GATEWORK_TEST_CARD") == "interpreted"
-if not INTERPRETED and not torch.cuda.is_available():
+STANDS_IN = {
+    "interpreted": lambda: Gpu(Interpreted(), (interpreted,)),
+    "emulated": lambda: Gpu(Emulated(seed=0)),
+}.get(os.environ.get("GATEWORK_TEST_CARD"))
+if not STANDS_IN and not torch.cuda.is_available():
     pytest.skip("needs a card with CUDA", allow_module_level=True)
-DEVICE = "cpu" if INTERPRETED else "cuda"
-needs_card = pytest.mark.skipif(INTERPRETED, reason="needs the card itself")
+DEVICE = "cpu" if STANDS_IN else "cuda"
+needs_card = pytest.mark.skipif(bool(STANDS_IN), reason="needs the card itself")
 
 CELLS = gw.cells.catalogue()
 SOME = (
@@ -69,15 +74,17 @@ def _poisoned(monkeypatch):
             return tensor.fill_(torch.nan) if tensor.is_floating_point() else tensor
 
         monkeypatch.setattr(where, name, poisoned)
-    if not INTERPRETED:  # what torch makes itself comes out of memory that was used
+    if not STANDS_IN:  # what torch makes itself comes out of memory that was used
         torch.full((2**25,), torch.nan, device=DEVICE)
 
 
-@pytest.fixture(autouse=True)
-def _interpreted(monkeypatch):
-    if INTERPRETED:
-        backend = Gpu(Interpreted(), (interpreted,))
-        monkeypatch.setattr(backends, "_BACKENDS", {"gpu": backend, **backends._BACKENDS})
+@pytest.fixture(autouse=True, scope="module")
+def _standing_in():
+    with pytest.MonkeyPatch.context() as patch:
+        if STANDS_IN:
+            first = {"gpu": STANDS_IN()}
+            patch.setattr(backends, "_BACKENDS", first | {**backends._BACKENDS, **first})
+        yield
 
 
 # ---- every cell --------------------------------------------------------------------------------
@@ -234,7 +241,7 @@ def test_streams_are_the_whole_sequence(name):
     expected = exact(x)
     found = torch.stack([stream.step(here(x_t)).clone() for x_t in x])
     assert_close((found, stream.state), expected)
-    if not INTERPRETED:
+    if not STANDS_IN:
         assert "as a graph of launches" in repr(stream)
 
 
@@ -312,7 +319,7 @@ def test_training_with_every_kind_of_noise_is_seeded():
 
 
 def test_accelerated_models_are_torchs():
-    for theirs in (torch.nn.LSTM(6, 300, 2), torch.nn.GRU(6, 20), torch.nn.RNN(6, 300)):
+    for theirs in (torch.nn.LSTM(6, 130, 2), torch.nn.GRU(6, 20), torch.nn.RNN(6, 130)):
         plain = theirs.to(DEVICE)
         ours, x = gw.accelerate(copy.deepcopy(plain)), here(normal(7, 3, 6))
         with torch.backends.cudnn.flags(allow_tf32=False):
@@ -410,7 +417,7 @@ def random_call(seed):
 @pytest.mark.parametrize("part", range(20))
 def test_ten_thousand_random_calls(part):
     """No call hangs or reads what another left: every one has the same bits when run again."""
-    for seed in range(part * 500, part * 500 + (500 if not INTERPRETED else 4)):
+    for seed in range(part * 500, part * 500 + (4 if STANDS_IN else 500)):
         cell, dtype, run = random_call(seed)
         if seed % 25 == 0:
             assert_agrees(cell, DEVICE, dtype, **run)

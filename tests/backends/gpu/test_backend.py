@@ -279,7 +279,7 @@ def test_what_is_refused_has_a_reason():
     assert gpu().refusal(plan, call) is None
     wide = call._replace(tensors=[t.double() for t in call.tensors])
     assert "float64: the reference runs it" in gpu().refusal(plan, wide)
-    reason = "it runs no plan, not even one of 3 sequences"
+    reason = "no refusing: it runs no plan, not even one of 3 sequences"
     assert Gpu(Interpreted(), [refusing, refusing]).refusal(plan, call) == reason
 
 
@@ -305,7 +305,8 @@ def test_the_first_form_that_does_not_refuse_runs():
     backend = Gpu(machine, [refusing, interpreted])
     assert_same(backend.run(plan, call), Reference().run(plan, call), 1e-5)
     assert machine.launches == 1
-    assert backend.about(plan, call) == "one kernel, interpreted"
+    reason = "no refusing: it runs no plan, not even one of 3 sequences"
+    assert backend.about(plan, call) == f"form interpreted: one kernel, interpreted; {reason}"
 
 
 def test_what_no_form_runs_is_left_to_the_reference():

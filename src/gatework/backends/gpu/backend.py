@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -163,13 +163,16 @@ class Gpu:
 
     def _loop(self, plan: Plan, setting: Setting, machine: Machine) -> Loop | str:
         """The loop by the first form that does not refuse it, or what the forms say."""
-        reasons = []
+        refused: dict[str, str] = {}
         for form in self._forms or _forms():
             try:
-                return form(plan, setting, machine)
+                loop = form(plan, setting, machine)
             except Refused as reason:
-                reasons.append(str(reason))
-        return "; ".join(dict.fromkeys(reasons))
+                refused[form.__name__] = str(reason)
+            else:
+                others = "".join(f"; no {name}: {why}" for name, why in refused.items())
+                return replace(loop, about=f"form {loop.form}: {loop.about}{others}")
+        return "; ".join(f"no {name}: {why}" for name, why in refused.items())
 
 
 def _forms() -> tuple[Form, ...]:

@@ -10,7 +10,7 @@ from gatework.bench.comparison import Limits, Line, Settings
 from gatework.bench.machine import absences, describe_machine, versions
 from gatework.bench.timing import Sample
 
-__all__ = ["FORMAT", "as_data"]
+__all__ = ["FORMAT", "as_data", "sample_data"]
 
 FORMAT = 1
 """Grows when what is written means something else."""
@@ -54,12 +54,13 @@ def _line(line: Line) -> dict[str, Any]:
         "weight_bytes": line.cost.bytes,
         "limit": line.limit,
         "share": line.share,
-        "times": {name: _sample(sample) for name, sample in line.samples.items()},
+        "times": {name: sample_data(sample) for name, sample in line.samples.items()},
         "ratios": {name: line.ratio(name) for name in line.samples},
     }
 
 
-def _sample(sample: Sample) -> dict[str, Any]:
+def sample_data(sample: Sample) -> dict[str, Any]:
+    """The times of one contestant."""
     return {
         "median_ms": sample.median,
         "quartiles_ms": [sample.lower, sample.upper],

@@ -257,7 +257,8 @@ def compare(
     "gatework bench --all --inference --json bench.json\n\n"
     "gatework bench --cell peephole_lstm,mgu --shapes 16,100,256,256 1,100,64,128\n\n"
     "gatework bench --cell my_cells.py:latch --cell lstm\n\n"
-    "gatework bench --stream --threads 1"
+    "gatework bench --stream --threads 1\n\n"
+    "gatework bench --device cuda --precision bf16,fp32"
 )
 def bench(
     more_shapes: Annotated[
@@ -288,7 +289,17 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(help="Threads of everyone.", show_default="as torch has it")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="Time for each line, all together.")] = 1.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Time for each line, all together.", show_default="1; on a card 0.2, each way"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, or a card: cuda, cuda:1.")] = "cpu",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="On a card: fp32, tf32, bf16, fp16.", show_default="all four"),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Also write every figure to this file.")
     ] = None,
@@ -310,6 +321,10 @@ def bench(
     one of them, inference and training are measured, which takes about
     a minute on a machine that does nothing else. What is not installed
     is named: pip install onnxruntime onnx brings ONNX Runtime.
+
+    With --device cuda it is measured on a card, in several precisions,
+    called from Python and as replays of CUDA graphs, without streams,
+    at the six shapes of the benchmarks' page unless others are given.
     """
     from gatework.bench.shapes import parse_shapes
     from gatework.cli import asked
@@ -317,16 +332,23 @@ def bench(
 
     chosen = cells_typed(cells or ["lstm,gru,rnn"])
     asked.check_out("--json", json)
-    parse_shapes([*(shapes or []), *(more_shapes or [])])
+    sizes = parse_shapes([*(shapes or []), *(more_shapes or [])])
+    asked.check_card(device, precision, threads, all_shapes=all_shapes, stream=stream)
+    kinds = {"inference": inference, "training": train, "streaming": stream}
+    if device != "cpu":
+        from gatework.cli import gpu_benching
+
+        per_line = 0.2 if seconds is None else seconds
+        gpu_benching.bench(chosen, sizes, kinds, device, precision or "", per_line, json)
+        return
     from gatework.cli import benching
 
-    kinds = {"inference": inference, "training": train, "streaming": stream}
     benching.bench(
         chosen,
         [*(shapes or []), *(more_shapes or [])],
         kinds,
         threads,
-        seconds,
+        1.0 if seconds is None else seconds,
         json,
         everything=all_shapes,
     )

@@ -23,6 +23,7 @@ from gatework.train.manifest import Manifest, find_runs, read_manifest
 __all__ = [
     "cell_settings_typed",
     "check_alone",
+    "check_card",
     "check_out",
     "check_resumed",
     "check_runs",
@@ -60,6 +61,26 @@ def trainable_cells_typed(texts: Sequence[str]) -> tuple[Cell, ...]:
     for cell in cells:
         cell_settings(cell)
     return cells
+
+
+def check_card(
+    device: str, precision: str | None, threads: int | None, *, all_shapes: bool, stream: bool
+) -> None:
+    """Check that what is measured goes with the device.
+
+    Raises:
+        InputError: an option means nothing there.
+    """
+    if device == "cpu":
+        wrong = ["--precision"] if precision is not None else []
+        mend = "add --device cuda"
+    else:
+        given = {"--threads": threads is not None, "--all": all_shapes, "--stream": stream}
+        wrong = [option for option, used in given.items() if used]
+        mend = "leave it out"
+    if wrong:
+        came = f"{wrong[0]} with --device {device}"
+        raise InputError(came, "options that mean something there", mend)
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,14 +34,14 @@ from gatework.bench import (
     versions,
 )
 from gatework.cli.asked import check_out
-from gatework.cli.terminal import Terminal
+from gatework.cli.figures import console_for_tables, figure
 from gatework.errors import InputError
 from gatework.files import write_atomically
 from gatework.lang import Cell
 
-__all__ = ["bench"]
+__all__ = ["bench", "seconds_typed"]
 
-MOST_SECONDS, FILE_WIDTH = 3600.0, 200
+MOST_SECONDS = 3600.0
 BUSY = 1.5
 """Load of each core above which figures are said to be doubtful."""
 
@@ -73,10 +72,10 @@ def bench(
         kinds=tuple(k for k in KINDS if kinds[k]) or ("inference", "training"),
         shapes=_shapes(shapes, everything),
         threads=_threads(threads),
-        pace=Pace(total=_seconds(seconds)),
+        pace=Pace(total=seconds_typed(seconds)),
     )
     check_out("--json", out)
-    console = _console()
+    console = console_for_tables()
     before, limits = load(), Limits(settings.threads)
     _announce(console, settings, limits, before)
     lines: list[Line] = []
@@ -91,14 +90,6 @@ def bench(
             console.print(f"\nfigures  {out}")
     if any(line.error for line in lines):
         raise typer.Exit(1)
-
-
-def _console() -> Console:
-    """A terminal has its width; in a file nothing is cut off."""
-    console = Terminal()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
-    return console
 
 
 # ---- what was typed ------------------------------------------------------------------------------
@@ -124,7 +115,12 @@ def _threads(count: int | None) -> int:
     )
 
 
-def _seconds(seconds: float) -> float:
+def seconds_typed(seconds: float) -> float:
+    """The time for a line.
+
+    Raises:
+        InputError: it is not above 0, or too long.
+    """
     if 0 < seconds <= MOST_SECONDS:  # NaN is neither
         return seconds
     raise InputError(
@@ -204,21 +200,15 @@ def _table(lines: Sequence[Line]) -> Table:
 
 
 def _ours(sample: Sample) -> str:
-    lower, upper = _figure(sample.lower), _figure(sample.upper)
-    return f"{_figure(sample.median)} [{lower}, {upper}]"
+    lower, upper = figure(sample.lower), figure(sample.upper)
+    return f"{figure(sample.median)} [{lower}, {upper}]"
 
 
 def _theirs(line: Line, name: str) -> str:
     ratio = line.ratio(name)
     if ratio is None:
         return "–"
-    return f"{_figure(line.samples[name].median)} {_figure(ratio)}×"
-
-
-def _figure(number: float) -> str:
-    """Three significant digits, without an exponent."""
-    digits = 2 - math.floor(math.log10(number)) if number > 0 else 0
-    return f"{number:,.{min(max(digits, 0), 5)}f}"
+    return f"{figure(line.samples[name].median)} {figure(ratio)}×"
 
 
 def _tell_absences(console: Console) -> None:

@@ -26,8 +26,9 @@ def torch_layer(problem: Problem) -> torch.nn.Module | None:
     if problem.listed not in LAYERS:
         return None
     name, options = LAYERS[problem.listed]
+    numbers = {"dtype": problem.x.dtype, "device": problem.x.device}
     layer: torch.nn.Module = getattr(torch.nn, name)(
-        problem.shape.features, problem.shape.units, dtype=problem.x.dtype, **options
+        problem.shape.features, problem.shape.units, **numbers, **options
     )
     layer.load_state_dict(problem.layer.state_dict())
     return layer.train(problem.layer.training)

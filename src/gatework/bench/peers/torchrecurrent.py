@@ -93,7 +93,7 @@ def _layer(problem: Problem) -> Any:
     with torch.no_grad():
         for name, tensor in layer.named_parameters():
             tensor.copy_(_stacked(about, name.rpartition(".")[2], blocks, problem.shape.units))
-    return layer.train(problem.layer.training)
+    return layer.to(problem.x).train(problem.layer.training)
 
 
 def _blocks(problem: Problem) -> Named:
@@ -116,4 +116,5 @@ def _stacked(about: _Layer, name: str, blocks: Named, units: int) -> Tensor:
     names = [f"{kind}_{t}" if "." in t else f"{kind}_{group}.{t}" for t in tokens]
     if kind == "weight":
         return torch.cat([blocks[n] for n in names])
-    return torch.cat([blocks.get(n, torch.zeros(units)) for n in names])
+    zeros = next(iter(blocks.values())).new_zeros(units)
+    return torch.cat([blocks.get(n, zeros) for n in names])

@@ -2,29 +2,40 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import gatework as gw
+from axes_cells import random_axes_cells
 from backends.gpu.emulator.emulated import Emulated
 from gatework.backends.gpu.block import block
+from gatework.backends.gpu.loop import Setting
+from gatework.backends.gpu.nvrtc import compile_text
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
+from gatework.lang.axes import is_long
+from gatework.lang.sizes import Sizes
 from loop_calls import assert_loop_agrees
 from plan_calls import all_sizes, backward_call, random_call
+from random_cells import random_cells
 
 CELLS = gw.cells.catalogue()
 CORE = (
     "rnn", "layer_norm_lstm", "delta_net", "on_lstm", "stack_rnn", "slstm_heads", "clockwork_rnn",
     "ttt_linear",
 )  # fmt: skip
+MARKED = [n for n, cell in CELLS.items() if any(is_long(s.size) for s in cell.states)]
 STEPS, BATCH = 5, 3
 
 
-def assert_all_plans_agree(cell, *, marking=False, steps=STEPS, tolerance=1e-5, **options):
+def assert_all_plans_agree(
+    cell, *, marking=False, shape=(STEPS, BATCH), dtype=torch.float32, tolerance=1e-5, seed=None,
+    **options,
+):  # fmt: skip
     """The loops of all three plans of a cell."""
     sizes, plans = all_sizes(cell, 5, 13), program(cell, marking=marking)
-    dtype = options.pop("dtype", torch.float32)
-    machine = Emulated(seed=options.pop("seed", None))
-    call = random_call(plans.forward, (steps, BATCH), sizes, dtype, **options)
+    machine = Emulated(seed=seed)
+    call = random_call(plans.forward, shape, sizes, dtype, **options)
     assert_loop_agrees(block, plans.forward, call, machine, tolerance)
     assert_loop_agrees(block, plans.keeping, call, machine, tolerance)
     kept = Reference().run(plans.keeping, call)
@@ -32,19 +43,86 @@ def assert_all_plans_agree(cell, *, marking=False, steps=STEPS, tolerance=1e-5, 
     assert_loop_agrees(block, plans.backward, backward, machine, tolerance)
 
 
-def names(core):
-    """Every cell of the catalogue, those slow that are not at the core."""
-    return [n if n in core else pytest.param(n, marks=pytest.mark.slow) for n in CELLS]
+def slow_but(core, names=tuple(CELLS)):
+    """Cells by name, those slow that are not at the core."""
+    return [n if n in core else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
-@pytest.mark.parametrize("name", names(CORE))
+@pytest.mark.parametrize("name", slow_but(CORE))
 def test_every_cell_agrees(name):
     """Sequences in whole length, threads in any order."""
     assert_all_plans_agree(CELLS[name], seed=1)
 
 
-@pytest.mark.parametrize("name", names(("layer_norm_lstm",)))
-@pytest.mark.parametrize("reverse", [False, True])
-def test_sequences_have_lengths_of_their_own(name, reverse):
+@pytest.mark.parametrize("name", slow_but(["layer_norm_lstm", "on_lstm"]))
+def test_sequences_have_lengths_of_their_own(name):
+    """One has no step at all; they are run from the last step to the first."""
     lengths = torch.tensor([2, STEPS, 0])
-    assert_all_plans_agree(CELLS[name], lengths=lengths, reverse=reverse, seed=2)
+    assert_all_plans_agree(CELLS[name], lengths=lengths, reverse=True, seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CORE)
+@pytest.mark.parametrize("ragged", [False, True])
+def test_they_are_run_in_both_directions(name, ragged):
+    lengths = torch.tensor([0, STEPS, 4]) if ragged else None
+    assert_all_plans_agree(CELLS[name], lengths=lengths, reverse=not ragged)
+
+
+@pytest.mark.parametrize("name", slow_but(["delta_net"], MARKED))
+@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_marked_states_are_computed_again(name, reverse):
+    """Over three stretches, the last one not whole; one sequence ends or begins inside of one."""
+    lengths = torch.tensor([35, 3, 20])
+    options = {"marking": True, "reverse": reverse, "seed": 3}
+    assert_all_plans_agree(CELLS[name], shape=(35, 3), lengths=lengths, **options)
+    if name == "delta_net":
+        assert_all_plans_agree(CELLS[name], shape=(33, 2), **options)
+
+
+@pytest.mark.parametrize("name", ["gru", "gla"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_memory_may_hold_halves(name, dtype):
+    assert_all_plans_agree(CELLS[name], dtype=dtype, tolerance=2e-2)
+
+
+@pytest.mark.slow
+@settings(max_examples=8, deadline=None)
+@given(cell=random_cells(noise=True, further=True), reverse=st.booleans())
+def test_random_cells_agree(cell, reverse):
+    lengths = torch.tensor([2, 4, 0])
+    assert_all_plans_agree(cell, shape=(4, 3), lengths=lengths, reverse=reverse, tolerance=1e-4)
+
+
+@pytest.mark.slow
+@settings(max_examples=8, deadline=None)
+@given(cell=random_axes_cells(), reverse=st.booleans())
+def test_random_cells_with_axes_agree(cell, reverse):
+    assert_all_plans_agree(cell, shape=(3, 2), reverse=reverse, tolerance=1e-4)
+
+
+def real_sizes(cell, units):
+    """Sizes of a layer of so many units."""
+    own = dict.fromkeys(cell.size_names(), units)
+    axes = cell.axis_lengths(units, {})
+    return Sizes.of({"1": 1, "input": units, "hidden": units, **own, **axes})
+
+
+@pytest.mark.parametrize("name", slow_but(["layer_norm_lstm", "delta_net"], CORE))
+@pytest.mark.parametrize("architecture", ["sm_90a", "sm_80"])
+def test_kernels_of_real_sizes_fit_in_registers(name, architecture):
+    cell, machine = CELLS[name], Emulated(architecture)
+    sizes, plans = real_sizes(cell, 256), program(cell, marking=True)
+    for plan in (plans.keeping, plans.backward):
+        loop = block(plan, Setting(sizes, "bfloat16", 512, 16), machine)
+        assert compile_text(loop.text, architecture).spilled == 0
+        assert loop.launch.shared <= machine.shared
+
+
+def test_the_text_does_not_grow_with_the_sizes():
+    cell = CELLS["delta_net"]
+    plan, machine = program(cell, marking=True).backward, Emulated()
+    texts = [
+        block(plan, Setting(real_sizes(cell, n), "float", 512, 16), machine).text for n in (64, 512)
+    ]
+    assert len(texts[1]) < len(texts[0]) + 1000

@@ -35,7 +35,7 @@ class Arranging:
         self, layout: Layout, node: Arrange, sources: Sequence[Memory], targets: Sequence[Memory]
     ) -> None:
         self.layout, self.node, self.sources, self.targets = layout, node, sources, targets
-        self.sizes = layout.setting.sizes
+        self.sizes = layout.sizes
         self.n = units(node.length(), self.sizes)
         self.total = units(node.size, self.sizes)
         whole = node if node.size != SCALAR else node.args[0]

@@ -8,11 +8,13 @@ step, k how many the sequence has run before it, f which step of the forward pas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 
 from gatework.backends.gpu.block.layout import Layout
 from gatework.backends.gpu.block.memory import Everywhere, Row
+from gatework.backends.gpu.block.parts import MOST, declared, parts_of
 from gatework.backends.gpu.block.replaying import mark, marks_beside, restored
+from gatework.backends.gpu.block.room import SCRATCH, room
 from gatework.backends.gpu.block.sections import WAIT, indented
 from gatework.backends.gpu.block.steps import Steps
 from gatework.backends.gpu.loop import Loop, Scratch, Setting
@@ -20,21 +22,17 @@ from gatework.backends.gpu.machine import Launch, Machine
 from gatework.backends.gpu.text import arguments, assembled, identifiers, read, spliced
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import STRETCH
-from gatework.compiler.stepping import stepping
-
-FEW, MANY = 64, 512  # threads of a block, at least and at most
-SCRATCH = "scratch"
 
 
 def block(plan: Plan, setting: Setting, machine: Machine) -> Loop:
     """The kernel of a plan in which a block runs a sequence."""
-    layout = Layout(plan, setting, threads_of(plan, setting))
+    layout = Layout(plan, setting, parts_of(plan, setting, machine))
     lines = _Writer(layout).sequence()
-    shared, scratch = divided(layout.rows, machine.shared // 4)
-    floats = sum(scratch.values())
-    blocks = max(1, min(setting.batch, 4 * machine.processors) if scratch else setting.batch)
-    if scratch:
+    there = room(layout, machine)
+    blocks, parts = layout.blocks, math.prod(layout.parts.values())
+    if there.scratch:
         layout.slot(SCRATCH, "float*")
+        blocks = min(blocks, -(-MOST * machine.processors // parts) * parts)
     text = spliced(
         read("block.cu"),
         {
@@ -42,52 +40,26 @@ def block(plan: Plan, setting: Setting, machine: Machine) -> Loop:
             "STRETCH": str(STRETCH),
             "TABLES": "\n".join(_table(t, name) for t, name in layout.tables.items()),
             "ARGUMENTS": _arguments(layout.slots),
-            "ROWS": "\n".join(indented(_rows(shared, scratch))),
+            "PARTS": str(parts),
+            "ROWS": "\n".join(indented([*declared(layout.parts), *there.declared()])),
             "SEQUENCE": "\n".join(indented(indented(lines))),
         },
     )
     return Loop(
         form="block",
         text=assembled(text, setting.element, exact=setting.exact),
-        launch=Launch(blocks, layout.threads, 4 * sum(shared.values())),
+        launch=Launch(blocks, layout.threads, there.shared),
         arguments=tuple(layout.slots),
-        scratch=(Scratch(SCRATCH, 4 * floats * blocks),) if scratch else (),
-        about=f"a block of {layout.threads} threads runs a sequence",
+        scratch=(Scratch(SCRATCH, 4 * there.floats * blocks),) if there.scratch else (),
+        about=f"a block of {layout.threads} threads runs {_what(layout)}",
     )
 
 
-def threads_of(plan: Plan, setting: Setting) -> int:
-    """Threads of a block: by the widest row, and by the rows of matrices."""
-    step = stepping(plan, {}).step
-    sizes = setting.sizes
-    rows = [sizes[w.size] for s in step.stages for w in s.works]
-    rows += [8 * sizes[p.size] for p in step.products()]
-    threads = FEW
-    while threads < min(MANY, max(rows, default=1)):
-        threads *= 2
-    return threads
-
-
-def divided(rows: dict[str, int], room: int) -> tuple[dict[str, int], dict[str, int]]:
-    """The rows that lie in shared memory, the short ones first, and those in scratch memory."""
-    shared: dict[str, int] = {}
-    for name, floats in sorted(rows.items(), key=lambda row: row[1]):
-        if sum(shared.values()) + floats <= room:
-            shared[name] = floats
-    return shared, {n: floats for n, floats in rows.items() if n not in shared}
-
-
-def _rows(shared: dict[str, int], scratch: dict[str, int]) -> Iterator[str]:
-    """The declarations of all rows."""
-    own = sum(scratch.values())
-    for base, rows in (
-        ("(float*)shared_memory()", shared),
-        (f"arguments.{SCRATCH} + (i64)blockIdx.x * {own}", scratch),
-    ):
-        start = 0
-        for name, floats in rows.items():
-            yield f"float* const {name} = {base} + {start};"
-            start += floats
+def _what(layout: Layout) -> str:
+    """What a block runs."""
+    if not layout.parts:
+        return "a sequence"
+    return f"1 of {math.prod(layout.parts.values())} parts of a sequence"
 
 
 def _arguments(slots: dict[str, str]) -> str:
@@ -114,7 +86,6 @@ class _Writer:
         reverse = self.setting.reverse
         begin, end = self.begin(), self.end()
         return [
-            *self.layout.constants.values(),
             *(f"float {name} = 0.0f;" for name in self.layout.variables),
             *begin,
             *(marks_beside(self.layout, "0") if reverse else []),
@@ -133,15 +104,15 @@ class _Writer:
 
     def begin_one(self, name: str, size: str) -> list[str]:
         """One of them; zero without an address."""
-        n, initial = self.layout.units(size), self.layout.slot(f"initial {name}", "const el*")
-        first = f"{initial} ? load({initial} + row * {n} + i) : 0.0f"
+        initial = self.layout.row_of(f"initial {name}", size, "row").read("i")
+        first = f"{self.layout.slot(f'initial {name}', '')} ? {initial} : 0.0f"
         slot = "steps" if self.setting.reverse else "0"
         own = self.layout.state(name, "old")
         there = own.name if isinstance(own, Everywhere) else f"{self.base(own)}[i]"
         lines = [f"{there} = {first};"]
         if self.layout.states[name] == "trajectory":
-            trajectory = self.layout.slot(f"state {name}", "el*")
-            lines.append(f"store({trajectory} + ({slot} * batch + row) * {n} + i, {there});")
+            trajectory = self.layout.row_of(f"state {name}", size, f"{slot} * batch + row", "el*")
+            lines.append(trajectory.write("i", there))
         return self.layout.each(size, lines)
 
     def end(self) -> list[str]:
@@ -150,14 +121,14 @@ class _Writer:
 
     def end_one(self, name: str, size: str) -> list[str]:
         """One of them."""
-        n, final = self.layout.units(size), self.layout.slot(f"final {name}", "el*")
+        final = self.layout.row_of(f"final {name}", size, "row", "el*")
         own = self.layout.state(name, "old")
         if isinstance(own, Everywhere):
             there = own.name
         else:
             slot = f"length % 2 * {self.layout.pitch(size)} + " if own.ahead is not None else ""
             there = f"{self.base(own)}[{slot}i]"
-        return self.layout.each(size, [f"store({final} + row * {n} + i, {there});"])
+        return self.layout.each(size, [final.write("i", there)])
 
     def base(self, row: Row) -> str:
         """The first slot of a state."""

@@ -59,7 +59,7 @@ class Fetching:
         """The rows of the first step, to where it reads them."""
         lines = []
         for place in self.places:
-            value = f"load({self.layout.at(place, 't')} + i)"
+            value = self.layout.at(place, "t").read("i")
             lines += self.layout.each(place.size, [self.layout.here(place, 0).write("i", value)])
         return lines
 
@@ -71,7 +71,11 @@ class Fetching:
         """One of them."""
         name, n = self.register(place), self.layout.units(place.size)
         yield f"el {name}[{self.registers(place)}];"
-        yield f"if (more) fetch<{n}>({self.layout.at(place, 't_next')}, {name}, thread);"
+        yield "#pragma unroll"
+        yield f"for (int u = 0; u < {self.registers(place)}; ++u) {{"
+        yield f"  const int i = {'0' if n == 1 else 'thread + u * THREADS'};"
+        yield f"  if (more && i < {n}) {name}[u] = *({self.layout.at(place, 't_next').at('i')});"
+        yield "}"
 
     def ended(self) -> Iterator[Section]:
         """From there to where the next step reads them."""

@@ -5,10 +5,13 @@ Letters: T steps, B sequences, n units of a row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from gatework.backends.gpu.block.fetching import chosen
 from gatework.backends.gpu.block.memory import Everywhere, Memory, Outside, Row
+from gatework.backends.gpu.block.parts import Parts, Where, part
 from gatework.backends.gpu.block.sections import indented
 from gatework.backends.gpu.code import literal
 from gatework.backends.gpu.loop import Setting
@@ -17,10 +20,28 @@ from gatework.compiler.passes import Pass, Place
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import STRETCH
 from gatework.compiler.stepping import aliases_of, stepping
-from gatework.lang.axes import SCALAR
-from gatework.lang.expressions import Const
+from gatework.lang.axes import SCALAR, is_long
+from gatework.lang.definition import block_of
+from gatework.lang.expressions import Count, Matrix
+from gatework.lang.sizes import Sizes
 
 ALIGNED = 4  # floats of 16 bytes, where every row begins
+FEW, MANY = 64, 512  # threads of a block, at least and at most
+DEEP = 8  # units of a row with all axes that a thread takes
+LANES = 8  # threads of a row of a matrix
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """A matrix, or those of each head, as it lies.
+
+    Attributes:
+        address: Where the call has it.
+        elements: How many numbers it has.
+    """
+
+    address: str
+    elements: int
 
 
 class Layout:
@@ -29,15 +50,16 @@ class Layout:
     Attributes:
         slots: The slots of the kernel and their types in C.
         rows: Floats of each row of the block, by its name in the text.
+        matrices: What products read, by the name in the text.
         pairs: Of those that have two slots in turn, how far apart these lie.
         variables: The single numbers that every thread has.
-        sequences: The addresses of rows of a step, by the name in the text.
-        constants: The addresses of rows of a sequence, by the name in the text.
         tables: Fixed indices, by the name in the text.
     """
 
-    def __init__(self, plan: Plan, setting: Setting, threads: int) -> None:
-        self.plan, self.setting, self.threads = plan, setting, threads
+    def __init__(self, plan: Plan, setting: Setting, parts: Parts) -> None:
+        self.plan, self.setting, self.parts = plan, setting, parts
+        own = {axis: setting.sizes[axis] // count for axis, count in parts.items()}
+        self.sizes = Sizes.of({**setting.sizes, **own})
         work = stepping(plan, {} if setting.ragged else aliases_of(plan))
         self.step, self.replay, self.states = work.step, work.replay, work.states
         self.replays = {r.state.name: r for r in plan.replays}
@@ -45,21 +67,36 @@ class Layout:
             "steps": "i64", "batch": "i64", "lengths": "const i64*", "order": "const i64*"
         }  # fmt: skip
         self.rows: dict[str, int] = {}
+        self.matrices: dict[str, Matrices] = {}
         self.pairs: dict[str, int] = {}
         self.variables: dict[str, None] = {}
-        self.sequences: dict[str, str] = {}
-        self.constants: dict[str, str] = {}
         self.tables: dict[tuple[int, ...], str] = {}
         self._names: dict[str, str] = {}
+        self.threads = self._threads()
         passes = [one for one in (self.step, self.replay) if one]
         self.numbers = {n: row for one in passes for n, row in one.numbers.items()}
         self._read_again = {p for one in passes for p in _read_again(one)}
-        self.fetched = chosen(passes, setting.sizes, threads) - self._read_again
+        self.fetched = chosen(passes, self.sizes, self.threads) - self._read_again
         self._offsets = {
             (p.name, block): span.start
             for p in plan.recurrence.parameters
             for block, span in p.spans(setting.sizes).items()
         }
+
+    def _threads(self) -> int:
+        """Threads of a block: by the widest row, and by the rows of matrices."""
+        works = [w for s in self.step.stages for w in s.works]
+        wanted = [-(-self.units(w.size) // (DEEP if is_long(w.size) else 1)) for w in works]
+        wanted += [LANES * self.units(p.size) for p in self.step.products()]
+        threads = 32 if self.parts else FEW
+        while threads < min(MANY, max(wanted, default=1)):
+            threads *= 2
+        return threads
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks have something to do."""
+        return self.setting.batch * math.prod(self.parts.values())
 
     @property
     def warps(self) -> int:
@@ -67,8 +104,20 @@ class Layout:
         return self.threads // 32
 
     def units(self, size: str) -> int:
-        """n of a size."""
-        return self.setting.sizes[size]
+        """n of a size: of a part of the row where its axes are divided."""
+        return self.sizes[size]
+
+    def outside(self, address: str, size: str) -> Outside:
+        """A row of elements at an address, or the part of it that is meant."""
+        where = Where(size, self.setting.sizes, self.parts)
+        whole = len(where.runs) < 2
+        single = size == SCALAR
+        return Outside(address + where.first, self.units(size), single, None if whole else where)
+
+    def row_of(self, argument: str, size: str, row: str, kind: str = "const el*") -> Outside:
+        """A row of what has rows of one size after each other."""
+        whole = self.setting.sizes[size]
+        return self.outside(f"{self.slot(argument, kind)} + ({row}) * {whole}", size)
 
     def name(self, argument: str) -> str:
         """What something is called in the text."""
@@ -118,9 +167,9 @@ class Layout:
             case "step" if place in self.fetched:
                 return self.here(place, 0)
             case "step":
-                return self._sequence(place, "const el*")
+                return self.at(place, "t")
             case _ if place.argument.startswith("constant "):
-                return self._constant(place)
+                return self.row_of(place.argument, place.size, "row")
             case _:
                 return self.kept(place.argument, place.size)
 
@@ -128,7 +177,7 @@ class Layout:
         """Where a value is stored: also in the block, if it is read again."""
         if place.kind == "step":
             own = (self.read(place),) if place in self._read_again else ()
-            return (*own, self._sequence(place, "el*"))
+            return (*own, self.at(place, "t", "el*"))
         state = place.argument.removeprefix("state ")
         if place.kind == "new" and self.states.get(state) == "trajectory":
             return (self.read(place), self.trajectory(state, place.size))
@@ -170,50 +219,43 @@ class Layout:
 
     def trajectory(self, state: str, size: str) -> Outside:
         """The slot of a trajectory after the step."""
-        name = self.name(f"trajectory {state}")
         after = "t" if self.setting.reverse else "(t + 1)"
-        slot, n = self.slot(f"state {state}", "el*"), self.units(size)
-        self.sequences[name] = f"el* const {name} = {slot} + ({after} * batch + row) * {n};"
-        return Outside(name, n, size == SCALAR)
+        return self.row_of(f"state {state}", size, f"{after} * batch + row", "el*")
 
-    def at(self, place: Place, time: str, kind: str = "const el*") -> str:
-        """The address of the row of a sequence at a time."""
+    def at(self, place: Place, time: str, kind: str = "const el*") -> Outside:
+        """The row of a sequence at a time."""
         pitch = self.setting.pitch(place.argument.removeprefix("sequence "), place.size)
-        return f"{self.slot(place.argument, kind)} + ({time} * batch + row) * {pitch}"
+        slot = self.slot(place.argument, kind)
+        return self.outside(f"{slot} + ({time} * batch + row) * {pitch}", place.size)
 
     def each(self, size: str, lines: Iterable[str]) -> list[str]:
         """Statements for each unit i of a row; of a single number, by every thread."""
         loop = f"for (int i = thread; i < {self.units(size)}; i += THREADS) {{"
         return ["{ const int i = 0;" if size == SCALAR else loop, *indented(lines), "}"]
 
-    def _sequence(self, place: Place, kind: str) -> Outside:
-        """The row of a sequence at this step."""
-        name = self.name(f"{place.argument} at t")
-        self.sequences[name] = f"{kind} const {name} = {self.at(place, 't', kind)};"
-        return Outside(name, self.units(place.size), place.size == SCALAR)
-
-    def _constant(self, place: Place) -> Outside:
-        """A row that is the same at each step."""
-        name, n = self.name(place.argument), self.units(place.size)
-        slot = self.slot(place.argument, "const el*")
-        self.constants[name] = f"const el* const {name} = {slot} + row * {n};"
-        return Outside(name, n, place.size == SCALAR)
-
     def _parameter(self, place: Place) -> Outside:
         """A block of a stacked vector."""
-        slot = self.slot(place.argument, "const el*")
         first = self._offsets[place.offset] if place.offset else 0
-        return Outside(f"{slot} + {first}", self.units(place.size), place.size == SCALAR)
+        return self.outside(f"{self.slot(place.argument, 'const el*')} + {first}", place.size)
 
-    def matrix(self, name: str, block: str, columns: int) -> str:
-        """The address of the first row of a matrix."""
-        slot = self.slot(f"parameter {name}", "const el*")
-        return f"{slot} + {self._offsets[name, block] * columns}"
+    def matrix(self, matrix: Matrix) -> str:
+        """The address of the first row of a matrix, of a matrix per head of the first of ours."""
+        name, block = block_of(matrix)
+        width, height = self.units(matrix.width), self.units(matrix.height)
+        slot, first = self.slot(f"parameter {name}", "const el*"), self._offsets[name, block]
+        address = f"{slot} + {first * width}"
+        if matrix.per is not None and matrix.per in self.parts:
+            ours = matrix.heads(self.sizes) * height * width
+            address += f" + {part(matrix.per, self.parts)} * {ours}"
+        own = self.name(f"matrix {name}.{block}")
+        self.matrices[own] = Matrices(address, matrix.heads(self.sizes) * height * width)
+        return own
 
     def _number(self, argument: str) -> Everywhere:
         """A row of equal numbers."""
         row = self.numbers[argument]
-        return Everywhere(literal(row.value if isinstance(row, Const) else self.units(row.of)))
+        value = self.setting.sizes[row.of] if isinstance(row, Count) else row.value
+        return Everywhere(literal(value))
 
 
 def _read_again(one: Pass) -> set[Place]:

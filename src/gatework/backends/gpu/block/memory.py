@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gatework.backends.gpu.block.parts import Where
 from gatework.backends.gpu.block.sections import Use
 from gatework.compiler.waiting import ANYBODY
 
@@ -50,20 +51,26 @@ class Outside:
         name: Its address in the text.
         units: How many units it has.
         single: Whether it is one number, which all threads have and one stores.
+        where: Where its units are from there, if only a part of the row is meant.
     """
 
     name: str
     units: int
     single: bool = False
+    where: Where | None = None
+
+    def at(self, unit: str) -> str:
+        """The address of a unit."""
+        return f"{self.name} + {self.where.unit(unit) if self.where else unit}"
 
     def read(self, unit: str) -> str:
         """A unit."""
-        return f"load({self.name} + {unit})"
+        return f"load({self.at(unit)})"
 
     def write(self, unit: str, value: str) -> str:
         """The statement that stores a unit."""
         guard = "if (thread == 0) " if self.single else ""
-        return f"{guard}store({self.name} + {unit}, {value});"
+        return f"{guard}store({self.at(unit)}, {value});"
 
     def used(self, share: str = ANYBODY, *, writes: bool = False) -> tuple[Use, ...]:
         """Nothing that threads wait for: what is read is never written."""

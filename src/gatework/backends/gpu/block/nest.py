@@ -43,7 +43,7 @@ class Nest:
 
     def __init__(self, layout: Layout, stage: Lowered, work: Work) -> None:
         self.layout, self.stage, self.work = layout, stage, work
-        self.axes = axes_of(work, layout.setting.sizes)
+        self.axes = axes_of(work, layout.sizes)
         self.loops = range(len(self.axes.lengths))
         self.n = layout.units(work.size)
 

@@ -1,8 +1,8 @@
 """Sums of products: matrices read as they lie, through the second-level cache.
 
-A product W v has a few threads for each row of W, which read neighbouring columns; a product Wᵀ v
-has a thread for a few neighbouring columns of W and a slice of its rows. Sums go to a row of
-their own.
+A product W v has a few threads for each row of W, which read neighbouring columns: eight of them
+read a line of 128 bytes. A product Wᵀ v has a thread for a few neighbouring columns of W and a
+slice of its rows. Sums go to a row of their own.
 
 Letters: n units of the result, K the length of a product's sums.
 """
@@ -13,15 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from gatework.backends.gpu.block.layout import Layout
+from gatework.backends.gpu.block.layout import LANES, Layout
 from gatework.backends.gpu.block.memory import Row, by_unit
 from gatework.backends.gpu.block.sections import Section, Use, section
 from gatework.backends.gpu.loop import BYTES
 from gatework.compiler.passes import Lowered, Sum
-from gatework.lang.definition import block_of
 from gatework.lang.expressions import Expr, Product
 
-LANES = 8  # threads of a row of W, as long as there are rows enough: 8 times 16 bytes are a line
 PARTIALS = "partials"  # memory for what several threads have of a sum
 
 
@@ -42,7 +40,7 @@ class Factor:
     @property
     def heads(self) -> int:
         """How many matrices there are."""
-        return self.product.matrix.heads(self.layout.setting.sizes)
+        return self.product.matrix.heads(self.layout.sizes)
 
     @property
     def height(self) -> int:
@@ -63,7 +61,7 @@ class Factor:
     @cached_property
     def weights(self) -> str:
         """The address of the first matrix."""
-        return self.layout.matrix(*block_of(self.product.matrix), self.width)
+        return self.layout.matrix(self.product.matrix)
 
     def of_row(self, unit: str, lanes: int) -> str:
         """What a lane has of a row of W times v."""

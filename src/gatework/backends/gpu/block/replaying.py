@@ -47,8 +47,8 @@ def _marks(layout: Layout, at: str) -> Iterator[tuple[Row, Outside]]:
         if name in marked:
             row = layout.state(state.name, "old")
             assert isinstance(row, Row)  # what is marked has axes
-            slot = layout.slot(f"sequence {name}", "el*")
-            yield row, Outside(f"{slot} + ({at} * batch + row) * {row.units}", row.units)
+            there = f"{at} * batch + row"
+            yield row, layout.row_of(f"sequence {name}", state.size, there, "el*")
 
 
 def _copied(row: Row, to: Outside) -> str:
@@ -62,8 +62,8 @@ def restored(layout: Layout) -> list[str]:
     lines = []
     for replay in layout.replays.values():
         row = layout.own(f"state {replay.state.name}", layout.units(replay.state.size))
-        slot = layout.slot(f"sequence {replay.marks}", "const el*")
-        there = f"{row.name}[begin % STRETCH * {layout.pitch(replay.state.size)} + i]"
-        mark = f"load({slot} + (stretch * batch + row) * {row.units} + i)"
-        lines.append(f"for (int i = thread; i < {row.units}; i += THREADS) {there} = {mark};")
+        size, there = replay.state.size, "stretch * batch + row"
+        mark = layout.row_of(f"sequence {replay.marks}", size, there).read("i")
+        to = f"{row.name}[begin % STRETCH * {layout.pitch(size)} + i]"
+        lines.append(f"for (int i = thread; i < {row.units}; i += THREADS) {to} = {mark};")
     return lines

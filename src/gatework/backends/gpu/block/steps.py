@@ -42,7 +42,6 @@ class Steps:
         body = [
             *self.clock,
             *self.slots(),
-            *self.layout.sequences.values(),
             *self.fetching.begun(),
             *self.lines,
             *self.fetching.moved(),

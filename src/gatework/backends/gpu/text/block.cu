@@ -2,6 +2,7 @@
 // the block's scratch memory; parameters are read as they lie.
 
 constexpr int THREADS = @THREADS@;
+constexpr int PARTS = @PARTS@;      // blocks that share a sequence
 constexpr int STRETCH = @STRETCH@;  // steps from a mark to the next
 
 // ---- numbers that lie together ------------------------------------------------------------------
@@ -34,15 +35,14 @@ DEVICE void load_numbers(const float* p, float* to) {
   }
 }
 
-// A thread's units of N elements, into registers and from there to where they are read.
+// N elements, by all threads of the block.
 template <int N>
-DEVICE void fetch(const el* from, el* to, int thread) {
-#pragma unroll
-  for (int k = 0; k < (N + THREADS - 1) / THREADS; ++k) {
-    const int i = N == 1 ? 0 : thread + k * THREADS;
-    if (i < N) to[k] = from[i];
-  }
+DEVICE void copy(const el* from, el* to, int thread) {
+#pragma unroll 8
+  for (int i = thread; i < N; i += THREADS) to[i] = from[i];
 }
+
+// A thread's units of a row of N, from registers to where they are read.
 template <int N>
 DEVICE void put(const el* from, float* to, int thread) {
 #pragma unroll
@@ -130,11 +130,12 @@ DEVICE float summed_up_to_lane(float v, int lane) {
 
 @ARGUMENTS@
 
-extern "C" __global__ void __launch_bounds__(THREADS) run(const Arguments arguments) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1) run(const Arguments arguments) {
   const int thread = threadIdx.x;
   const i64 steps = arguments.steps, batch = arguments.batch;
+  const int part = blockIdx.x % PARTS;
 @ROWS@
-  for (i64 place = blockIdx.x; place < batch; place += gridDim.x) {
+  for (i64 place = blockIdx.x / PARTS; place < batch; place += gridDim.x / PARTS) {
     const i64 row = arguments.order ? arguments.order[place] : place;
     const i64 length = arguments.lengths ? arguments.lengths[row] : steps;
 @SEQUENCE@

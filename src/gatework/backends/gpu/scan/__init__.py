@@ -22,7 +22,7 @@ from gatework.compiler.plan import Plan
 from gatework.compiler.stepping import aliases_of
 
 WARP = 32
-BUSY = 1024  # threads of a multiprocessor that are wanted, so that enough of memory is on the way
+BUSY = 512  # threads of a multiprocessor that keep enough of memory on its way
 MOST_STATES = 4  # a map of more linear states has too many factors for registers
 LEAST_CHUNKS = 4  # fewer do not make up for reading twice
 CHUNK_THREADS = 512  # of a block of chunks: each may have 128 registers
@@ -62,8 +62,9 @@ def scan(plan: Plan, setting: Setting, machine: Machine) -> Loop:
 def chunks_of(setting: Setting, units: int, machine: Machine) -> Chunks | None:
     """How steps are cut into chunks; None where a thread for each unit keeps the card busy.
 
-    There are as many chunks as make the card busy, 32 units a block up to 16 of them; more of them
-    come to blocks of fewer units, so that more multiprocessors have a block.
+    There are as many as make the card busy: every multiprocessor has a block of 512 threads then,
+    and none has to wait for another. Where there are more chunks, blocks have fewer units, so that
+    there are more blocks.
 
     Args:
         setting: What the kernel is made for.
@@ -82,7 +83,8 @@ def in_one_pass(cell: Cell, machine: Machine) -> Loop:
     """The kernel with a thread for each unit."""
     units = cell.setting.batch * cell.units
     warps = min(8, max(1, -(-units // (WARP * machine.processors))))  # so that all have a block
-    constants = {"UNITS": cell.units, "AHEAD": _ahead(cell, 64), "THREADS": 8 * WARP}
+    registers = 32 if units > 2 * BUSY * machine.processors else 64  # many threads need fewer
+    constants = {"UNITS": cell.units, "AHEAD": _ahead(cell, registers), "THREADS": 8 * WARP}
     body = _body(cell, constants, [texts.read("scan_pass.cu")])
     launch = Launch(blocks=-(-units // (warps * WARP)), threads=warps * WARP)
     return _loop(cell, body, launch, "each unit runs all steps by itself, in one pass over memory")

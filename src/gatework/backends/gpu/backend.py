@@ -178,8 +178,9 @@ class Gpu:
 def _forms() -> tuple[Form, ...]:
     """The forms of kernel, the best first."""
     from gatework.backends.gpu.group import group
+    from gatework.backends.gpu.scan import scan
 
-    return (group,)
+    return scan, group
 
 
 def _keep(made: dict[Key, Any], key: Key, value: Any) -> None:

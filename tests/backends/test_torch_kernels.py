@@ -118,6 +118,20 @@ def test_what_a_run_recorded_goes_with_its_backward_pass(like_cudnn):
         loss.backward()
 
 
+@pytest.mark.parametrize("lengths", [None, (5, 2)])
+def test_results_may_be_changed_in_place_before_the_backward_pass(like_cudnn, lengths):
+    layer, x = gw.nn.LSTM(3, 4), torch.randn(5, 2, 3)
+
+    def gradient(change):
+        y, (h, c) = layer(x, lengths=lengths)
+        total = sum(change(r).square().sum() for r in (y, h, c))
+        return torch.autograd.grad(total, layer.weight_hh_l0)[0]
+
+    with gw.use_backend("torch"):
+        found, expected = gradient(lambda r: r.mul_(3)), gradient(lambda r: r * 3)
+    torch.testing.assert_close(found, expected)
+
+
 def test_only_what_needs_a_gradient_gets_one(like_cudnn):
     layer, x = gw.nn.GRU(3, 4), torch.randn(5, 2, 3, requires_grad=True)
     layer.requires_grad_(False)

@@ -87,7 +87,7 @@ class _Recorded(torch.autograd.Function):
             results = run_plainly(job, job.call(own, call.lengths), backend)
         ctx.job, ctx.lengths, ctx.n_tensors = job, call.lengths, len(tensors)
         ctx.save_for_backward(*tensors, *own, *results)
-        return tuple(r.detach() for r in results)
+        return tuple(r.detach().clone() for r in results)  # which a caller may change in place
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -195,12 +195,12 @@ class _Launched:
 
     def check(self) -> None:
         """What the interface promises of the other slots."""
-        order = self.memory("order", torch.int64, self.batch)
-        assert order.sort().values.tolist() == list(range(self.batch))
         if self.setting.ragged:
+            order = self.memory("order", torch.int64, self.batch)
+            assert order.sort().values.tolist() == list(range(self.batch))
             assert self.lengths()[order].diff().le(0).all(), "the longest sequences come first"
         else:
-            assert self.slots["lengths"] == 0
+            assert self.slots["lengths"] == self.slots["order"] == 0
         assert self.memory("filled", torch.uint8, 100).eq(FILLED).all()
         assert self.slots["untouched"]
 

@@ -177,10 +177,11 @@ class Gpu:
 
 def _forms() -> tuple[Form, ...]:
     """The forms of kernel, the best first."""
+    from gatework.backends.gpu.block import block
     from gatework.backends.gpu.group import group
     from gatework.backends.gpu.scan import scan
 
-    return scan, group
+    return scan, group, block
 
 
 def _keep(made: dict[Key, Any], key: Key, value: Any) -> None:

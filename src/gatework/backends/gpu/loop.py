@@ -8,7 +8,8 @@ The text has one struct `Arguments` of slots of 8 bytes, addresses and numbers, 
 
     steps, batch      T and B
     lengths           i64 [B], 0 where all have T
-    order             i64 [B], the sequences in the order in which kernels take them
+    order             i64 [B], the sequences in the order in which kernels take them, the longest
+                      first; 0 where all have T: their own order
     status            i32, where a kernel that has waited too long says so
     sequence NAME     rows [T, B, n] that are read or written, pitch elements apart; written ones of
                       ragged calls are zeros before the kernel runs, and it writes real steps alone

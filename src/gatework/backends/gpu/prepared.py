@@ -130,7 +130,6 @@ class Prepared:
         self.products = list(self._products())
         self.rest = {n: self.slot[f"sequence {n}"] for n in self.before.rest if self._is_read(n)}
         self.finals = picker([place[f"final {s.name}"] for s in plan.recurrence.states])
-        self.order = torch.arange(setting.batch, device=like.device)
         self.names = Names.of(plan)
 
     @cached_property
@@ -145,7 +144,6 @@ class Prepared:
         known = {
             "steps": self.setting.steps,
             "batch": self.setting.batch,
-            "order": self.order.data_ptr(),
             "status": self.kernel.status,
         }
         return array("q", [known.get(name, 0) for name in self.loop.arguments])

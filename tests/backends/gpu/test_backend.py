@@ -39,15 +39,8 @@ def gpu(idle=False):
 
 
 @pytest.fixture(autouse=True)
-def poisoned(monkeypatch):
-    """Memory that is made is full of NaN, so that what nobody writes shows."""
-
-    def poison(like):
-        made = empty_like(like)
-        return made.fill_(torch.nan) if made.is_floating_point() else made.fill_(0xFF)
-
-    empty_like = torch.empty_like
-    monkeypatch.setattr("gatework.backends.gpu.running.torch.empty_like", poison)
+def _poisoned(poisoned_memory):
+    """What nobody writes is NaN."""
 
 
 @pytest.mark.parametrize("lengths", [None, [2, 0, 5]])

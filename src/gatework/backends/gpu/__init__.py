@@ -10,7 +10,9 @@ The hall: one call, from its plan and tensors to results.
     products.py    what gates that lie side by side are as one product; matmul.py how exact it is
 
 A loop: `loop.py` says what a kernel is made for and called with.
+    scan/          for loops in which each unit goes its own way
     group/         for loops that multiply by learned matrices
+    block/         for any other
 
 A machine: `machine.py` says what is asked of one.
     driver.py      a card with CUDA, by libcuda.py and nvrtc.py

@@ -135,18 +135,19 @@ def test_cudnn_runs_what_it_is_measured_to_be_faster_at(name, units, ours, cudnn
         assert others[-1] == "torch: runs it"
 
 
-def test_cudnn_is_faster_in_float32_alone_and_without_lengths(monkeypatch, cudnn):
+def test_cudnn_is_faster_at_float32_in_several_steps_without_lengths(monkeypatch, cudnn):
     layer, x = gw.nn.GRU(3, 4), torch.randn(5, 2, 3)
     monkeypatch.setattr(backends, "_BACKENDS", {"torch": backends._BACKENDS["torch"]})
     with standing_in() as backend:
         layer(x)
         layer(x, lengths=[5, 5])
+        layer(x[:1])
         layer.trace(x)
         layer.bfloat16()(x.bfloat16())
         layer.double()(x.double())
         assert [*map(set.pop, backend.seen)] == [
-            torch.float32, torch.float32, torch.bfloat16, torch.float64,
+            torch.float32, torch.float32, torch.float32, torch.bfloat16, torch.float64,
         ]  # fmt: skip
         monkeypatch.setattr(torch.backends.cudnn, "enabled", False)
         layer.float()(x)
-        assert len(backend.seen) == 5
+        assert len(backend.seen) == 6

@@ -43,6 +43,8 @@ def _cudnn_is_faster(plan: Plan, call: Call) -> str | None:
         return None
     if call.lengths is not None:  # they would have to be read on the CPU, and the batch packed
         return None
+    if call.shape[0] == 1:  # nothing but the launch; and steps of a stream are not cuDNN's
+        return None
     kernel = kernel_of(plan)
     if kernel is None or not torch.backends.cudnn.enabled or _TORCH.refusal(plan, call):
         return None

@@ -174,7 +174,7 @@ def _compiled(cell: Cell, sizes: Sizes, device: str, dtype: torch.dtype) -> bool
     """Whether a backend makes code of its own for a cell, on a kind of device and in a dtype."""
     job = Job(cell, sizes)
     states = ((1, sizes[s.size]) for s in cell.states)
-    shapes = [(1, 1, sizes["input"]), *states, *(p.shape(sizes) for p in cell.parameters)]
+    shapes = [(2, 1, sizes["input"]), *states, *(p.shape(sizes) for p in cell.parameters)]
     call = job.call([torch.empty(s, device=device, dtype=dtype) for s in shapes], None)
     return select(job.program.forward, call).compiles
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import gatework as gw
 from axes_cells import random_axes_cells
 from backends.gpu.emulator.emulated import Emulated
-from gatework.backends.gpu.block import block
+from gatework.backends.gpu.block import block, parts
 from gatework.backends.gpu.loop import Setting
 from gatework.backends.gpu.nvrtc import compile_text
 from gatework.backends.reference import Reference
@@ -30,11 +30,11 @@ STEPS, BATCH = 5, 3
 
 def assert_all_plans_agree(
     cell, *, marking=False, shape=(STEPS, BATCH), dtype=torch.float32, tolerance=1e-5, seed=None,
-    **options,
+    machine=None, **options,
 ):  # fmt: skip
     """The loops of all three plans of a cell."""
     sizes, plans = all_sizes(cell, 5, 13), program(cell, marking=marking)
-    machine = Emulated(seed=seed)
+    machine = machine or Emulated(seed=seed)
     call = random_call(plans.forward, shape, sizes, dtype, **options)
     assert_loop_agrees(block, plans.forward, call, machine, tolerance)
     assert_loop_agrees(block, plans.keeping, call, machine, tolerance)
@@ -78,6 +78,40 @@ def test_marked_states_are_computed_again(name, reverse):
     assert_all_plans_agree(CELLS[name], shape=(35, 3), lengths=lengths, **options)
     if name == "delta_net":
         assert_all_plans_agree(CELLS[name], shape=(33, 2), **options)
+
+
+@pytest.mark.parametrize("name", slow_but(["delta_net", "slstm_heads"], MARKED))
+def test_blocks_take_parts_of_a_sequence(name, monkeypatch):
+    """However small the parts are: here each head, and each column, is a block's."""
+    monkeypatch.setattr(parts, "LEAST", 1)
+    monkeypatch.setattr(parts, "LANES", 1)
+    assert_all_plans_agree(CELLS[name], seed=4)
+    lengths = torch.tensor([17, 0, 4])
+    options = {"marking": True, "lengths": lengths, "reverse": True}
+    assert_all_plans_agree(CELLS[name], shape=(17, 3), tolerance=2e-4, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CORE)
+def test_rows_and_matrices_may_lie_far_away(name):
+    """A card with little shared memory: long rows in scratch memory."""
+    machine = Emulated(processors=1)
+    machine.shared = 1024
+    assert_all_plans_agree(CELLS[name], machine=machine)
+
+
+def parts_of(name, plan="forward", units=256, batch=16):
+    """How a catalogue's cell is divided on a card of 132 processors."""
+    cell = CELLS[name]
+    setting = Setting(real_sizes(cell, units), "bfloat16", 512, batch)
+    return parts.parts_of(getattr(program(cell), plan), setting, Emulated())
+
+
+def test_axes_are_divided_where_nothing_meets_along_them():
+    assert parts_of("delta_net") == {"head": 4, "value": 2}
+    assert parts_of("delta_net", "backward") == {"head": 4}  # keys' gradients are sums over values
+    assert parts_of("delta_net", batch=300) == {"head": 2}  # as many as a card has room for
+    assert parts_of("ntm") == parts_of("lstm") == {}
 
 
 @pytest.mark.parametrize("name", ["gru", "gla"])

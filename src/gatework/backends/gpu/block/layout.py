@@ -27,7 +27,7 @@ from gatework.lang.sizes import Sizes
 
 ALIGNED = 4  # floats of 16 bytes, where every row begins
 FEW, MANY = 64, 512  # threads of a block, at least and at most
-DEEP = 8  # units of a row with all axes that a thread takes
+DEEP = 16  # units of a row with all axes that a thread takes
 LANES = 8  # threads of a row of a matrix
 
 

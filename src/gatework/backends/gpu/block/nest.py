@@ -29,6 +29,8 @@ from gatework.compiler.waiting import ANYBODY
 from gatework.lang.axes import SCALAR
 from gatework.lang.expressions import Expr
 
+SHORT = 12  # lines of a term of which four are computed together
+
 Kept = tuple[bool, ...]  # of each loop, whether a result has it
 
 
@@ -120,6 +122,11 @@ class Nest:
         return found
 
 
+def unrolled(body: Sequence[str]) -> int:
+    """How many terms are computed together: fewer where one takes many registers."""
+    return 4 if len(body) <= SHORT else 2 if len(body) <= 2 * SHORT else 1
+
+
 class Folding:
     """Sums of a nest that leave the same axes.
 
@@ -180,7 +187,7 @@ class Folding:
             body += nest.stored(names, at(nest.work.size))
         return [
             *lines,
-            "#pragma unroll 4",
+            f"#pragma unroll {unrolled(body)}",
             f"for (int term = {first}; term < {self.terms}; term += {step}) {{",
             *indented(body),
             "}",

@@ -18,7 +18,7 @@ from gatework.lang.axes import SCALAR, has_axes, slots
 from gatework.lang.expressions import Arrange, Expr, Product, Reduce, postorder
 from gatework.lang.sizes import names_in
 
-LEAST = 512  # units that the longest row of a part has
+LEAST = 512  # numbers that a part has at least: of its longest row, and of its matrices
 LANES = 32  # neighbouring units of the last axis that stay together
 MOST = 8  # blocks for each multiprocessor
 
@@ -31,7 +31,8 @@ def parts_of(plan: Plan, setting: Setting, machine: Machine) -> Parts:
     states = [s.size for s in (*plan.recurrence.states, *(r.state for r in plan.replays))]
     longest = max((s for s in states if has_axes(s)), key=sizes.__getitem__, default=SCALAR)
     blocks = MOST * machine.processors // max(1, setting.batch)
-    left, found = min(sizes[longest] // LEAST, blocks), {}
+    weights = sum(p.matrix.weights(sizes) for p in _products(plan))
+    left, found = min((sizes[longest] + weights) // LEAST, blocks), {}
     named = [axis for axis in slots(longest) if axis != SCALAR]
     for axis in dict.fromkeys((named[0], named[-1]) if len(named) > 1 else ()):
         together = LANES if axis == named[-1] else 1
@@ -39,6 +40,11 @@ def parts_of(plan: Plan, setting: Setting, machine: Machine) -> Parts:
         if parts > 1 and sizes[axis] % (parts * together) == 0 and is_free(axis, plan):
             found[axis], left = parts, left // parts
     return found
+
+
+def _products(plan: Plan) -> set[Product]:
+    """The products of the loop."""
+    return {node for node in _nodes(plan) if isinstance(node, Product)}
 
 
 def is_free(axis: str, plan: Plan) -> bool:

@@ -13,6 +13,7 @@ import copy
 import os
 import pickle
 import random
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -24,12 +25,12 @@ from backends.gpu.emulator.emulated import Emulated
 from card_calls import assert_agrees, error
 from episodes import run_alone
 from feeding import recurrent
-from gatework import backends
 from gatework.backends.gpu.backend import Gpu
 from gatework.compiler.program import program
 from interpreted_loops import Interpreted, interpreted
 from numerics import flat, problem, randomised
 from plain_sizes import plain_sizes
+from running_on import running_on
 
 pytestmark = pytest.mark.cuda
 
@@ -80,10 +81,7 @@ def _poisoned(monkeypatch):
 
 @pytest.fixture(autouse=True, scope="module")
 def _standing_in():
-    with pytest.MonkeyPatch.context() as patch:
-        if STANDS_IN:
-            first = {"gpu": STANDS_IN()}
-            patch.setattr(backends, "_BACKENDS", first | {**backends._BACKENDS, **first})
+    with running_on(STANDS_IN()) if STANDS_IN else nullcontext():
         yield
 
 

@@ -271,7 +271,7 @@ def test_what_is_refused_has_a_reason():
     assert Gpu().refusal(plan, call) == "it runs on CUDA only, and a tensor is on cpu"
     assert gpu().refusal(plan, call) is None
     wide = call._replace(tensors=[t.double() for t in call.tensors])
-    assert "float64: the reference runs it" in gpu().refusal(plan, wide)
+    assert "a tensor is torch.float64" in gpu().refusal(plan, wide)
     reason = "no refusing: it runs no plan, not even one of 3 sequences"
     assert Gpu(Interpreted(), [refusing, refusing]).refusal(plan, call) == reason
 

@@ -69,10 +69,7 @@ class Gpu:
         if not tensor.is_cuda and self._machine is None:
             return f"it runs on CUDA only, and a tensor is on {tensor.device}"
         if tensor.dtype not in ELEMENTS:
-            return (
-                f"it knows float32, float16 and bfloat16, and a tensor is {tensor.dtype}: the "
-                "reference runs it"
-            )
+            return f"it knows float32, float16 and bfloat16, and a tensor is {tensor.dtype}"
         if not PLAIN.issuperset(map(type, call.tensors)):
             classes = [type(t) for t in call.tensors if t is not None]
             found = next((c.__name__ for c in classes if stands_for_numbers(c)), None)

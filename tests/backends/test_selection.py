@@ -102,6 +102,11 @@ def test_explain_says_how_a_layer_is_run_and_trained(monkeypatch):
         monkeypatch.setattr(StandIn, "refusal", lambda s, p, c: f"it got {c.like.dtype}")
         refused = gw.explain(layer).backend
     assert refused == ("gpu: cannot, it got torch.bfloat16", *refused[1:])
+    with gw.use_backend("gpu"):
+        assert gw.explain(gw.nn.GRU(3, 4)).backend[-2:] == (
+            "torch: not used, gpu is chosen by hand",
+            "reference: not used, gpu is chosen by hand",
+        )
     with pytest.raises(ValueError, match="steps must be greater than zero"):
         gw.explain(layer, steps=0)
 

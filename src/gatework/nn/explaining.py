@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gatework.autograd.job import Job
 from gatework.autograd.operator import empty_results
-from gatework.backends import Call, reasons, select
+from gatework.backends import Backend, Call, reasons, select
 from gatework.compiler.plan import Plan
 from gatework.nn.parameters import own_parameters
 from gatework.nn.precision import precision_of, within
@@ -29,15 +29,24 @@ def backends_of(layer: Recurrent, steps: int, batch_size: int) -> list[str]:
     tensors = empty_tensors(layer, jobs[False], steps, batch_size)
     plan, call = jobs[False].program.forward, jobs[False].call(tensors, None)
     lines = reasons(plan, call)
-    if select(plan, call).recorded:
-        return lines  # its gradients are torch's
+    backend = _able(plan, call)
+    if backend is None or backend.recorded:  # of which the gradients are torch's
+        return lines
     trained = _training(jobs[True], empty_tensors(layer, jobs[True], steps, batch_size))
     for which, plan, call in trained:
-        backend = select(plan, call)
-        about = backend.about(plan, call)
-        if about:
+        backend = _able(plan, call)
+        about = backend.about(plan, call) if backend else ""
+        if backend and about:
             lines.append(f"training, {which}: {backend.name}, {about}")
     return lines
+
+
+def _able(plan: Plan, call: Call) -> Backend | None:
+    """The backend that runs a call; None where one is chosen by hand that cannot."""
+    try:
+        return select(plan, call)
+    except RuntimeError:
+        return None
 
 
 def empty_tensors(layer: Recurrent, job: Job, steps: int, batch_size: int) -> list[Tensor | None]:

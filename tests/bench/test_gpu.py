@@ -136,7 +136,7 @@ def test_the_table_of_the_readme():
     assert ratios_table(LINES, "graph").splitlines() == [
         "| B, T, H | lstm bf16 | gru fp32 | peephole_lstm bf16 (torch.nn: lstm) |",
         "| --- | --- | --- | --- |",
-        "| 16, 1000, 8 | 4 / 2.5 | – / 12 | 2 / – |",
+        "| 16, 1000, 8 | 4.0 / 2.5 | – / 12 | 2.0 / – |",
     ]
 
 

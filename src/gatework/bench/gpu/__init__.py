@@ -10,11 +10,12 @@ from gatework.bench.gpu.measuring import (
     Way,
     compare,
     entries,
+    measured,
 )
 from gatework.bench.gpu.precision import PRECISIONS, Precision
-from gatework.bench.gpu.report import as_data, card, ratios_table
+from gatework.bench.gpu.report import against, as_data, by_entry, card, ratios_table
 
 __all__ = [
     "CONTESTANTS", "PRECISIONS", "SHAPES", "WAYS", "Entry", "Line", "Precision", "Settings", "Way",
-    "as_data", "card", "compare", "entries", "ratios_table",
+    "against", "as_data", "by_entry", "card", "compare", "entries", "measured", "ratios_table",
 ]  # fmt: skip

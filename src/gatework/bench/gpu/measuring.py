@@ -62,6 +62,7 @@ class Settings:
         precisions: In what numbers.
         shapes: The sizes.
         ways: How calls are made.
+        contestants: Who takes part, ours first.
         pace: How long each line is measured.
         seconds: After how long no further line is begun; None for all lines.
     """
@@ -72,6 +73,7 @@ class Settings:
     precisions: tuple[Precision, ...] = tuple(PRECISIONS.values())
     shapes: tuple[Shape, ...] = SHAPES
     ways: tuple[Way, ...] = WAYS
+    contestants: tuple[Contestant, ...] = CONTESTANTS
     pace: Pace = field(default_factory=lambda: Pace(total=0.2, turn=0.01, rest=0.001))
     seconds: float | None = None
 
@@ -148,7 +150,7 @@ def measured(entry: Entry, settings: Settings) -> Line:
     training = entry.kind == "training"
     with entry.precision.allowed(), torch.set_grad_enabled(training):
         problem = _moved(make_problem(entry.cell, entry.shape, entry.kind), entry, settings.device)
-        line, calls = _checked(entry, problem, truth(problem, entry.kind))
+        line, calls = _checked(entry, problem, settings.contestants)
         if OURS.name in calls:
             for way in settings.ways:
                 line.samples[way] = _timed(calls, way, settings)
@@ -163,10 +165,13 @@ def _moved(problem: Problem, entry: Entry, device: torch.device) -> Problem:
     return replace(problem, layer=layer, x=x, dy=problem.dy.to(device, dtype))
 
 
-def _checked(entry: Entry, problem: Problem, expected: Named) -> tuple[Line, dict[str, Call]]:
+def _checked(
+    entry: Entry, problem: Problem, contestants: tuple[Contestant, ...]
+) -> tuple[Line, dict[str, Call]]:
     """A line without times, and the calls of those whose results are right."""
+    expected = truth(problem, entry.kind)
     line, calls = Line(entry, {}, {}, {}, 0.0), {}
-    for contestant in CONTESTANTS:
+    for contestant in contestants:
         if contestant.absence() is None:
             start = time.perf_counter()
             work = contestant.prepare(problem, entry.kind, torch.get_num_threads())

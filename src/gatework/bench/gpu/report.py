@@ -10,13 +10,17 @@ import torch
 
 from gatework.bench.gpu.measuring import CONTESTANTS, Line, Settings, Way
 from gatework.bench.machine import describe_machine
+from gatework.bench.peers import OURS
+from gatework.bench.peers.torch_nn import TorchNn
 from gatework.bench.report import sample_data
 from gatework.bench.shapes import Shape
 
-__all__ = ["as_data", "card", "ratios_table"]
+__all__ = ["against", "as_data", "by_entry", "card", "ratios_table"]
 
 FORMAT = 1
 """Grows when what is written means something else."""
+Known = dict[tuple[str, Shape, str, str], Line]
+"""Lines by cell, shape, precision and kind."""
 Column = tuple[str, str, str]
 """A cell, a precision, and the cell of torch.nn that it is compared with."""
 COLUMNS: tuple[Column, ...] = (
@@ -91,32 +95,36 @@ def ratios_table(lines: Sequence[Line], way: Way) -> str:
         lines: What was measured, of any cells.
         way: How the calls were made.
     """
-    by_name = {_key(line): line for line in lines}
+    known = by_entry(lines)
 
     def figure(shape: Shape, column: Column) -> str:
-        found = [_against(by_name, shape, column, kind, way) for kind in ("inference", "training")]
-        return " / ".join("–" if r is None else f"{r:.2g}" for r in found) if any(found) else ""
+        found = [against(known, shape, column, kind, way) for kind in ("inference", "training")]
+        return " / ".join(map(_times, found)) if any(found) else ""
 
     return _markdown(list(dict.fromkeys(line.entry.shape for line in lines)), figure)
 
 
-def _key(line: Line) -> tuple[str, Shape, str, str]:
-    entry = line.entry
-    return entry.cell.name, entry.shape, entry.precision.name, entry.kind
+def _times(ratio: float | None) -> str:
+    """A ratio with two digits; a dash where there is none."""
+    return "–" if ratio is None else f"{ratio:.{1 if ratio < 10 else 0}f}"
 
 
-def _against(
-    lines: dict[tuple[str, Shape, str, str], Line],
-    shape: Shape,
-    column: Column,
-    kind: str,
-    way: Way,
-) -> float | None:
+def by_entry(lines: Sequence[Line]) -> Known:
+    """Lines by what was measured."""
+    known: Known = {}
+    for line in lines:
+        entry = line.entry
+        known[entry.cell.name, entry.shape, entry.precision.name, entry.kind] = line
+    return known
+
+
+def against(known: Known, shape: Shape, column: Column, kind: str, way: Way) -> float | None:
+    """torch.nn's time over ours in a column; None where one of them was not measured."""
     cell, precision, other = column
-    own, theirs = (lines.get((name, shape, precision, kind)) for name in (cell, other))
+    own, theirs = (known.get((name, shape, precision, kind)) for name in (cell, other))
     if own is None or theirs is None:
         return None
-    ours, torchs = own.microseconds(way, "gatework"), theirs.microseconds(way, "torch.nn")
+    ours, torchs = own.microseconds(way, OURS.name), theirs.microseconds(way, TorchNn.name)
     return None if ours is None or torchs is None else torchs / ours
 
 

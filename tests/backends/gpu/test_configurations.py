@@ -79,6 +79,26 @@ def test_a_card_without_clusters_has_the_grid():
     assert {c.exchange for c in found} == {"grid"}
 
 
+def test_chunks_in_flight_give_way_to_weights():
+    """With eight in flight too few weights are in registers, and the rest fills shared memory."""
+    wide = demand(1024, 64)
+    found = fit(Configuration(64, 1, 8, 4, 2, "grid"), wide, SHARED)
+    assert (found.flight, found.crowded) == (4, False)
+    small = fit(Configuration(32, 1, 8, 1, 2, "grid"), demand(), SHARED)
+    assert (small.flight, small.kept) == (2, small.fragments)
+
+
+def test_a_crowded_thread_comes_last():
+    """Sixteen warps leave too few registers for the sums of four octets."""
+    asked = demand(1024, 64, stages=(Products(1, 4),), first=False)
+    crowded = Configuration(64, 1, 16, 4, 2, "grid")
+    assert fit(crowded, asked, SHARED).crowded
+    found = candidates(asked, Hopper)
+    flags = [fit(c, asked, SHARED).crowded for c in found]
+    assert flags == sorted(flags)
+    assert not flags[0]
+
+
 def test_weights_that_fit_nowhere():
     assert candidates(demand(units=4096), Hopper) == []
     assert fit(Configuration(132, 1, 8, 4, 1, "grid"), demand(4096, element=4), SHARED) is None
@@ -108,16 +128,22 @@ def measured():
     return cases
 
 
-def demand_of(cell, direction, batch, units, element):
-    """What a plan asks of a group at a size."""
+def asking(cell, direction, batch, units, element):
+    """What a plan asks of a group, at a size."""
     plan = getattr(program(catalogue()[cell]), direction)
     sizes = Sizes.of({"1": 1, "input": int(units), "hidden": int(units)})
-    setting = Setting(sizes, element, steps=64, batch=int(batch))
-    return group.demand(ask(plan, aliases_of(plan)), setting)
+    return ask(plan, aliases_of(plan)), Setting(sizes, element, steps=64, batch=int(batch))
+
+
+def chosen(*case):
+    """The configuration that the form takes."""
+    asked, setting = asking(*case)
+    found = group.configurations(asked, setting, Hopper)
+    return group.placed(asked, setting, Hopper, found).configuration
 
 
 MEASURED = measured()
-CHOSEN = {case: candidates(demand_of(*case[1:]), Hopper)[0] for case in MEASURED}
+CHOSEN = {case: chosen(*case[1:]) for case in MEASURED}
 JUDGED = [case for case in MEASURED if CHOSEN[case] in MEASURED[case]]
 
 
@@ -138,7 +164,7 @@ def test_most_choices_can_be_judged():
 def test_estimates_are_of_the_size_of_what_was_measured():
     ratios = []
     for case, times in MEASURED.items():
-        asked = demand_of(*case[1:])
+        asked = group.demand(*asking(*case[1:]))
         fitting = [c for c in times if fit(c, asked, SHARED)]
         ratios += [step_time(c, asked, SHARED) / times[c] for c in fitting]
     assert 0.8 < median(ratios) < 1.25

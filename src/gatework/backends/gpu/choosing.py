@@ -33,7 +33,7 @@ CYCLES = 1980  # of a microsecond
 
 
 def candidates(demand: Demand, machine: Machine) -> list[Configuration]:
-    """Configurations that fit a machine, the likely fastest first.
+    """Configurations that fit a machine, the likely fastest first, crowded ones after all others.
 
     Args:
         demand: What the plan asks.
@@ -48,7 +48,12 @@ def candidates(demand: Demand, machine: Machine) -> list[Configuration]:
         if len(alike) < ALIKE and divides(c, demand) and fit(c, demand, shared):
             alike.append(c)
     fitting = [c for alike in chosen.values() for c in alike]
-    return sorted(fitting, key=lambda c: step_time(c, demand, shared))
+
+    def likely(c: Configuration) -> tuple[bool, float]:
+        placed = fit(c, demand, shared)
+        return placed is not None and placed.crowded, step_time(c, demand, shared)
+
+    return sorted(fitting, key=likely)
 
 
 def _clusters(demand: Demand, processors: int) -> Iterator[Configuration]:

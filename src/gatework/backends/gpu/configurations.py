@@ -30,6 +30,8 @@ MOST_REGISTERS = 255  # of a thread
 OTHER_REGISTERS = 56  # of a thread: addresses, counters, the values of a unit
 TILE_SUMS = 640  # bytes of the sums of a tile and an octet: 8 rows of 16 in float32, padded to 20
 FRAGMENT = 512  # bytes of a warp's fragment of weights
+FLIGHTS = (8, 4, 2, 1)  # chunks of an operand in flight, in a grid; in a cluster they are there
+CROWDED = 16  # fragments' worth of registers that a crowded thread needs for all else
 STEP = 32  # bytes of an operand that one step of a product takes
 
 
@@ -139,12 +141,14 @@ class Fit:
         kept: How many of them stay in its registers; the rest lies in shared memory.
         flight: Chunks of an operand that are read ahead of the product.
         shared: Bytes of shared memory of a block.
+        crowded: Whether more is in registers than there seems to be room for.
     """
 
     fragments: int
     kept: int
     flight: int
     shared: int
+    crowded: bool
 
 
 def share(configuration: Configuration, demand: Demand, products: Products) -> int:
@@ -175,38 +179,51 @@ def divides(configuration: Configuration, demand: Demand) -> bool:
 def fit(configuration: Configuration, demand: Demand, shared: int) -> Fit | None:
     """Where the weights lie, None where they do not fit.
 
+    As many as registers have room for, with as many chunks in flight as possible. Where that leaves
+    too much for shared memory, more: estimates are careful, and a crowded thread better than none.
+
     Args:
         configuration: How the work is divided.
         demand: What the plan asks.
         shared: Bytes of shared memory that a block can have.
     """
-    flights = (8, 4, 2, 1) if configuration.exchange == "grid" else (1,)
-    longest = max(share(configuration, demand, p) for p in demand.stages)
-    most = max(1, longest * demand.element // CHUNK)
-    for flight in dict.fromkeys(min(f, most) for f in flights):
-        found = _fit(configuration, demand, flight, shared)
-        if found.shared <= shared:
-            return found
-    return None
-
-
-def _fit(c: Configuration, demand: Demand, flight: int, shared: int) -> Fit:
-    """With so many chunks of an operand in flight, which lie in registers, as weights do."""
-    rows = [c.columns if c.scattered else p.sums for p in demand.stages]
-    fragments = sum(steps(c, demand, p) * n for p, n in zip(demand.stages, rows, strict=True))
-    sums = c.columns if c.scattered else max(chains(c, demand, p) for p in demand.stages)
-    work = OTHER_REGISTERS + 4 * c.octets * (sums + (flight if c.exchange == "grid" else 1))
-    work += c.pairs * demand.reads
-    most = min(MOST_REGISTERS, REGISTERS // c.threads // 8 * 8)
-    kept = max(1, min(fragments, (most - work) // 4))
+    c, fragments = configuration, _fragments(configuration, demand)
     other = _operands(c, demand) + _sums(c, demand)
 
-    def needed(kept: int) -> int:
-        return other + c.block_warps * (fragments - kept) * FRAGMENT
+    def placed(flight: int, kept: int) -> Fit:
+        needed = other + c.block_warps * (fragments - kept) * FRAGMENT
+        return Fit(fragments, kept, flight, needed, kept > _room(c, demand, flight))
 
-    while needed(kept) > shared and kept < fragments and (kept + 1) * 4 + 60 < most:
-        kept += 1  # a tight fit is better than none
-    return Fit(fragments, kept, flight, needed(kept))
+    rooms = {flight: _room(c, demand, flight) for flight in _flights(c, demand)}
+    roomy = [placed(flight, min(fragments, room)) for flight, room in rooms.items() if room > 0]
+    least = range(1, min(fragments, _most_registers(c) // 4 - CROWDED) + 1)
+    found = (*roomy, *(placed(min(rooms), kept) for kept in least))
+    return next((f for f in found if f.shared <= shared), None)
+
+
+def _fragments(c: Configuration, demand: Demand) -> int:
+    """Fragments of weights of a warp."""
+    columns = [c.columns if c.scattered else p.sums for p in demand.stages]
+    return sum(steps(c, demand, p) * n for p, n in zip(demand.stages, columns, strict=True))
+
+
+def _flights(c: Configuration, demand: Demand) -> list[int]:
+    """How many chunks of an operand may be in flight, the most first."""
+    longest = max(share(c, demand, p) for p in demand.stages) * demand.element // CHUNK
+    flights = FLIGHTS if c.exchange == "grid" else FLIGHTS[-1:]
+    return list(dict.fromkeys(min(f, max(1, longest)) for f in flights))
+
+
+def _room(c: Configuration, demand: Demand, flight: int) -> int:
+    """Fragments that there are registers for, beside sums, chunks in flight and what is read."""
+    sums = c.columns if c.scattered else max(chains(c, demand, p) for p in demand.stages)
+    work = OTHER_REGISTERS + 4 * c.octets * (sums + flight) + c.pairs * demand.reads
+    return (_most_registers(c) - work) // 4
+
+
+def _most_registers(c: Configuration) -> int:
+    """Of a thread."""
+    return min(MOST_REGISTERS, REGISTERS // c.threads // 8 * 8)
 
 
 def chains(c: Configuration, demand: Demand, products: Products) -> int:

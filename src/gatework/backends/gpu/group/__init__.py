@@ -39,10 +39,21 @@ def loop(asked: Asked, setting: Setting, machine: Machine, found: Iterable[Confi
     Raises:
         Refused: If none does.
     """
+    return _loop(placed(asked, setting, machine, found))
+
+
+def placed(
+    asked: Asked, setting: Setting, machine: Machine, found: Iterable[Configuration]
+) -> Layout:
+    """The layout in the first of some configurations that fits, a tight one only if it must be.
+
+    Raises:
+        Refused: If none does.
+    """
     layouts = [Layout(asked, setting, c, machine.shared) for c in found]
     fitting = [x for x in layouts if x.shared <= machine.shared and x.threads <= MOST_THREADS]
     if fitting:
-        return _loop(next((x for x in fitting if not x.tight), fitting[0]))
+        return next((x for x in fitting if not x.tight), fitting[0])
     raise Refused("the matrices of the loop do not fit in the registers of the card")
 
 

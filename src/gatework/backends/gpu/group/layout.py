@@ -225,33 +225,31 @@ class Layout:
         rows = [u.operand for ws in self.sums for w in ws for u in w.uses]
         most = max(map(self.share, rows), default=1)
         flights = sorted({min(f, most) for f in FLIGHTS}, reverse=True)
-        return next((f for f in flights if self._fits(f)), 1)
+        return next((f for f in flights if self._fits(f)), flights[-1])
 
     @cached_property
     def kept(self) -> int:
-        """How many fragments stay in registers."""
-        return self._kept(self.flight)
-
-    def _roomy(self, flight: int) -> int:
-        """As many as there is room for."""
-        return max(1, min(self.fragments, (self.registers - self._busy(flight)) // 4))
-
-    @property
-    def tight(self) -> bool:
-        """Whether more are kept than there is room for, because shared memory has none either."""
-        return self.kept > self._roomy(self.flight)
-
-    def _kept(self, flight: int) -> int:
-        """That, and more if it is tight, else the kernel could not run."""
-        kept = self._roomy(flight)
+        """How many fragments stay in registers; more if it is tight, else it could not run."""
+        kept = max(1, self._roomy(self.flight))
         while self._needed(kept) > self.room and (kept + 1) * 4 + 60 < self.registers:
             if kept >= self.fragments:
                 break
             kept += 1
         return kept
 
+    @property
+    def tight(self) -> bool:
+        """Whether more are kept than there is room for, because shared memory has none either."""
+        return self.kept > self._roomy(self.flight)
+
+    def _roomy(self, flight: int) -> int:
+        """Fragments that registers have room for; below 1 where they are full without any."""
+        return min(max(1, self.fragments), (self.registers - self._busy(flight)) // 4)
+
     def _fits(self, flight: int) -> bool:
-        return self._needed(self._kept(flight)) <= self.room
+        """Whether all fits with so many in flight, and nothing is tight."""
+        roomy = self._roomy(flight)
+        return roomy > 0 and self._needed(roomy) <= self.room
 
     @property
     def registers(self) -> int:

@@ -109,13 +109,41 @@ static void resume(Fiber& f) {
   me = nullptr;
 }
 
-static void let_all_run(std::vector<int>& warps) {
-  if (launch.seed) std::shuffle(warps.begin(), warps.end(), chance);
-  for (int w : warps) {
+// In which order warps run, and how slowly what is sent arrives. Every other seed lets them take
+// turns, each time in another order. The others let the first go on as far as it can, then the
+// next: so some run far ahead, and others, or whole blocks, come late.
+struct Order {
+  std::vector<int> warps;
+  bool turns = launch.seed % 2 == 0, by_block = false;
+  u64 slowness = launch.seed ? 1 << 2 * drawn(4) : 1;  // rounds that a letter takes, about
+
+  explicit Order(size_t count) : warps(count) {
+    for (size_t i = 0; i < count; i++) warps[i] = i;
+    draw();
+  }
+  void draw() {
+    if (launch.seed == 0) return;
+    std::shuffle(warps.begin(), warps.end(), chance);
+    if (turns || drawn(2)) return;
+    std::map<int, u64> rank;  // of blocks' places
+    const int each = launch.threads / 32;
+    for (int w : warps) rank.emplace(w / each, chance());
+    std::stable_sort(warps.begin(), warps.end(),
+                     [&](int a, int b) { return rank[a / each] < rank[b / each]; });
+  }
+  void run() {
+    if (turns || drawn(64) == 0) draw();
+    for (int w : warps) {
+      const u64 before = progress;
+      run_warp(w);
+      if (!turns && progress != before) return;
+    }
+  }
+  static void run_warp(int w) {
     const u64 turn = launch.seed ? drawn(32) : 0, back = launch.seed ? drawn(2) * 31 : 0;
     for (u64 l = 0; l < 32; l++) resume(fibers[w * 32 + (((l + turn) & 31) ^ back)]);
   }
-}
+};
 
 static std::string who_waits() {
   std::map<std::tuple<int, std::string, u64>, std::vector<int>> groups;  // threads, by what for
@@ -148,13 +176,14 @@ static void run_all() {
   Places places(count, launch.resident);
   fibers.assign(places.taken.size() * launch.cluster * launch.threads, Fiber());
   if (!stacks.grow(fibers.size())) fail("no memory for %zu stacks", fibers.size());
-  std::vector<int> warps(fibers.size() / 32);
-  for (size_t i = 0; i < warps.size(); i++) warps[i] = i;
+  Order order(fibers.size() / 32);
   for (int idle = 0; places.fill(); time_now += 1000) {
     const u64 before = progress;
-    let_all_run(warps);
-    const bool all = progress == before;
-    deliver_those([=](const Letter&) { return all || drawn(4) == 0; });
+    order.run();
+    if (progress != before)
+      deliver_those([&](const Letter&) { return drawn(order.slowness) == 0; });
+    else if (!letters.empty())  // only these can help: one of them
+      deliver_those([one = &letters[drawn(letters.size())]](const Letter& l) { return &l == one; });
     idle = progress == before ? idle + 1 : 0;
     if (idle > IDLE && launch.patient && idle < 2 * IDLE) time_now += 20000000000ull;
     else if (idle > IDLE) {

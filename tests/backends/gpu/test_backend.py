@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -300,6 +301,17 @@ def test_the_first_form_that_does_not_refuse_runs():
     assert machine.launches == 1
     reason = "no refusing: it runs no plan, not even one of 3 sequences"
     assert backend.about(plan, call) == f"form interpreted: one kernel, interpreted; {reason}"
+
+
+def test_a_form_that_forgets_a_result_is_found():
+    def forgetful(plan, setting, machine):
+        loop = interpreted(plan, setting, machine)
+        return replace(loop, arguments=tuple(a for a in loop.arguments if a != "final h"))
+
+    plan = program(cells.rnn).forward
+    call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 5), torch.float32)
+    with pytest.raises(ValueError, match=r"form 'interpreted' writes no \['final h'\]"):
+        Gpu(Interpreted(), [forgetful]).run(plan, call)
 
 
 def test_what_no_form_runs_is_left_to_the_reference():

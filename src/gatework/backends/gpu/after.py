@@ -204,9 +204,7 @@ class After:
             return vector.new_zeros(columns)
         total = totals.get(columns.of)
         if total is None:
-            whole = rows.stacks.get(columns.of)
-            whole = rows.flat(columns.of) if whole is None else whole
-            total = totals[columns.of] = whole.sum(0)
+            total = totals[columns.of] = rows.whole(columns.of).sum(0)
         return total[columns.span]
 
 

@@ -131,6 +131,15 @@ class Prepared:
         self.rest = {n: self.slot[f"sequence {n}"] for n in self.before.rest if self._is_read(n)}
         self.finals = picker([place[f"final {s.name}"] for s in plan.recurrence.states])
         self.names = Names.of(plan)
+        self._check(plan)
+
+    def _check(self, plan: Plan) -> None:
+        """Raise unless the kernel writes all that the plan promises."""
+        results = [f"final {s.name}" for s in plan.recurrence.states]
+        results += [f"sequence {n}" for n in plan.written if n not in self.aliases]
+        lost = [name for name in results if name not in self.slot]
+        if lost:
+            raise ValueError(f"a kernel of the form {self.loop.form!r} writes no {lost}")
 
     @cached_property
     def kernel(self) -> Kernel:

@@ -39,7 +39,7 @@ class Rows:
         call: The call.
         sequences: The sequences [T, B, n] by name.
         parameters: The parameters by name.
-        stacks: What was written side by side, [N, columns].
+        stacks: What was written side by side, and what was asked for as such, [N, columns].
     """
 
     def __init__(self, plan: Plan, call: Call, names: Names) -> None:
@@ -77,11 +77,16 @@ class Rows:
 
     def columns(self, part: Part) -> Tensor:
         """All rows of what lies side by side, or of a sequence, [N, n]."""
-        stack = self.stacks.get(part.of)
-        if stack is None:
-            return self.flat(part.of)
+        stack = self.whole(part.of)
         whole = part.span.start == 0 and part.span.stop == stack.shape[1]
         return stack if whole else stack[:, part.span]
+
+    def whole(self, name: str) -> Tensor:
+        """All columns of it."""
+        stack = self.stacks.get(name)
+        if stack is None:
+            stack = self.stacks[name] = self.flat(name)
+        return stack
 
     def weight(self, part: Part) -> Tensor:
         """Rows of a parameter."""

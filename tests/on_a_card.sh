@@ -20,7 +20,7 @@ run() {  # run NAME COMMAND...
 
 run card "$python" -c 'import torch; print(torch.__version__, torch.cuda.get_device_name())'
 run battery "$python" -m pytest -m "cuda and not slow" -n "${WORKERS:-12}" tests/backends
-run speed "$python" -m gatework bench --device cuda --json "$logs/speed.json"
-run peephole "$python" -m gatework bench --device cuda --cell peephole_lstm --precision bf16
+run speed "$python" benchmarks/gpu.py --json "$logs/speed.json"
+run catalogue "$python" benchmarks/gpu.py --catalogue
 run random "$python" -m pytest -m "cuda and slow" -n "${WORKERS:-12}" tests/backends
 exit "$failed"

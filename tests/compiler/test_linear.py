@@ -12,8 +12,7 @@ from plan_calls import all_sizes, backward_call, changed, named, random_call
 
 CELLS = gw.cells.catalogue()
 KINDS = ("forward", "keeping", "backward")
-FORWARD = ("min_gru", "min_lstm", "qrnn", "rg_lru", "t_gru", "t_lstm", "t_rnn")  # keeping as well
-READ_BY_PRODUCTS = ("lru", "s5")  # which come after the loop where the states are kept
+FORWARD = ("lru", "min_gru", "min_lstm", "qrnn", "rg_lru", "s5", "t_gru", "t_lstm", "t_rnn")
 NOT_FORWARD = ("brc", "indrnn", "indy_gru", "indy_lstm", "sru", "unicornn")  # unit by unit though
 
 
@@ -29,16 +28,15 @@ def found():
 
 def test_what_is_found_in_the_catalogue():
     expected = {(name, kind): True for name in FORWARD for kind in KINDS}
-    expected |= {(name, kind): True for name in READ_BY_PRODUCTS for kind in KINDS[1:]}
     expected |= {(name, kind): kind == "backward" for name in NOT_FORWARD for kind in KINDS}
     assert found() == expected
 
 
 LINEAR = [
     (name, kind)
-    for name in (*FORWARD, *READ_BY_PRODUCTS, *NOT_FORWARD)
+    for name in (*FORWARD, *NOT_FORWARD)
     for kind in KINDS
-    if name in FORWARD or kind == "backward" or (name in READ_BY_PRODUCTS and kind == "keeping")
+    if name in FORWARD or kind == "backward"
 ]
 
 

@@ -70,6 +70,24 @@ def test_no_product_of_the_input_alone_is_in_the_loop(cell):
             assert any(s.role in ("state", "constant") for s in symbols([node])), node
 
 
+@pytest.mark.parametrize("name", ["lru", "s5"])
+def test_new_states_are_written_where_products_of_them_can_wait(name):
+    """A loop that multiplies nothing is a scan; one product over all steps follows it."""
+    made = program(CELLS[name]).forward
+    assert list(made.written) == ["new re", "new im"]
+    assert list(made.deferred) == ["output"]
+    assert not [n for n in in_loop(made) if isinstance(n, Product)]
+
+
+def test_no_state_is_written_where_the_loop_multiplies_anyway():
+    @gw.cell(output=True)
+    def read(x, h):
+        h = gw.tanh(gw.linear("n", x, h))
+        return gw.linear("y", h), h
+
+    assert list(program(read).forward.written) == ["output"]
+
+
 @every_cell
 def test_what_is_hoisted_reads_no_state(cell):
     made = program(cell)

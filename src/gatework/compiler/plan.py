@@ -169,11 +169,13 @@ def _split_outputs(recurrence: Recurrence) -> tuple[dict[str, Expr], dict[str, E
     """The outputs that the loop writes, and those that follow from written ones after it.
 
     An output waits when it is arithmetic on products and reductions of written sequences that no
-    new state needs: ∂L/∂x = Σ Wᵀ dG.
+    new state needs: ∂L/∂x = Σ Wᵀ dG. Where nothing else multiplies in the loop, new states are
+    written for its sake.
     """
     needed = set(postorder(recurrence.next_states))
     plain = {n: v for n, v in recurrence.outputs.items() if not _sinks(v, needed)}
-    sequences = {v: symbol(n, "sequence", v.size) for n, v in plain.items() if _stored(v)}
+    rows = {**plain, **_new_states(recurrence, needed)}
+    sequences = {v: symbol(n, "sequence", v.size) for n, v in reversed(rows.items()) if _stored(v)}
     deferred = {}
     for name, value in recurrence.outputs.items():
         if name in plain:
@@ -183,7 +185,21 @@ def _split_outputs(recurrence: Recurrence) -> tuple[dict[str, Expr], dict[str, E
             deferred[name] = late
         else:
             plain[name] = value
-    return {n: v for n, v in recurrence.outputs.items() if n in plain}, deferred
+    written = {n: v for n, v in recurrence.outputs.items() if n in plain}
+    read = {n.name for n in postorder(deferred.values()) if isinstance(n, Symbol)}
+    return written | {n: v for n, v in rows.items() if n in read and n not in plain}, deferred
+
+
+def _new_states(recurrence: Recurrence, needed: set[Expr]) -> dict[str, Expr]:
+    """The new states as sequences of their own, if no step has to read a row whole for them."""
+    if any(isinstance(n, WHOLE) and _reads_state(n) for n in needed):
+        return {}
+    pairs = zip(recurrence.states, recurrence.next_states, strict=True)
+    return {f"new {s.name}": value for s, value in pairs if not has_axes(s.size)}
+
+
+def _reads_state(value: Expr) -> bool:
+    return any(isinstance(n, Symbol) and n.role == "state" for n in postorder([value]))
 
 
 def _sinks(value: Expr, needed: set[Expr]) -> bool:

@@ -10,7 +10,7 @@ from gatework.backends.gpu.loop import Refused, Setting
 from gatework.backends.gpu.scan import Chunks, chunks_of, in_chunks, scan
 from gatework.backends.gpu.scan.cell import Cell
 from gatework.backends.reference import Reference
-from gatework.compiler.linear import goes_unit_by_unit, linear
+from gatework.compiler.linear import linear
 from gatework.compiler.program import program
 from gatework.compiler.stepping import aliases_of
 from gpu_compiling import registers_and_spills
@@ -57,7 +57,7 @@ def assert_all_plans_agree(
     name, form, *, steps=7, batch=3, units=5, dtype=torch.float32, given=True, tolerance=1e-5,
     **options,
 ):  # fmt: skip
-    """The loops of the three plans of a cell; of the forward one where it goes unit by unit."""
+    """The loops of the three plans of a cell."""
     cell = CELLS[name]
     plans, machine = program(cell), Emulated(seed=1)
     sizes = all_sizes(cell, 3, units)
@@ -69,9 +69,8 @@ def assert_all_plans_agree(
         (plans.keeping, call),
         (plans.backward, backward),
     ]:
-        if goes_unit_by_unit(plan):
-            one = one if given else without_states(plan, one)
-            assert_loop_agrees(form, plan, one, machine, tolerance)
+        one = one if given else without_states(plan, one)
+        assert_loop_agrees(form, plan, one, machine, tolerance)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -206,6 +206,17 @@ def test_addresses_that_a_wide_read_cannot_take():
     assert_same(gpu().run(plan, apart), Reference().run(plan, call), 1e-5)
 
 
+@cell
+def reading_a_part(x, h):
+    """What is done before the loop is a part of a row, which begins where the part does."""
+    return tanh(tanh(linear("w", x, size="hidden+1"))[1:] + linear("h", h))
+
+
+def test_parts_of_rows_that_a_wide_read_cannot_take():
+    sizes = all_sizes(reading_a_part, 3, 8)
+    assert_plans_agree(gpu(), reading_a_part, (1, 1), sizes, torch.float32)
+
+
 def test_lazily_negated_tensors():
     plan = program(cells.rnn).forward
     call = random_call(plan, (4, 3), all_sizes(cells.rnn, 4, 4), torch.float32)

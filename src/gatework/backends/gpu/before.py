@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from gatework.backends.gpu.loop import VECTOR
 from gatework.backends.gpu.matmul import matmul
 from gatework.backends.gpu.products import Part, part_of, runs, spans, sums
 from gatework.backends.gpu.rows import Rows
@@ -71,7 +72,7 @@ class Before:
                 shape = (*rows.call.shape, len(stack.values), stack.units)
                 found.update(zip(stack.values, product.view(shape).unbind(2), strict=True))
         rest = rows.by_operations(self.rest, found)
-        return products, {n: v.contiguous() for n, v in rest.items()}
+        return products, {n: _in_memory(v) for n, v in rest.items()}
 
 
 def _stacks(plan: Plan, sizes: Sizes) -> tuple[Stack, ...]:
@@ -104,6 +105,12 @@ def _product(stack: Stack, rows: Rows) -> Tensor:
         total = matmul(_operand(argument, rows), rows.weight(part).mT, total)
     assert total is not None
     return total
+
+
+def _in_memory(sequence: Tensor) -> Tensor:
+    """The sequence in rows that begin where a kernel may read them: it may be a part of another."""
+    sequence = sequence.contiguous()
+    return sequence if sequence.data_ptr() % VECTOR == 0 else sequence.clone()
 
 
 def _operand(argument: Expr, rows: Rows) -> Tensor:

@@ -36,6 +36,7 @@ from gatework.lang.sizes import Sizes
 
 Element = Literal["float", "half", "bfloat16"]
 BYTES: dict[Element, int] = {"float": 4, "half": 2, "bfloat16": 2}
+VECTOR = 16  # bytes: memory begins at a multiple, as far as the length of its rows is one
 
 
 class Refused(Exception):

@@ -19,15 +19,13 @@ from torch import Tensor
 
 from gatework.backends.calls import picker
 from gatework.backends.gpu.after import After
-from gatework.backends.gpu.loop import Loop, Setting
+from gatework.backends.gpu.loop import VECTOR, Loop, Setting
 from gatework.backends.gpu.machine import Kernel, Machine
 from gatework.backends.gpu.memory import Memory
 from gatework.backends.gpu.rows import Names
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Named, Recurrence
 from gatework.forking import building, cached_property
-
-VECTOR = 16  # bytes that a kernel may read at once, where the length of a row allows it
 
 
 class Read(NamedTuple):

@@ -21,6 +21,8 @@ run() {  # run NAME COMMAND...
 run card "$python" -c 'import torch; print(torch.__version__, torch.cuda.get_device_name())'
 run battery "$python" -m pytest -m "cuda and not slow" -n "${WORKERS:-12}" tests/backends
 run speed "$python" benchmarks/gpu.py --json "$logs/speed.json"
-run catalogue "$python" benchmarks/gpu.py --catalogue
+run others "$python" benchmarks/gpu.py --others --json "$logs/others.json"
+run catalogue "$python" benchmarks/gpu.py --catalogue --json "$logs/catalogue.json"
+run configurations "$python" benchmarks/gpu_configurations.py
 run random "$python" -m pytest -m "cuda and slow" -n "${WORKERS:-12}" tests/backends
 exit "$failed"

@@ -67,6 +67,13 @@ def test_tables_and_figures(gatework, on_the_cpu):
     assert kinds == ["inference", "training"]
 
 
+def test_six_shapes_have_five_minutes(gatework, on_the_cpu, monkeypatch):
+    monkeypatch.setattr(gpu_benching, "SECONDS", -1.0)
+    result = gatework("bench", "--device", "cuda", "--cell", "gru")
+    assert result.code == 0
+    assert "no time for 48 lines" in result.out
+
+
 def test_a_misspelt_precision(gatework, on_the_cpu):
     result = gatework("bench", "--device", "cuda", "--precision", "fp32,bf15")
     assert result.code == 2

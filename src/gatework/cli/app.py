@@ -323,8 +323,8 @@ def bench(
     is named: pip install onnxruntime onnx brings ONNX Runtime.
 
     With --device cuda it is measured on a card, in several precisions,
-    called from Python and as replays of CUDA graphs, without streams,
-    at the six shapes of the benchmarks' page unless others are given.
+    called from Python and as replays of CUDA graphs, without streams.
+    Unless --shapes gives others it has six shapes and five minutes.
     """
     from gatework.bench.shapes import parse_shapes
     from gatework.cli import asked

@@ -35,6 +35,8 @@ from gatework.lang import Cell
 
 __all__ = ["bench", "card_typed", "precisions_typed", "show"]
 
+SECONDS = 270.0
+"""After which no further line of the six shapes is begun."""
 WAY_TITLES: dict[Way, str] = {
     "graph": "as replays of CUDA graphs",
     "eager": "called from Python",
@@ -68,6 +70,7 @@ def bench(
         precisions=precisions_typed(precisions),
         shapes=tuple(shapes) or SHAPES,
         pace=Pace(total=seconds_typed(seconds), turn=0.01, rest=0.001),
+        seconds=None if shapes else SECONDS,
     )
     check_out("--json", out)
     console = console_for_tables()
@@ -78,6 +81,8 @@ def bench(
         for line in compare(settings):
             lines.append(line)
             console.print(f"{len(lines)} of {planned}  {line.entry}")
+        if len(lines) < planned:
+            console.print(f"no time for {planned - len(lines)} lines: choose some by --shapes")
     finally:  # also what was measured before Ctrl-C
         show(console, lines)
         if out is not None:

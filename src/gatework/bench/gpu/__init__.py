@@ -11,11 +11,13 @@ from gatework.bench.gpu.measuring import (
     compare,
     entries,
     measured,
+    moved,
 )
 from gatework.bench.gpu.precision import PRECISIONS, Precision
 from gatework.bench.gpu.report import against, as_data, by_entry, card, ratios_table
 
 __all__ = [
     "CONTESTANTS", "PRECISIONS", "SHAPES", "WAYS", "Entry", "Line", "Precision", "Settings", "Way",
-    "against", "as_data", "by_entry", "card", "compare", "entries", "measured", "ratios_table",
+    "against", "as_data", "by_entry", "card", "compare", "entries", "measured", "moved",
+    "ratios_table",
 ]  # fmt: skip

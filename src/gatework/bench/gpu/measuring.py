@@ -149,7 +149,9 @@ def measured(entry: Entry, settings: Settings) -> Line:
     """One line."""
     training = entry.kind == "training"
     with entry.precision.allowed(), torch.set_grad_enabled(training):
-        problem = _moved(make_problem(entry.cell, entry.shape, entry.kind), entry, settings.device)
+        problem = moved(
+            make_problem(entry.cell, entry.shape, entry.kind), entry.precision, settings.device
+        )
         line, calls = _checked(entry, problem, settings.contestants)
         if OURS.name in calls:
             for way in settings.ways:
@@ -157,9 +159,9 @@ def measured(entry: Entry, settings: Settings) -> Line:
         return line
 
 
-def _moved(problem: Problem, entry: Entry, device: torch.device) -> Problem:
-    """The problem on the card, rounded to the line's numbers."""
-    dtype = entry.precision.dtype
+def moved(problem: Problem, precision: Precision, device: torch.device) -> Problem:
+    """The problem on a card, rounded to the numbers that are computed in."""
+    dtype = precision.dtype
     layer = copy.deepcopy(problem.layer).to(device, dtype)
     x = problem.x.detach().to(device, dtype).requires_grad_(problem.x.requires_grad)
     return replace(problem, layer=layer, x=x, dy=problem.dy.to(device, dtype))

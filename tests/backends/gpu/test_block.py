@@ -100,6 +100,32 @@ def test_rows_and_matrices_may_lie_far_away(name):
     assert_all_plans_agree(CELLS[name], machine=machine)
 
 
+@pytest.mark.parametrize("name", slow_but(["layer_norm_lstm"], CORE))
+@pytest.mark.parametrize("shared", [3000, pytest.param(2600, marks=pytest.mark.slow)])
+def test_blocks_share_products_of_matrices_that_one_cannot_hold(name, shared):
+    """In both directions, with matrices that blocks hold in part or not at all."""
+    machine = Emulated(seed=5)
+    machine.shared = shared
+    lengths = torch.tensor([0, STEPS, 3])
+    assert_all_plans_agree(CELLS[name], machine=machine)
+    assert_all_plans_agree(CELLS[name], machine=machine, lengths=lengths, reverse=True)
+
+
+def test_a_team_is_as_large_as_its_matrices_ask_for():
+    assert launched("on_lstm", 256).cluster == 4
+    assert launched("clockwork_rnn", 256).cluster == 1  # which one block holds
+    assert launched("on_lstm", 256, batch=60).cluster == 2  # as many as are there at the same time
+    assert launched("on_lstm", 256, batch=200).cluster == 1
+    assert launched("on_lstm", 256, machine=Emulated("sm_80")).cluster == 1
+
+
+def launched(name, units, batch=16, machine=None):
+    """How the forward pass of a catalogue's cell is launched."""
+    cell = CELLS[name]
+    setting = Setting(real_sizes(cell, units), "bfloat16", 512, batch)
+    return block(program(cell).forward, setting, machine or Emulated()).launch
+
+
 def parts_of(name, plan="forward", units=256, batch=16):
     """How a catalogue's cell is divided on a card of 132 processors."""
     cell = CELLS[name]

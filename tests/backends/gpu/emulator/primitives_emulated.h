@@ -154,6 +154,7 @@ u64 nanoseconds();
 extern "C" {
 u32 in_block(u32 address, u32 rank);
 void sync_cluster();
+void store_in(u32 to, float v);
 void barrier_init(u32 barrier);
 void barrier_fence();
 void barrier_arm(u32 barrier, u32 bytes);

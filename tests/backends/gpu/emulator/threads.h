@@ -277,6 +277,15 @@ extern "C" void sent(u32 to, const u32* words, int count, u32 barrier) {
   post({me->block->index, b.index, b.shared->begin + at, {}, bytes, (u32)byte_of(barrier)}, words);
 }
 
+extern "C" void store_in(u32 to, float v) {
+  Block& b = owner(to);
+  const int at = byte_of(to);
+  if (at < 0 || at + 4 > launch.shared || at % 4)
+    fail("store_in: byte %d of %d of shared memory", at, launch.shared);
+  if (b.alive == 0) fail("store_in: block %d has ended, or not begun", b.index);
+  *(float*)(b.shared->begin + at) = v;
+}
+
 extern "C" void loaded(const void* p, void* into, int bytes) {
   const char* at = (const char*)p;
   const int own = me->block->index;

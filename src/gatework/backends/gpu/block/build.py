@@ -1,6 +1,7 @@
 """The block form: one block of threads runs one sequence through all its steps.
 
-It is made for any plan at all. The text does not grow with the sizes.
+It is made for any plan at all. The text does not grow with the sizes. Where there are more
+multiprocessors than sequences, blocks share a sequence: see `parts` and `teams`.
 
 Letters: T steps, B sequences, n units of a row. In the text: row the sequence, t the time of a
 step, k how many the sequence has run before it, f which step of the forward pass it is.
@@ -14,9 +15,10 @@ from gatework.backends.gpu.block.layout import Layout
 from gatework.backends.gpu.block.memory import Everywhere, Row
 from gatework.backends.gpu.block.parts import MOST, declared, parts_of
 from gatework.backends.gpu.block.replaying import mark, marks_beside, restored
-from gatework.backends.gpu.block.room import SCRATCH, room
+from gatework.backends.gpu.block.room import SCRATCH, Room, room
 from gatework.backends.gpu.block.sections import WAIT, indented
 from gatework.backends.gpu.block.steps import Steps
+from gatework.backends.gpu.block.teams import teams
 from gatework.backends.gpu.loop import Loop, Scratch, Setting
 from gatework.backends.gpu.machine import Launch, Machine
 from gatework.backends.gpu.text import arguments, assembled, identifiers, read, spliced
@@ -26,13 +28,11 @@ from gatework.compiler.recurrence import STRETCH
 
 def block(plan: Plan, setting: Setting, machine: Machine) -> Loop:
     """The kernel of a plan in which a block runs a sequence."""
-    layout = Layout(plan, setting, parts_of(plan, setting, machine))
-    lines = _Writer(layout).sequence()
-    there = room(layout, machine)
-    blocks, parts = layout.blocks, math.prod(layout.parts.values())
+    layout, lines, there = written(plan, setting, machine)
+    blocks, each = layout.blocks, layout.blocks // setting.batch
     if there.scratch:
         layout.slot(SCRATCH, "float*")
-        blocks = min(blocks, -(-MOST * machine.processors // parts) * parts)
+        blocks = min(blocks, -(-MOST * machine.processors // each) * each)
     text = spliced(
         read("block.cu"),
         {
@@ -40,7 +40,9 @@ def block(plan: Plan, setting: Setting, machine: Machine) -> Loop:
             "STRETCH": str(STRETCH),
             "TABLES": "\n".join(_table(t, name) for t, name in layout.tables.items()),
             "ARGUMENTS": _arguments(layout.slots),
-            "PARTS": str(parts),
+            "TEAM": str(layout.team),
+            "PARTS": str(each // layout.team),
+            "MEET": layout.meet,
             "ROWS": "\n".join(indented([*declared(layout.parts), *there.declared()])),
             "SEQUENCE": "\n".join(indented(indented(lines))),
         },
@@ -48,18 +50,39 @@ def block(plan: Plan, setting: Setting, machine: Machine) -> Loop:
     return Loop(
         form="block",
         text=assembled(text, setting.element, exact=setting.exact),
-        launch=Launch(blocks, layout.threads, there.shared),
+        launch=Launch(blocks, layout.threads, there.shared, layout.team),
         arguments=tuple(layout.slots),
         scratch=(Scratch(SCRATCH, 4 * there.floats * blocks),) if there.scratch else (),
-        about=f"a block of {layout.threads} threads runs {_what(layout)}",
+        about=_about(layout),
     )
 
 
-def _what(layout: Layout) -> str:
+def written(plan: Plan, setting: Setting, machine: Machine) -> tuple[Layout, list[str], Room]:
+    """The lines of a kernel and what lies where: of the smallest team that holds its matrices."""
+    parts = parts_of(plan, setting, machine)
+    found = _written(Layout(plan, setting, parts), machine)
+    for team in teams(found[0], machine) if found[2].far else ():
+        larger = _written(Layout(plan, setting, parts, team), machine)
+        if any(name.startswith("sum_") for name in larger[2].scratch):
+            break  # others cannot write there
+        found = larger
+        if not found[2].far:
+            break
+    return found
+
+
+def _written(layout: Layout, machine: Machine) -> tuple[Layout, list[str], Room]:
+    lines = _Writer(layout).sequence()
+    return layout, lines, room(layout, machine)
+
+
+def _about(layout: Layout) -> str:
     """What a block runs."""
-    if not layout.parts:
-        return "a sequence"
-    return f"1 of {math.prod(layout.parts.values())} parts of a sequence"
+    parts = math.prod(layout.parts.values())
+    what = "a sequence" if parts == 1 else f"1 of {parts} parts of a sequence"
+    if layout.team == 1:
+        return f"a block of {layout.threads} threads runs {what}"
+    return f"{layout.team} blocks of {layout.threads} threads run {what}"
 
 
 def _arguments(slots: dict[str, str]) -> str:
@@ -176,7 +199,7 @@ class _Writer:
             *back.first("const i64 f = end - 1;"),
             WAIT,
             *back.all("for (i64 f = end - 1; f >= begin; --f)"),
-            WAIT,
+            self.layout.meet,
             "at = begin;",
         ]
         first = f"const i64 start = {'0' if reverse else 'steps - length'}, stop = start + length;"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gatework.backends.gpu.block.fetching import chosen
 from gatework.backends.gpu.block.memory import Everywhere, Memory, Outside, Row
 from gatework.backends.gpu.block.parts import Parts, Where, part
-from gatework.backends.gpu.block.sections import indented
+from gatework.backends.gpu.block.sections import WAIT, indented
 from gatework.backends.gpu.code import literal
 from gatework.backends.gpu.loop import Setting
 from gatework.backends.gpu.text import identifiers
@@ -32,16 +32,29 @@ LANES = 8  # threads of a row of a matrix
 
 
 @dataclass(frozen=True)
-class Matrices:
-    """A matrix, or those of each head, as it lies.
+class Held:
+    """What a block needs of a matrix, or of those of each head: some of its rows or columns.
 
     Attributes:
-        address: Where the call has it.
-        elements: How many numbers it has.
+        address: Where the call has the first of them.
+        rows: How many rows it needs at most.
+        columns: How many columns.
+        pitch: Elements from a row to the next.
+        left: How many rows there are from the first one on, as the text says it.
+        across: The same of columns.
     """
 
     address: str
-    elements: int
+    rows: int
+    columns: int
+    pitch: int
+    left: str
+    across: str
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it has."""
+        return self.rows * self.columns
 
 
 class Layout:
@@ -56,8 +69,8 @@ class Layout:
         tables: Fixed indices, by the name in the text.
     """
 
-    def __init__(self, plan: Plan, setting: Setting, parts: Parts) -> None:
-        self.plan, self.setting, self.parts = plan, setting, parts
+    def __init__(self, plan: Plan, setting: Setting, parts: Parts, team: int = 1) -> None:
+        self.plan, self.setting, self.parts, self.team = plan, setting, parts, team
         own = {axis: setting.sizes[axis] // count for axis, count in parts.items()}
         self.sizes = Sizes.of({**setting.sizes, **own})
         work = stepping(plan, {} if setting.ragged else aliases_of(plan))
@@ -67,7 +80,7 @@ class Layout:
             "steps": "i64", "batch": "i64", "lengths": "const i64*", "order": "const i64*"
         }  # fmt: skip
         self.rows: dict[str, int] = {}
-        self.matrices: dict[str, Matrices] = {}
+        self.matrices: dict[str, Held] = {}
         self.pairs: dict[str, int] = {}
         self.variables: dict[str, None] = {}
         self.tables: dict[tuple[int, ...], str] = {}
@@ -96,7 +109,7 @@ class Layout:
     @property
     def blocks(self) -> int:
         """How many blocks have something to do."""
-        return self.setting.batch * math.prod(self.parts.values())
+        return self.setting.batch * math.prod(self.parts.values()) * self.team
 
     @property
     def warps(self) -> int:
@@ -111,8 +124,10 @@ class Layout:
         """A row of elements at an address, or the part of it that is meant."""
         where = Where(size, self.setting.sizes, self.parts)
         whole = len(where.runs) < 2
-        single = size == SCALAR
-        return Outside(address + where.first, self.units(size), single, None if whole else where)
+        who = "thread == 0" if size == SCALAR else ""
+        if self.team > 1:  # all of them compute it
+            who = " && ".join(filter(None, [who, "rank == 0"]))
+        return Outside(address + where.first, self.units(size), who, None if whole else where)
 
     def row_of(self, argument: str, size: str, row: str, kind: str = "const el*") -> Outside:
         """A row of what has rows of one size after each other."""
@@ -238,8 +253,35 @@ class Layout:
         first = self._offsets[place.offset] if place.offset else 0
         return self.outside(f"{self.slot(place.argument, 'const el*')} + {first}", place.size)
 
-    def matrix(self, matrix: Matrix) -> str:
-        """The address of the first row of a matrix, of a matrix per head of the first of ours."""
+    @property
+    def meet(self) -> str:
+        """How all wait that run one part of a sequence."""
+        return WAIT if self.team == 1 else "sync_cluster();"
+
+    def share(self, units: int, together: int) -> int:
+        """How many units of a product each block of a team computes, some always together."""
+        return -(-units // (self.team * together)) * together
+
+    def matrix(self, matrix: Matrix, turned: bool, share: int) -> str:
+        """The rows of a matrix, or its columns, of which a block has a share: their name."""
+        address, width = self._address(matrix), self.units(matrix.width)
+        rows = matrix.heads(self.sizes) * self.units(matrix.height)
+        begin = f"rank * {share}"
+        if self.team == 1:
+            held = Held(address, rows, width, width, str(rows), str(width))
+        elif turned:
+            address = f"{address} + {begin}"
+            held = Held(address, rows, share, width, str(rows), f"{width} - {begin}")
+        else:
+            address = f"{address} + (i64){begin} * {width}"
+            held = Held(address, share, width, width, f"{rows} - {begin}", str(width))
+        form = "columns" if turned and self.team > 1 else "rows"
+        name = self.name(f"{form} of {'.'.join(block_of(matrix))}")
+        self.matrices[name] = held
+        return name
+
+    def _address(self, matrix: Matrix) -> str:
+        """Where a matrix lies; of a matrix per head, that of our first one."""
         name, block = block_of(matrix)
         width, height = self.units(matrix.width), self.units(matrix.height)
         slot, first = self.slot(f"parameter {name}", "const el*"), self._offsets[name, block]
@@ -247,9 +289,7 @@ class Layout:
         if matrix.per is not None and matrix.per in self.parts:
             ours = matrix.heads(self.sizes) * height * width
             address += f" + {part(matrix.per, self.parts)} * {ours}"
-        own = self.name(f"matrix {name}.{block}")
-        self.matrices[own] = Matrices(address, matrix.heads(self.sizes) * height * width)
-        return own
+        return address
 
     def _number(self, argument: str) -> Everywhere:
         """A row of equal numbers."""

@@ -50,13 +50,13 @@ class Outside:
     Attributes:
         name: Its address in the text.
         units: How many units it has.
-        single: Whether it is one number, which all threads have and one stores.
+        who: Which threads store it, if not all of those that have it.
         where: Where its units are from there, if only a part of the row is meant.
     """
 
     name: str
     units: int
-    single: bool = False
+    who: str = ""
     where: Where | None = None
 
     def at(self, unit: str) -> str:
@@ -69,7 +69,7 @@ class Outside:
 
     def write(self, unit: str, value: str) -> str:
         """The statement that stores a unit."""
-        guard = "if (thread == 0) " if self.single else ""
+        guard = f"if ({self.who}) " if self.who else ""
         return f"{guard}store({self.at(unit)}, {value});"
 
     def used(self, share: str = ANYBODY, *, writes: bool = False) -> tuple[Use, ...]:

@@ -31,11 +31,13 @@ class Factor:
         layout: Where everything lies.
         product: The product.
         row: The row that it maps.
+        share: How many units of the result a block computes.
     """
 
     layout: Layout
     product: Product
     row: Row
+    share: int
 
     @property
     def heads(self) -> int:
@@ -60,21 +62,21 @@ class Factor:
 
     @cached_property
     def weights(self) -> str:
-        """The address of the first matrix."""
-        return self.layout.matrix(self.product.matrix)
+        """The address of what a block has of the matrices."""
+        return self.layout.matrix(self.product.matrix, self.product.transposed, self.share)
 
     def of_row(self, unit: str, lanes: int) -> str:
         """What a lane has of a row of W times v."""
         at = f"{self.row.name} + {unit} / {self.height} * {self.width}"
         operand = at if self.heads > 1 else self.row.name
         call = f"part_of_row<{self.width}, {lanes}, {self.vector}>"
-        return f"{call}({self.weights} + (i64){unit} * {self.width}, {operand}, lane)"
+        return f"{call}({self.weights} + (i64)({unit} - begin) * {self.width}, {operand}, lane)"
 
     def of_columns(self, unit: str, slices: int, vector: int) -> str:
         """The statement that adds a slice of some columns of W times v."""
-        call = f"add_columns<{self.height}, {self.width}, {slices}, {vector}>"
+        call = f"add_columns<{self.height}, {self.weights}_pitch, {slices}, {vector}>"
         if self.heads == 1:
-            return f"{call}({self.weights} + {unit}, {self.row.name}, slice, sums);"
+            return f"{call}({self.weights} + {unit} - begin, {self.row.name}, slice, sums);"
         head = f"{unit} / {self.width}"
         column = f"(i64)({head}) * {self.height * self.width} + {unit} % {self.width}"
         numbers = f"{self.row.name} + {head} * {self.height}"
@@ -97,13 +99,44 @@ class Products:
         """Each sum into its row."""
         yield from self.operands(sums)
         for total, to in zip(sums, rows, strict=True):
-            factors = [Factor(self.layout, p, self.operand(p.args[0])) for p in total.products]
+            share = self.layout.share(to.units, self.vector)
+            factors = [
+                Factor(self.layout, p, self.operand(p.args[0]), share) for p in total.products
+            ]
             straight = [f for f in factors if not f.product.transposed]
             turned = [f for f in factors if f.product.transposed]
             if straight:
                 yield self.rows_of(straight, to)
             if turned:
                 yield from self.columns_of(turned, to, adds=bool(straight))
+        if sums and self.layout.team > 1:
+            all_here = [u for to in rows for u in to.used(by_unit(to.units), writes=True)]
+            yield section(["sync_cluster();"], all_here)
+
+    @property
+    def vector(self) -> int:
+        """Units of a result that stay together: as many elements as are read together."""
+        return 16 // BYTES[self.layout.setting.element]
+
+    def bounds(self, n: int) -> list[str]:
+        """Which units of a result a block computes."""
+        share = self.layout.share(n, self.vector)
+        if self.layout.team == 1:
+            return [f"constexpr int begin = 0, end = {n};"]
+        stop = f"begin + {share} < {n} ? begin + {share} : {n}"
+        return [f"const int begin = rank * {share}, end = {stop};"]
+
+    def handed_out(self, to: Row, unit: str, value: str, lane: str, lanes: int) -> str:
+        """The statement that stores a unit, in every block of a team: by lanes that have it."""
+        if self.layout.team == 1:
+            return f"if ({lane} == 0) {to.write(unit, value)}"
+        there = f"in_block(shared_address({to.name} + {unit}), other)"
+        loop = f"for (int other = {lane}; other < {self.layout.team}; other += {lanes})"
+        return f"{loop} store_in({there}, {value});"
+
+    def stored_uses(self, to: Row, share: str) -> tuple[Use, ...]:
+        """What is touched where units are stored; of a team's rows, when all are there."""
+        return () if self.layout.team > 1 else to.used(share, writes=True)
 
     # ---- operands ------------------------------------------------------------------------------
 
@@ -130,20 +163,22 @@ class Products:
 
     def rows_of(self, factors: Sequence[Factor], to: Row) -> Section:
         """A few lanes for each row."""
-        n, lanes = to.units, self.lanes(factors, to.units)
+        n = to.units
+        lanes = self.lanes(factors, min(n, self.layout.share(n, self.vector)))
         teams = self.layout.threads // lanes
         parts = " + ".join(f.of_row("unit", lanes) for f in factors)
         lines = [
+            *self.bounds(n),
             f"const int lane = thread % {lanes};",
-            f"for (int first = 0; first < {n}; first += {teams}) {{",
+            f"for (int first = begin; first < end; first += {teams}) {{",
             f"  const int unit = first + thread / {lanes};",
-            f"  const float part = unit < {n} ? {parts} : 0.0f;",
+            f"  const float part = unit < end ? {parts} : 0.0f;",
             f"  const float sum = joined<true, {lanes}>(part);",
-            f"  if (lane == 0 && unit < {n}) {to.write('unit', 'sum')}",
+            f"  if (unit < end) {self.handed_out(to, 'unit', 'sum', 'lane', lanes)}",
             "}",
         ]
         read = [u for f in factors for u in f.row.used()]
-        return section(lines, [*read, Use(to.memory, f"{lanes} lanes a unit of {n}", True)])
+        return section(lines, [*read, *self.stored_uses(to, f"{lanes} lanes a unit of {n}")])
 
     def lanes(self, factors: Sequence[Factor], n: int) -> int:
         """Threads of a row: more than usual where there are few rows."""
@@ -159,15 +194,18 @@ class Products:
         """A thread for some columns and a slice of the rows; then the slices of each unit."""
         n, threads = to.units, self.layout.threads
         vector = min(f.vector for f in factors)
-        groups = n // vector
+        ours = min(n, self.layout.share(n, self.vector))
+        groups = ours // vector
         slices = max(1, min(threads // groups, max(f.height for f in factors)))
-        partials = self.layout.own(PARTIALS, slices * n)
+        partials = self.layout.own(PARTIALS, slices * ours)
         lines = [
+            *self.bounds(n),
             f"for (int at = thread; at < {groups * slices}; at += THREADS) {{",
-            f"  const int slice = at / {groups}, unit = at % {groups} * {vector};",
+            f"  const int slice = at / {groups}, unit = begin + at % {groups} * {vector};",
+            "  if (unit >= end) continue;",
             f"  float sums[{vector}] = {{}};",
             *(f"  {f.of_columns('unit', slices, vector)}" for f in factors),
-            f"  float* const parts = {partials.name} + slice * {n} + unit;",
+            f"  float* const parts = {partials.name} + slice * {ours} + unit - begin;",
             f"  for (int k = 0; k < {vector}; ++k) parts[k] = sums[k];",
             "}",
         ]
@@ -175,11 +213,13 @@ class Products:
         yield section(lines, [*read, *partials.used(writes=True)])
         start = to.read("i") if adds else "0.0f"
         gather = [
-            f"for (int i = thread; i < {n}; i += THREADS) {{",
+            *self.bounds(n),
+            "for (int i = begin + thread; i < end; i += THREADS) {",
             f"  float sum = {start};",
-            f"  for (int k = 0; k < {slices}; ++k) sum += {partials.name}[k * {n} + i];",
-            f"  {to.write('i', 'sum')}",
+            f"  for (int k = 0; k < {slices}; ++k) sum += {partials.name}[k * {ours} + i - begin];",
+            f"  {self.handed_out(to, 'i', 'sum', '0', 1)}",
             "}",
         ]
         before = to.used() if adds else ()
-        yield section(gather, [*partials.used(), *before, *to.used(by_unit(n), writes=True)])
+        stored = self.stored_uses(to, by_unit(n))
+        yield section(gather, [*partials.used(), *before, *stored])

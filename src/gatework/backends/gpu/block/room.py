@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gatework.backends.gpu.block.layout import Layout, Matrices
+from gatework.backends.gpu.block.layout import Held, Layout
 from gatework.backends.gpu.loop import BYTES
 from gatework.backends.gpu.machine import Machine
 
@@ -31,9 +31,9 @@ class Room:
     """
 
     rows: Mapping[str, int]
-    matrices: Mapping[str, Matrices]
+    matrices: Mapping[str, Held]
     scratch: Mapping[str, int]
-    far: Mapping[str, Matrices]
+    far: Mapping[str, Held]
     element: int
 
     @property
@@ -46,7 +46,7 @@ class Room:
         """Floats of scratch memory of a block."""
         return sum(self.scratch.values())
 
-    def _padded(self, matrices: Iterable[Matrices]) -> int:
+    def _padded(self, matrices: Iterable[Held]) -> int:
         return sum(-(-m.elements * self.element // 16) * 16 for m in matrices)
 
     def declared(self) -> Iterator[str]:
@@ -57,10 +57,13 @@ class Room:
             at += 4 * floats
         for name, matrix in self.matrices.items():
             yield f"el* const {name} = (el*)(shared_memory() + {at});"
-            yield f"copy<{matrix.elements}>({matrix.address}, {name}, thread);"
+            yield f"constexpr int {name}_pitch = {matrix.columns};"
+            call = f"copy<{matrix.rows}, {matrix.columns}, {matrix.pitch}>"
+            yield f"{call}({matrix.address}, {name}, {matrix.left}, {matrix.across}, thread);"
             at += self._padded([matrix])
         for name, matrix in self.far.items():
             yield f"const el* const {name} = {matrix.address};"
+            yield f"constexpr int {name}_pitch = {matrix.pitch};"
         start = 0
         for name, floats in self.scratch.items():
             own = f"arguments.{SCRATCH} + (i64)blockIdx.x * {self.floats}"
@@ -71,7 +74,7 @@ class Room:
 def room(layout: Layout, machine: Machine) -> Room:
     """What lies where: rows first, the short ones before the long ones; the same of matrices.
 
-    Matrices are held where the card has few blocks to run: else several of them on one
+    Held are held where the card has few blocks to run: else several of them on one
     multiprocessor hide each other's ways to memory.
     """
     element = BYTES[layout.setting.element]

@@ -89,6 +89,8 @@ class StageWriter:
     def sums(self, work: Work, k: int, name: str) -> Row:
         """The row of a sum of products."""
         units = self.layout.units(work.sums[k].products[0].size)
+        if self.layout.team > 1:  # who is a step ahead writes into the other slot
+            return self.layout.pair(f"sum {name} {k}", work.sums[k].products[0].size, 0)
         return self.layout.own(f"sum {name} {k}", units)
 
     def values(self, work: Work, rows: list[Row], unit: str) -> Values:

@@ -2,7 +2,8 @@
 // the block's scratch memory; parameters are read as they lie.
 
 constexpr int THREADS = @THREADS@;
-constexpr int PARTS = @PARTS@;      // blocks that share a sequence
+constexpr int TEAM = @TEAM@;        // blocks that share the products of a sequence
+constexpr int PARTS = @PARTS@;      // parts of a sequence, which a team each runs
 constexpr int STRETCH = @STRETCH@;  // steps from a mark to the next
 
 // ---- numbers that lie together ------------------------------------------------------------------
@@ -35,11 +36,14 @@ DEVICE void load_numbers(const float* p, float* to) {
   }
 }
 
-// N elements, by all threads of the block.
-template <int N>
-DEVICE void copy(const el* from, el* to, int thread) {
+// Rows of a matrix that lie PITCH apart, next to each other, by all threads of the block.
+template <int ROWS, int COLUMNS, int PITCH>
+DEVICE void copy(const el* from, el* to, int rows, int columns, int thread) {
 #pragma unroll 8
-  for (int i = thread; i < N; i += THREADS) to[i] = from[i];
+  for (int i = thread; i < ROWS * COLUMNS; i += THREADS) {
+    const int row = i / COLUMNS, column = i % COLUMNS;
+    if (row < rows && column < columns) to[i] = from[(i64)row * PITCH + column];
+  }
 }
 
 // A thread's units of a row of N, from registers to where they are read.
@@ -133,12 +137,13 @@ DEVICE float summed_up_to_lane(float v, int lane) {
 extern "C" __global__ void __launch_bounds__(THREADS, 1) run(const Arguments arguments) {
   const int thread = threadIdx.x;
   const i64 steps = arguments.steps, batch = arguments.batch;
-  const int part = blockIdx.x % PARTS;
+  const int rank = blockIdx.x % TEAM, part = blockIdx.x / TEAM % PARTS;
 @ROWS@
-  for (i64 place = blockIdx.x / PARTS; place < batch; place += gridDim.x / PARTS) {
+  @MEET@
+  for (i64 place = blockIdx.x / (TEAM * PARTS); place < batch; place += gridDim.x / (TEAM * PARTS)) {
     const i64 row = arguments.order ? arguments.order[place] : place;
     const i64 length = arguments.lengths ? arguments.lengths[row] : steps;
 @SEQUENCE@
-    sync_block();
+    @MEET@
   }
 }

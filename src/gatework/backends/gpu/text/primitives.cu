@@ -148,6 +148,11 @@ DEVICE void send(u32 to, u32 a, u32 barrier) {
                "r"(a), "r"(barrier)
                : "memory");
 }
+
+// Write a float into a block's shared memory; seen there after sync_cluster.
+DEVICE void store_in(u32 to, float v) {
+  asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(to), "f"(v) : "memory");
+}
 #endif
 
 // ---- blocks of a grid ---------------------------------------------------------------------------

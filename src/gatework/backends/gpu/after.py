@@ -5,7 +5,7 @@ Legend: T steps, B sequences, N = T·B rows, n units of a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -38,10 +38,11 @@ class Gradient(NamedTuple):
     heads: int
 
 
-def side_by_side(plan: Plan, sizes: Sizes, own: Iterable[str]) -> dict[str, Part]:
+def side_by_side(plan: Plan, sizes: Sizes, own: Collection[str]) -> dict[str, Part]:
     """Where the loop shall write what products read after it: sequences of a size side by side.
 
-    They are in the order of the blocks of the first weight whose gradient reads them.
+    They are in the order of the blocks of the first weight whose gradient reads them, then of those
+    of the first learned vector: one sum over all rows serves all vectors.
 
     Args:
         plan: The plan.
@@ -49,20 +50,24 @@ def side_by_side(plan: Plan, sizes: Sizes, own: Iterable[str]) -> dict[str, Part
         own: The written sequences that may share memory.
     """
     at = spans(plan.recurrence, sizes)
-    places: dict[str, tuple[str, int]] = {}
+    places: dict[str, tuple[int, str, int]] = {}
+
+    def put(kind: int, name: str, of: Part) -> None:
+        if name in own:
+            places.setdefault(name, (kind, of.of, of.span.start))
+
     for c in plan.recurrence.contractions:
-        for name in {c.left, c.right}.intersection(own):
-            part = part_of(at, c.matrix)
-            places.setdefault(name, (part.of, part.span.start))
-    found = {}
-    for size in {plan.written[name].size for name in places}:
+        for name in (c.left, c.right):
+            put(0, name, part_of(at, c.matrix))
+    for s in plan.recurrence.summations:
+        put(1, s.sequence, part_of(at, s.parameter))
+    found: dict[str, Part] = {}
+    for size in dict.fromkeys(plan.written[name].size for name in places):
         names = sorted((n for n in places if plan.written[n].size == size), key=places.__getitem__)
         n = sizes[size]
-        spans_of = (slice(k * n, (k + 1) * n) for k in range(len(names)))
         if len(names) > 1:
-            found.update(
-                {m: Part(f"all of {size}", s) for m, s in zip(names, spans_of, strict=True)}
-            )
+            parts = (Part(f"all of {size}", slice(k * n, k * n + n)) for k in range(len(names)))
+            found.update(zip(names, parts, strict=True))
     return found
 
 

@@ -204,9 +204,10 @@ def _kept(phases: Iterable[Phase]) -> dict[str, str]:
     """The values of earlier stages that stages read, by the argument of their place."""
     found: dict[str, str] = {}
     for phase in phases:
+        own = {v for w in phase.stage.works for v, _ in w.stores} | {*dict(phase.stage.rows())}
         read = {v: p for w in phase.stage.works for v, p in w.reads.items()}
         read |= {v: phase.stage.known[v] for p in phase.scaled() for v in p.args if v.args}
-        found |= {p.argument: p.size for v, p in read.items() if v.args}
+        found |= {p.argument: p.size for v, p in read.items() if v.args and v not in own}
     return found
 
 

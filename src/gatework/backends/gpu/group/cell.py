@@ -93,7 +93,11 @@ class Cell:
     def element(self, argument: str, row: str, size: str, pitch: int | None = None) -> str:
         """The address of a thread's unit in a row."""
         n = self.setting.sizes[size] if pitch is None else pitch
-        return f"a.{self.arguments[argument]} + {row} * {n} + {self.type_of(size)}::unit(at)"
+        return self.address(argument, f"{row} * {n}", size)
+
+    def address(self, argument: str, first: str, size: str) -> str:
+        """The address of a thread's unit in a row that begins at an element."""
+        return f"a.{self.arguments[argument]} + {first} + {self.type_of(size)}::unit(at)"
 
     # ---- what a thread has ---------------------------------------------------------------------
 
@@ -106,15 +110,13 @@ class Cell:
         lines = []
         for vector in self.asked.vectors:
             parameter, block = block_of(vector)
-            first, size = (
-                self.first[parameter, block],
-                vector.size if isinstance(vector, Symbol) else _length(vector),
-            )
+            first = self.first[parameter, block]
             if isinstance(vector, Matrix):
                 first *= self.setting.sizes[vector.cols]
-            address = self.element(f"parameter {parameter}", str(first), size, pitch=1)
+            size = _size(vector)
+            address = self.address(f"parameter {parameter}", str(first), size)
             name = self.learned[_vector(vector)]
-            lines.append(f"{name} = {self.has(size)} ? ::load({address}) : 0.f;")
+            lines.append(f"{name} = {self.has(size)} ? load({address}) : 0.f;")
         return lines
 
     def reads(self) -> list[str]:
@@ -148,15 +150,15 @@ class Cell:
         for s in self.states:
             name, initial = self.kept[f"state {s.name}"], f"initial {s.name}"
             given = f"here && {self.has(s.size)} && a.{self.arguments[initial]}"
-            lines.append(f"if ({given}) {name} = ::load({self.element(initial, 'row', s.size)});")
+            lines.append(f"if ({given}) {name} = load({self.element(initial, 'row', s.size)});")
             if s.name in self.trajectories:
                 first = "(row + a.steps * a.batch)" if self.setting.reverse else "row"
                 slot = self.element(f"state {s.name}", first, s.size)
-                lines.append(f"if (here && {self.writes(s.size)}) ::store({slot}, {name});")
+                lines.append(f"if (here && {self.writes(s.size)}) store({slot}, {name});")
         for c in self.asked.constants:
             address = self.element(_argument(c), "row", c.size)
             name = self.kept[_argument(c)]
-            lines.append(f"if (here && {self.has(c.size)}) {name} = ::load({address});")
+            lines.append(f"if (here && {self.has(c.size)}) {name} = load({address});")
         return lines
 
     def advance(self) -> list[str]:
@@ -176,7 +178,7 @@ class Cell:
         """Lines that write the final states."""
         return [
             f"if ({self.writes(s.size)}) "
-            f"::store({self.element(f'final {s.name}', 'row', s.size)}, "
+            f"store({self.element(f'final {s.name}', 'row', s.size)}, "
             f"{self.kept[f'state {s.name}']});"
             for s in self.states
         ]
@@ -331,7 +333,7 @@ class Cell:
             for s in (s for s in self.states if s.name in self.trajectories):
                 address = self.element(f"state {s.name}", after, s.size)
                 value = f"k.{self.kept[f'state {s.name}']}"
-                lines.append(f"if ({self.writes(s.size)}) ::store({address}, {value});")
+                lines.append(f"if ({self.writes(s.size)}) store({address}, {value});")
         return lines
 
     def step_places(self, k: int) -> list[Place]:
@@ -361,6 +363,8 @@ def _vector(vector: Symbol | Matrix) -> str:
     return f"parameter {name}"
 
 
-def _length(matrix: Matrix) -> str:
-    """The size of a matrix of one row or column."""
-    return matrix.cols if matrix.rows == SCALAR else matrix.rows
+def _size(vector: Symbol | Matrix) -> str:
+    """The size of a learned vector; a matrix that is one has one row or column."""
+    if isinstance(vector, Symbol):
+        return vector.size
+    return vector.cols if vector.rows == SCALAR else vector.rows

@@ -63,7 +63,7 @@ DEVICE void run_stage(const Arguments& a, const Thread& at, Paths& paths, float*
       const Pair& pair = pairs[p];
       if (Stage::last && !step.last() && pair.here) pairs[p].read.load(a, at, step.row(pair, 1));
       if (pair.here && (!RAGGED || step.time < pair.length))
-        written[p].store(a, at, step.row(pair), pair.kept);
+        written[p].write(a, at, step.row(pair), pair.kept);
       if (Stage::last && step.index + AHEAD < step.steps && pair.here && (at.lane & 15) == 0)
         Read::fetch_ahead(a, at, step.row(pair, AHEAD));
     }

@@ -6,7 +6,7 @@ struct @STAGE@ {
   static constexpr bool last = @LAST@;
   struct Written {
     @WRITTEN@
-    DEVICE void store(const Arguments& a, const Thread& at, i64 row, const Kept& k) const {
+    DEVICE void write(const Arguments& a, const Thread& at, i64 row, const Kept& k) const {
       @STORE@
     }
   };

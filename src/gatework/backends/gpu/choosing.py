@@ -20,6 +20,7 @@ from gatework.backends.gpu.configurations import (
     chains,
     divides,
     fit,
+    is_even,
     share,
 )
 from gatework.backends.gpu.machine import Machine
@@ -39,13 +40,20 @@ def candidates(demand: Demand, machine: Machine) -> list[Configuration]:
         demand: What the plan asks.
         machine: Where it shall run.
     """
-    shared = machine.shared - RESERVED
     found = list(_clusters(demand, machine.processors)) if machine.clusters else []
     found += _grids(demand, machine.processors)
+    found = [c for c in found if divides(c)]
+    shared = machine.shared - RESERVED
+    even = _compared([c for c in found if is_even(c, demand)], demand, shared)
+    return even or _compared(found, demand, shared)
+
+
+def _compared(found: list[Configuration], demand: Demand, shared: int) -> list[Configuration]:
+    """Those that fit, a few of each kind, the likely fastest first."""
     chosen: dict[tuple[Exchange, bool, int], list[Configuration]] = {}
     for c in found:
         alike = chosen.setdefault((c.exchange, c.scattered, c.tiles), [])
-        if len(alike) < ALIKE and divides(c, demand) and fit(c, demand, shared):
+        if len(alike) < ALIKE and fit(c, demand, shared):
             alike.append(c)
     fitting = [c for alike in chosen.values() for c in alike]
 

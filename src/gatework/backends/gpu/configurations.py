@@ -152,11 +152,10 @@ class Fit:
 
 
 def share(configuration: Configuration, demand: Demand, products: Products) -> int:
-    """K, the elements of an operand that one warp multiplies, of one stage's products."""
-    if not configuration.scattered:
-        return products.operands * configuration.padded // configuration.warps
-    chunk = CHUNK // demand.element
-    return -(-configuration.tiles * TILE * products.operands // chunk) * chunk
+    """K, the elements of all operands that one warp multiplies, of one stage's products."""
+    c, chunk = configuration, CHUNK // demand.element
+    units, warps = (c.tiles * TILE, 1) if c.scattered else (c.padded, c.warps)
+    return products.operands * math.ceil(units / (warps * chunk)) * chunk
 
 
 def steps(c: Configuration, demand: Demand, products: Products) -> int:
@@ -164,16 +163,20 @@ def steps(c: Configuration, demand: Demand, products: Products) -> int:
     return share(c, demand, products) * demand.element // STEP
 
 
-def divides(configuration: Configuration, demand: Demand) -> bool:
-    """Whether warps share tiles and octets without a rest."""
-    c, chunk = configuration, CHUNK // demand.element
+def divides(configuration: Configuration) -> bool:
+    """Whether warps share octets, and the tiles of other blocks, without a rest."""
+    c = configuration
     pairs = 4 * c.octets  # of sequences, which the warps of a tile share after the product
     if c.threads > 1024 or not (c.warps >= pairs or pairs % c.warps == 0):
         return False
-    if c.scattered:
-        return c.blocks % c.warps == 0
+    return not c.scattered or c.blocks % c.warps == 0
+
+
+def is_even(configuration: Configuration, demand: Demand) -> bool:
+    """Whether warps share operands without a rest: else some multiply zeros, or wait."""
+    c, chunk = configuration, CHUNK // demand.element
     lengths = [p.operands * c.padded for p in demand.stages]
-    return all(n % (c.warps * chunk) == 0 for n in lengths)
+    return c.scattered or all(n % (c.warps * chunk) == 0 for n in lengths)
 
 
 def fit(configuration: Configuration, demand: Demand, shared: int) -> Fit | None:

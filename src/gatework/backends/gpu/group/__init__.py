@@ -59,7 +59,8 @@ def placed(
 
 def configurations(asked: Asked, setting: Setting, machine: Machine) -> list[Configuration]:
     """The configurations of a plan, the likely best first."""
-    return candidates(demand(asked, setting), machine)
+    found = candidates(demand(asked, setting), machine)
+    return [c for c in found if asked.scatters or not c.scattered]
 
 
 def demand(asked: Asked, setting: Setting) -> Demand:

@@ -109,11 +109,14 @@ class Asked:
         """Whether a step begins with an exchange of what is there before it."""
         return bool(self.phases) and self.phases[0].exchange is not None
 
-    def sent_after(self, k: int) -> tuple[int, Exchange] | None:
-        """The exchange that is sent at the end of a phase, and the phase that waits for it."""
-        after = (k + 1) % len(self.phases)
-        exchange = self.phases[after].exchange
-        return None if exchange is None else (after, exchange)
+    @property
+    def scatters(self) -> bool:
+        """Whether partial sums could be sent in place of operands: there is one sum in all."""
+        found = [p for p in self.phases if p.exchange]
+        if self.first or len(found) != 1 or len(self.sizes()) != 1:
+            return False
+        (phase,) = found
+        return len(phase.sums) == 1 and phase.exchange is not None and not phase.exchange.partials
 
     def sizes(self) -> tuple[str, ...]:
         """The sizes of all rows but single numbers."""

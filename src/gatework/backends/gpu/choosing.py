@@ -30,6 +30,7 @@ ALIKE = 3  # configurations that are compared of those that differ in warps or b
 RESERVED = 1024  # bytes of shared memory for barriers and such
 PROCESSORS = 132  # of the card that was measured
 LARGE_CLUSTERS, SMALL_CLUSTERS = 7, 15  # that it runs at once, of more than 8 blocks and of others
+OCTETS = (1, 2, 4)  # of a group in a grid
 CYCLES = 1980  # of a microsecond
 
 
@@ -73,9 +74,7 @@ def _clusters(demand: Demand, processors: int) -> Iterator[Configuration]:
             continue
         most = max(1, (LARGE_CLUSTERS if blocks > 8 else SMALL_CLUSTERS) * processors // PROCESSORS)
         groups = math.ceil(demand.batch / math.ceil(demand.batch / most))
-        octets = math.ceil(math.ceil(demand.batch / groups) / OCTET)
-        if octets > 2:
-            continue
+        octets = min(2, math.ceil(math.ceil(demand.batch / groups) / OCTET))
         for warps in WARPS:
             if tiles < 4 or (4 <= wide * warps <= 16 and warps <= 4 * octets + 4):
                 yield Configuration(blocks, wide, warps, octets, groups)
@@ -87,13 +86,19 @@ def _grids(demand: Demand, processors: int) -> Iterator[Configuration]:
     """Groups whose blocks are anywhere on the card; all of them have to be there at once."""
     for wide in (1, 2):
         blocks = math.ceil(demand.tiles / wide)
-        for octets in (1, 2, 4):
-            groups = math.ceil(demand.batch / (OCTET * octets))
-            if blocks * groups <= processors:
-                for warps in sorted(WARPS, key=lambda n: abs(wide * n - 9)):
-                    if 4 <= wide * warps <= 16:
-                        yield Configuration(blocks, wide, warps, octets, groups, "grid")
-                break
+        for octets in _octets(demand.batch, processors // blocks):
+            groups = min(processors // blocks, math.ceil(demand.batch / (OCTET * octets)))
+            for warps in sorted(WARPS, key=lambda n: abs(wide * n - 9)):
+                if 4 <= wide * warps <= 16:
+                    yield Configuration(blocks, wide, warps, octets, groups, "grid")
+
+
+def _octets(batch: int, groups: int) -> tuple[int, ...]:
+    """The fewest octets of a group that run all sequences at once; else several, in rounds."""
+    if groups == 0:
+        return ()
+    enough = [n for n in OCTETS if math.ceil(batch / (OCTET * n)) <= groups]
+    return (enough[0],) if enough else OCTETS
 
 
 # ---- what a step costs ---------------------------------------------------------------------------
@@ -101,7 +106,8 @@ def _grids(demand: Demand, processors: int) -> Iterator[Configuration]:
 
 def step_time(c: Configuration, demand: Demand, shared: int) -> float:
     """About how long a step takes, infinitely where the weights do not fit."""
-    return _exchange(c, demand) + _products(c, demand, shared) + _units(c, demand)
+    once = _exchange(c, demand) + _products(c, demand, shared) + _units(c, demand)
+    return once * c.rounds(demand.batch)
 
 
 def _exchange(c: Configuration, demand: Demand) -> float:

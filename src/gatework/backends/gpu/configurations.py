@@ -127,9 +127,13 @@ class Configuration:
         """Units, with those that only fill the last tiles."""
         return self.blocks * self.tiles * TILE
 
+    def rounds(self, batch: int) -> int:
+        """How often all groups run as many sequences as they have octets for."""
+        return math.ceil(batch / (self.groups * OCTET * self.octets))
+
     def sequences(self, batch: int) -> int:
-        """Sequences of a group, the last one may have fewer."""
-        return math.ceil(batch / self.groups)
+        """Sequences that a group runs at once, the last one may have fewer."""
+        return math.ceil(batch / (self.groups * self.rounds(batch)))
 
 
 @dataclass(frozen=True)

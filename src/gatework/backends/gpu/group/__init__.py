@@ -81,7 +81,8 @@ def _loop(layout: Layout) -> Loop:
     """The kernel of a layout."""
     c, setting = layout.configuration, layout.setting
     cell = Cell(layout.asked, setting, layout.grid)
-    memory = max(1, setting.steps * c.groups * layout.step_bytes)
+    steps = setting.steps * c.rounds(setting.batch)
+    memory = max(1, steps * c.groups * layout.step_bytes)
     return Loop(
         form="group",
         text=written(layout, cell),

@@ -28,7 +28,8 @@ DEVICE float lowest() { return __uint_as_float(0xff800000u); }  // minus infinit
 struct Thread {
   int lane, tile, part;  // the tile of its block and the part of its sums that its warp works on
   int rank, group, groups;
-  int first, count;  // the sequences of its group
+  int first, count;  // the sequences of its group that run now
+  int rounds;        // in which its group runs all of its sequences
   DEVICE int sequence(int pair) const { return 2 * (pair * WARPS + part) + (lane >> 4); }
   DEVICE bool has_pairs() const { return 2 * part < 8 * OCTETS; }
   DEVICE int warp() const { return tile * WARPS + part; }

@@ -10,7 +10,9 @@ struct Pair {  // a unit of each size, of one sequence
 
 struct Step {
   int index, time, steps;  // how many ran before it, of which time it is, how many there are
+  int before;              // steps of the sequences that the group has run already
   i64 batch;
+  DEVICE int number(int ahead = 0) const { return before + index + ahead; }  // of its exchanges
   DEVICE bool last() const { return index + 1 == steps; }
   DEVICE i64 row(const Pair& pair, int ahead = 0) const {
     return (time + (REVERSE ? -ahead : ahead)) * batch + pair.row;
@@ -23,11 +25,11 @@ DEVICE void run_stage(const Arguments& a, const Thread& at, Paths& paths, float*
                       const Step& step) {
   using X = typename Stage::Waits;
   using Y = typename Stage::Sends;
-  float* parts = paths.parts(sums, at, step.index * EXCHANGES + X::index);
+  float* parts = paths.parts(sums, at, step.number() * EXCHANGES + X::index);
   if constexpr (X::exists) {
-    paths.template receive<X>(at, step.index);
-    paths.template multiply<X, typename Stage::Products>(parts, at, weights, step.index);
-    if (TOTALS) paths.template receive_totals<X>(at, step.index);
+    paths.template receive<X>(at, step.number());
+    paths.template multiply<X, typename Stage::Products>(parts, at, weights, step.number());
+    if (TOTALS) paths.template receive_totals<X>(at, step.number());
     paths.meet(at);
   }
   typename Stage::Written written[PAIRS];
@@ -40,7 +42,7 @@ DEVICE void run_stage(const Arguments& a, const Thread& at, Paths& paths, float*
 #pragma unroll
       for (int g = 0; g < Stage::Products::sums; ++g)
         sum[p][g] = paths.summed(parts, g, at.sequence(p), at);
-      if constexpr (X::exists) X::gather(at, paths, at.sequence(p), step.index, total[p]);
+      if constexpr (X::exists) X::gather(at, paths, at.sequence(p), step.number(), total[p]);
     }
 #pragma unroll
     for (int p = 0; p < PAIRS; ++p) {
@@ -52,11 +54,11 @@ DEVICE void run_stage(const Arguments& a, const Thread& at, Paths& paths, float*
       if (!Stage::last || !step.last()) {
 #pragma unroll
         for (int p = 0; p < PAIRS; ++p)
-          Y::send(at, paths, at.sequence(p), step.index + Stage::last, row[p], value[p]);
+          Y::send(at, paths, at.sequence(p), step.number(Stage::last), row[p], value[p]);
       }
   }
   if constexpr (Y::exists)
-    paths.template scatter<Y, typename Stage::Next>(sums, at, weights, step.index);
+    paths.template scatter<Y, typename Stage::Next>(sums, at, weights, step.number());
   if (at.has_pairs()) {
 #pragma unroll
     for (int p = 0; p < PAIRS; ++p) {
@@ -78,7 +80,7 @@ struct Stages {
   }
 };
 
-// How many steps a group runs: as many as its longest sequence has.
+// How many steps some sequences run: as many as the longest of them has.
 DEVICE int longest(const Arguments& a, const Thread& at) {
   if (!RAGGED) return (int)a.steps;
   int most = 0;
@@ -87,17 +89,21 @@ DEVICE int longest(const Arguments& a, const Thread& at) {
   return most;
 }
 
+DEVICE int shared_out(int whole, int parts) { return (whole + parts - 1) / parts; }
+
+// Groups run all sequences at once; in rounds, if they are more than their octets have room for.
 DEVICE Thread this_thread(const Arguments& a) {
   const int warp = threadIdx.x >> 5, groups = gridDim.x / BLOCKS, group = blockIdx.x / BLOCKS;
-  const int count = ((int)a.batch + groups - 1) / groups;
+  const int rounds = shared_out((int)a.batch, groups * 8 * OCTETS);
+  const int count = shared_out((int)a.batch, groups * rounds);
   return {(int)threadIdx.x & 31, warp / WARPS, warp % WARPS, (int)blockIdx.x % BLOCKS,
-          group, groups, group * count, count};
+          group, groups, group * count, count, rounds};
 }
 
-// What the first stage of the first step waits for.
+// What the first stage of the first step waits for: the exchange of a step of this number.
 template <class X>
 DEVICE void send_first(const Thread& at, const Paths& paths, const Learned& learned,
-                       const Pair (&pairs)[PAIRS]) {
+                       const Pair (&pairs)[PAIRS], int number) {
   if constexpr (X::exists) {
     if (!at.has_pairs()) return;
 #pragma unroll
@@ -105,22 +111,17 @@ DEVICE void send_first(const Thread& at, const Paths& paths, const Learned& lear
       el row[X::rows + 1];
       float value[X::values + 1];
       before_step(at, learned, pairs[p].kept, row, value);
-      X::send(at, paths, at.sequence(p), 0, row, value);
+      X::send(at, paths, at.sequence(p), number, row, value);
     }
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1) run(const Arguments a) {
-  const Thread at = this_thread(a);
-  char* memory = shared_memory();
-  Paths paths(memory, a);
-  float* sums = (float*)(memory + SUMS_AT);
-  Weights weights((uint4*)(memory + WEIGHTS_AT), at);
-  hold_all(weights, a, at);
-  const Learned learned(a, at);
+// All steps of some sequences; how many they were.
+DEVICE int run_sequences(const Arguments& a, const Thread& at, Paths& paths, float* sums,
+                         const Weights& weights, const Learned& learned, int before) {
   Pair pairs[PAIRS];
   const int steps = longest(a, at);
-  Step step{0, REVERSE ? steps - 1 : 0, steps, a.batch};
+  Step step{0, REVERSE ? steps - 1 : 0, steps, before, a.batch};
 #pragma unroll
   for (int p = 0; p < PAIRS; ++p) {
     Pair& pair = pairs[p];
@@ -132,8 +133,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) run(const Arguments a) 
     pair.read.clear();
     if (pair.here && steps) pair.read.load(a, at, step.row(pair));
   }
-  paths.open(at);
-  if (steps) send_first<First>(at, paths, learned, pairs);
+  if (steps) send_first<First>(at, paths, learned, pairs, before);
   for (; step.index < steps; ++step.index) {
     AllStages::run(a, at, paths, sums, weights, learned, pairs, step);
     step.time += REVERSE ? -1 : 1;
@@ -141,5 +141,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) run(const Arguments a) 
 #pragma unroll
   for (int p = 0; p < PAIRS; ++p)
     if (pairs[p].here) pairs[p].kept.end(a, at, pairs[p].row);
+  return steps;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1) run(const Arguments a) {
+  Thread at = this_thread(a);
+  char* memory = shared_memory();
+  Paths paths(memory, a);
+  float* sums = (float*)(memory + SUMS_AT);
+  Weights weights((uint4*)(memory + WEIGHTS_AT), at);
+  hold_all(weights, a, at);
+  const Learned learned(a, at);
+  paths.open(at);
+  int before = 0;
+#pragma unroll 1
+  for (int round = 0; round < at.rounds; ++round) {
+    before += run_sequences(a, at, paths, sums, weights, learned, before);
+    at.first += at.groups * at.count;
+  }
   paths.close();
 }

@@ -58,7 +58,7 @@ def test_every_candidate_holds_all_units_and_sequences(units, batch):
     for c in found:
         assert divides(c)
         assert c.padded >= units
-        assert c.groups * c.octets * 8 >= batch
+        assert c.groups * c.octets * 8 * c.rounds(batch) >= batch
         assert c.sequences(batch) <= c.octets * 8
         assert c.exchange == "cluster" or c.groups * c.blocks <= Hopper.processors
 

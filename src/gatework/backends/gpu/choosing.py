@@ -51,9 +51,9 @@ def candidates(demand: Demand, machine: Machine) -> list[Configuration]:
 
 def _compared(found: list[Configuration], demand: Demand, shared: int) -> list[Configuration]:
     """Those that fit, a few of each kind, the likely fastest first."""
-    chosen: dict[tuple[Exchange, bool, int], list[Configuration]] = {}
+    chosen: dict[tuple[Exchange, bool, int, int], list[Configuration]] = {}
     for c in found:
-        alike = chosen.setdefault((c.exchange, c.scattered, c.tiles), [])
+        alike = chosen.setdefault((c.exchange, c.scattered, c.tiles, c.octets), [])
         if len(alike) < ALIKE and fit(c, demand, shared):
             alike.append(c)
     fitting = [c for alike in chosen.values() for c in alike]
@@ -93,12 +93,11 @@ def _grids(demand: Demand, processors: int) -> Iterator[Configuration]:
                     yield Configuration(blocks, wide, warps, octets, groups, "grid")
 
 
-def _octets(batch: int, groups: int) -> tuple[int, ...]:
-    """The fewest octets of a group that run all sequences at once; else several, in rounds."""
-    if groups == 0:
-        return ()
-    enough = [n for n in OCTETS if math.ceil(batch / (OCTET * n)) <= groups]
-    return (enough[0],) if enough else OCTETS
+def _octets(batch: int, groups: int) -> list[int]:
+    """Octets of a group: the fewest that run all sequences at once, and fewer, in rounds."""
+    enough = (n for n in OCTETS if math.ceil(batch / (OCTET * n)) <= groups)
+    most = next(enough, OCTETS[-1])
+    return [n for n in reversed(OCTETS) if n <= most] if groups else []
 
 
 # ---- what a step costs ---------------------------------------------------------------------------

@@ -265,7 +265,8 @@ class Layout:
         products = 4 * octets * (most + flight)
         asked = self.asked
         values = len(asked.sequences) + len(asked.plan.recurrence.states) + len(asked.kept)
-        return OTHER_REGISTERS + products + self.pairs * values + len(asked.vectors)
+        polled = flight * self.bytes if self.grid else 0  # whether each is there; parts of floats
+        return OTHER_REGISTERS + polled + products + self.pairs * values + len(asked.vectors)
 
     @property
     def head(self) -> int:

@@ -265,7 +265,9 @@ class Layout:
         products = 4 * octets * (most + flight)
         asked = self.asked
         values = len(asked.sequences) + len(asked.plan.recurrence.states) + len(asked.kept)
-        polled = flight * self.bytes if self.grid else 0  # whether each is there; parts of floats
+        polled = (
+            (flight + 2) * self.bytes if self.grid else 0
+        )  # whether chunks are there; their parts
         return OTHER_REGISTERS + polled + products + self.pairs * values + len(asked.vectors)
 
     @property

@@ -21,6 +21,8 @@ from gatework.compiler.plan import Plan
 from gatework.compiler.stepping import aliases_of
 
 MOST_THREADS = 1024  # of a block
+SPILLED = 64  # bytes of a thread that may not fit in its registers, before something else is tried
+TRIES = 3  # configurations that are compiled at most
 
 
 def group(plan: Plan, setting: Setting, machine: Machine) -> Loop:
@@ -34,27 +36,45 @@ def group(plan: Plan, setting: Setting, machine: Machine) -> Loop:
 
 
 def loop(asked: Asked, setting: Setting, machine: Machine, found: Iterable[Configuration]) -> Loop:
-    """The kernel in the first of some configurations that fits.
+    """The kernel in the first of some configurations that fits, as the compiler finds.
 
     Raises:
         Refused: If none does.
     """
-    return _loop(placed(asked, setting, machine, found))
+    spills: dict[int, Loop] = {}
+    for layout in fitting(asked, setting, machine, found)[:TRIES]:
+        made = _loop(layout)
+        spilled = machine.kernel(made.text, made.about).spilled
+        if spilled <= SPILLED:
+            return made
+        spills.setdefault(spilled, made)
+    return spills[min(spills)]
 
 
 def placed(
     asked: Asked, setting: Setting, machine: Machine, found: Iterable[Configuration]
 ) -> Layout:
-    """The layout in the first of some configurations that fits, a tight one only if it must be.
+    """The layout in the first of some configurations that fits, as it is estimated.
+
+    Raises:
+        Refused: If none does.
+    """
+    return fitting(asked, setting, machine, found)[0]
+
+
+def fitting(
+    asked: Asked, setting: Setting, machine: Machine, found: Iterable[Configuration]
+) -> list[Layout]:
+    """The layouts in those configurations that fit, in their order, tight ones after all others.
 
     Raises:
         Refused: If none does.
     """
     layouts = [Layout(asked, setting, c, machine.shared) for c in found]
-    fitting = [x for x in layouts if x.shared <= machine.shared and x.threads <= MOST_THREADS]
-    if fitting:
-        return next((x for x in fitting if not x.tight), fitting[0])
-    raise Refused("the matrices of the loop do not fit in the registers of the card")
+    fit = [x for x in layouts if x.shared <= machine.shared and x.threads <= MOST_THREADS]
+    if not fit:
+        raise Refused("the matrices of the loop do not fit in the registers of the card")
+    return sorted(fit, key=lambda layout: layout.tight)
 
 
 def configurations(asked: Asked, setting: Setting, machine: Machine) -> list[Configuration]:

@@ -265,10 +265,10 @@ class Layout:
         products = 4 * octets * (most + flight)
         asked = self.asked
         values = len(asked.sequences) + len(asked.plan.recurrence.states) + len(asked.kept)
-        polled = (
-            (flight + 2) * self.bytes if self.grid else 0
-        )  # whether chunks are there; their parts
-        return OTHER_REGISTERS + polled + products + self.pairs * values + len(asked.vectors)
+        polled = flight * self.bytes if self.grid else 0  # whether chunks are there
+        parts = 4 * octets if self.bytes == 4 else 0  # of the floats of an operand
+        values = self.pairs * values + len(asked.vectors)
+        return OTHER_REGISTERS + polled + parts + products + values
 
     @property
     def head(self) -> int:

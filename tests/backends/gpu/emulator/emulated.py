@@ -39,6 +39,7 @@ SANITIZED = ("-fsanitize=address", "-g")
     export GATEWORK_SANITIZED=1 ASAN_OPTIONS=detect_leaks=0
     LD_PRELOAD=$(g++ -print-file-name=libasan.so) python -m pytest tests/backends/gpu
 """
+MOST_STACKS = 16384  # threads at a time, of blocks that do not wait for each other
 CALLED = f'\nextern "C" void entered(void* a) {{ {ENTRY}(*(const Arguments*)a); }}\n'
 
 
@@ -114,7 +115,7 @@ class EmulatedKernel:
             threads=launch.threads,
             cluster=launch.cluster,
             shared=-(-launch.shared // 16) * 16,
-            resident=resident,
+            resident=resident if launch.together else _few(resident, launch),
             seed=0 if self.machine.seed is None else self.machine.seed + 1,
             patient=self.machine.patient,
         )
@@ -133,6 +134,11 @@ class EmulatedKernel:
             raise Broken(f"{launch.shared} bytes of shared memory of {self.machine.shared}")
         if launch.together and launch.blocks > resident * launch.cluster:
             raise Broken(f"{launch.blocks} blocks together, where {resident * launch.cluster} fit")
+
+
+def _few(resident: int, launch: Launch) -> int:
+    """How many clusters run at a time where they need not: a process has memory for some stacks."""
+    return max(1, min(resident, MOST_STACKS // (launch.threads * launch.cluster)))
 
 
 class _Launch(ctypes.Structure):

@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatework.autograd.job import Job
 from gatework.autograd.undisturbed import undisturbed
 from gatework.backends import chosen, select
+from gatework.backends.reference import autocasts
 from gatework.lang.definition import Cell
 from gatework.lang.sizes import Sizes
 from gatework.nn.layers import GRU, LSTM, RNN
@@ -163,7 +164,7 @@ def torch_runs(module: Any, input: Any) -> bool:
     if module.steps(input) < module.fewest_steps:
         return True
     device, dtype = rows.device.type, rows.dtype
-    if torch.is_autocast_enabled(device):
+    if autocasts(rows):
         dtype = torch.get_autocast_dtype(device)
     job = module._stack[0][0].jobs[False]
     return not _compiled(job.cell, job.sizes, device, dtype)

@@ -8,15 +8,17 @@ The hall: one call, from its plan and tensors to results.
     before.py      what is done before the loop, by products over all steps
     after.py       what is done after it: late outputs, gradients of parameters
     products.py    what gates that lie side by side are as one product; matmul.py how exact it is
+    rows.py        the tensors of one call by name, for both
 
 A loop: `loop.py` says what a kernel is made for and called with.
     scan/          for loops in which each unit goes its own way
-    group/         for loops that multiply by learned matrices
+    group/         for loops that multiply by learned matrices; configurations.py says in which ways
+                   blocks can share the work, choosing.py which of them is the likely fastest
     block/         for any other
+    text/          the text that no plan changes, in CUDA C++; code.py writes expressions in it
 
 A machine: `machine.py` says what is asked of one.
-    driver.py      a card with CUDA, by libcuda.py and nvrtc.py
-    text/          what every kernel's text begins with
+    driver.py      a card with CUDA, by libcuda.py; nvrtc.py compiles for it
 """
 
 from gatework.backends.gpu.backend import Gpu

@@ -11,6 +11,7 @@ import torch
 from gatework import cells
 from gatework.backends.gpu import backend as backends_gpu
 from gatework.backends.gpu.backend import Gpu
+from gatework.backends.gpu.machine import Launch
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import plan as plan_of
 from gatework.compiler.program import program
@@ -312,6 +313,27 @@ def test_the_first_form_that_does_not_refuse_runs():
     assert machine.launches == 1
     reason = "no refusing: it runs no plan, not even one of 3 sequences"
     assert backend.about(plan, call) == f"form interpreted: one kernel, interpreted; {reason}"
+
+
+@pytest.mark.parametrize(
+    ("launch", "resident", "reason"),
+    [
+        (Launch(100, 32, together=True), 99, "99 of its 100 blocks are on this card"),
+        (Launch(64, 32, cluster=16), 0, "0 of its 1 clusters of 16 blocks are on this card"),
+        (Launch(100, 32, together=True), 100, None),
+        (Launch(64, 32, cluster=16), 1, None),
+        (Launch(1000, 32), 0, None),
+    ],
+)
+def test_blocks_that_wait_for_each_other_are_there_at_once(launch, resident, reason, monkeypatch):
+    def crowded(plan, setting, machine):
+        return replace(interpreted(plan, setting, machine), launch=launch)
+
+    plan = program(cells.rnn).forward
+    call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 5), torch.float32)
+    monkeypatch.setattr(Interpreted, "resident", lambda *_: resident)
+    refusal = Gpu(Interpreted(), [crowded]).refusal(plan, call)
+    assert refusal is None if reason is None else reason in refusal
 
 
 def test_a_form_that_forgets_a_result_is_found():

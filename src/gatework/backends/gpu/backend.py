@@ -164,12 +164,29 @@ class Gpu:
         for form in self._forms or _forms():
             try:
                 loop = form(plan, setting, machine)
+                require_room(loop, machine)
             except Refused as reason:
                 refused[form.__name__] = str(reason)
             else:
                 others = "".join(f"; no {name}: {why}" for name, why in refused.items())
                 return replace(loop, about=f"form {loop.form}: {loop.about}{others}")
         return "; ".join(f"no {name}: {why}" for name, why in refused.items())
+
+
+def require_room(loop: Loop, machine: Machine) -> None:
+    """Ask the card whether blocks that reach each other, or wait for each other, are there at once.
+
+    Raises:
+        Refused: If they are not.
+    """
+    launch = loop.launch
+    if launch.cluster == 1 and not launch.together:
+        return
+    resident = machine.resident(machine.kernel(loop.text, loop.about), launch)
+    needed = launch.blocks // launch.cluster if launch.together else 1
+    if resident < needed:
+        what = "blocks" if launch.cluster == 1 else f"clusters of {launch.cluster} blocks"
+        raise Refused(f"{resident} of its {needed} {what} are on this card at the same time")
 
 
 def _forms() -> tuple[Form, ...]:

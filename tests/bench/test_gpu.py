@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from gatework.backends.gpu.matmul import is_exact
 from gatework.bench import OURS, Shape
 from gatework.bench.checking import WrongResult
 from gatework.bench.gpu import (
@@ -82,12 +83,14 @@ def test_errors_are_relative():
 
 
 def test_the_switches_are_put_back():
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul, rnn = torch.backends.cuda.matmul, torch.backends.cudnn.rnn
+    before = matmul.fp32_precision, rnn.fp32_precision
     for name, precision in PRECISIONS.items():
         with precision.allowed():
-            assert matmul.allow_tf32 == cudnn.allow_tf32 == (name == "tf32")
-    assert (matmul.allow_tf32, cudnn.allow_tf32) == before
+            wanted = "tf32" if name == "tf32" else "ieee"
+            assert matmul.fp32_precision == rnn.fp32_precision == wanted
+            assert is_exact() == (name != "tf32")
+    assert (matmul.fp32_precision, rnn.fp32_precision) == before
 
 
 def test_no_line_is_begun_when_the_time_is_over(settings):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,13 +36,18 @@ class Precision:
     @contextmanager
     def allowed(self) -> Iterator[None]:
         """What torch's switches are set to meanwhile."""
-        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-        before = matmul.allow_tf32, cudnn.allow_tf32
-        matmul.allow_tf32 = cudnn.allow_tf32 = self.tf32
+        switches = (torch.backends.cuda.matmul, torch.backends.cudnn.rnn)
+        before = [switch.fp32_precision for switch in switches]
+        _set(switches, ["tf32" if self.tf32 else "ieee"] * len(switches))
         try:
             yield
         finally:
-            matmul.allow_tf32, cudnn.allow_tf32 = before
+            _set(switches, before)
+
+
+def _set(switches: Sequence[Any], precisions: Sequence[str]) -> None:
+    for switch, precision in zip(switches, precisions, strict=True):
+        switch.fp32_precision = precision
 
 
 PRECISIONS = {

@@ -36,7 +36,7 @@ struct Cluster : Gathering {
   // before all had seen it.
   DEVICE void arm(const Thread& at, int exchange, int part) {
     const u32 bytes = expected(exchange % EXCHANGES, part, at.count);
-    if (bytes) barrier_arm(barrier(exchange, part), bytes);
+    if (bytes) ::arm(barrier(exchange, part), bytes, watch);
   }
   DEVICE void wait_for(const Thread& at, int exchange, int part, bool arms) {
     const u32 bit = 1u << ((exchange & 1) + (part == WARPS ? 2 : 0));

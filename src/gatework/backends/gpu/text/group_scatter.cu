@@ -73,7 +73,7 @@ struct Scatter {
   DEVICE char* rows(int exchange) const { return operands + (exchange & 1) * BUFFER; }
   DEVICE void arm(const Thread& at, int exchange) {
     const int pairs = min(4 * OCTETS, (at.count + 1) / 2);  // of sequences, as lanes have them
-    barrier_arm(barrier(exchange), BLOCKS * TILES * 8 * 16 * pairs);
+    ::arm(barrier(exchange), BLOCKS * TILES * 8 * 16 * pairs, watch);
   }
   DEVICE void open(const Thread& at) {
     for (int k = threadIdx.x; k < 2 * BUFFER / 4; k += THREADS) ((u32*)operands)[k] = 0;

@@ -58,6 +58,7 @@ class Emulated:
     Attributes:
         seed: Of the order in which threads run and of delays; None for none.
         patient: Whether a kernel that waits for ever ends by its own watchdog; else it is `Broken`.
+        silent: A block of which nothing arrives at others; None for none.
         options: Further options of the compiler: see `SANITIZED`.
     """
 
@@ -68,6 +69,7 @@ class Emulated:
         *,
         seed: int | None = None,
         patient: bool = False,
+        silent: int | None = None,
         options: tuple[str, ...] = (),
     ) -> None:
         self.architecture, self.processors = architecture, processors
@@ -75,7 +77,7 @@ class Emulated:
         self.generation = int(architecture.removeprefix("sm_").rstrip("a")) * 10
         self.clusters = self.generation >= 900
         self.shared = 232448 if self.clusters else 166912
-        self.seed, self.patient = seed, patient
+        self.seed, self.patient, self.silent = seed, patient, silent
 
     def kernel(self, text: str, about: str = "") -> EmulatedKernel:
         """The kernel of a text, which is compiled once."""
@@ -118,6 +120,7 @@ class EmulatedKernel:
             resident=resident if launch.together else _few(resident, launch),
             seed=0 if self.machine.seed is None else self.machine.seed + 1,
             patient=self.machine.patient,
+            silent=-1 if self.machine.silent is None else self.machine.silent,
         )
         failure = _runtime(self.machine.options).emulate(ctypes.byref(what))
         if failure:
@@ -146,6 +149,7 @@ class _Launch(ctypes.Structure):
         ("run", ctypes.c_void_p), ("arguments", ctypes.c_void_p), ("blocks", ctypes.c_int),
         ("threads", ctypes.c_int), ("cluster", ctypes.c_int), ("shared", ctypes.c_int),
         ("resident", ctypes.c_int), ("seed", ctypes.c_ulonglong), ("patient", ctypes.c_bool),
+        ("silent", ctypes.c_int),
     )  # fmt: skip
 
 

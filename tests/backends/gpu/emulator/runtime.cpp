@@ -146,7 +146,7 @@ struct Order {
 };
 
 static std::string who_waits() {
-  std::map<std::tuple<int, std::string, u64>, std::vector<int>> groups;  // threads, by what for
+  std::map<std::tuple<int, std::string, long>, std::vector<int>> groups;  // threads, by what for
   for (auto& f : fibers)
     if (f.block && !f.done)
       groups[{f.block->index, f.waits_for ? f.waits_for : "nothing", f.detail}].push_back(f.thread);
@@ -154,7 +154,7 @@ static std::string who_waits() {
   for (auto& [key, threads] : groups) {
     const auto& [block, what, detail] = key;
     text += "\n  block " + std::to_string(block) + ": " + what;
-    if (detail) text += " " + std::to_string(detail);
+    if (detail >= 0) text += " " + std::to_string(detail);
     text += ", threads";
     for (size_t i = 0, j; i < threads.size(); i = j) {
       for (j = i + 1; j < threads.size() && threads[j] == threads[j - 1] + 1;) j++;

@@ -30,6 +30,7 @@ struct Launch {
   int blocks, threads, cluster, shared, resident;
   u64 seed;      // of orders and delays; 0 for none
   bool patient;  // whether waits that never end are given up as on a card; else they are an error
+  int silent;    // a block of which nothing arrives anywhere; or -1
 };
 
 struct Meeting {  // of threads that wait until all have come
@@ -71,7 +72,7 @@ struct Fiber {
   void* stack = nullptr;
   bool done = false;
   const char* waits_for = nullptr;
-  u64 detail = 0;  // which of them
+  long detail = -1;  // which of them, if there are several
   bool (*ready)(void*) = nullptr;  // whether it can go on, asked of what it waits for
   void* asked = nullptr;
   u64 collectives = 0;
@@ -104,7 +105,7 @@ static u64 drawn(u64 below) { return chance() % below; }
 
 // Until something holds. The scheduler asks, so that nobody is woken in vain.
 template <class F>
-static void until(const char* what, u64 detail, F holds) {
+static void until(const char* what, long detail, F holds) {
   if (!holds()) {
     me->waits_for = what;
     me->detail = detail;
@@ -123,7 +124,7 @@ static void rest() {
   home.go_back(&me->stack);
 }
 
-static void look(const char* what, u64 detail) {
+static void look(const char* what, long detail) {
   me->waits_for = what;
   me->detail = detail;
   if (++me->polls >= 256 || (launch.seed && drawn(8) == 0)) rest();
@@ -138,7 +139,7 @@ static void close_if_all(Meeting& m, int expected) {
   progress++;
 }
 
-static void meet(Meeting& m, int expected, const char* what, u64 detail = 0) {
+static void meet(Meeting& m, int expected, const char* what, long detail = -1) {
   const u64 time = m.times;
   m.arrived++;
   close_if_all(m, expected);
@@ -156,7 +157,7 @@ extern "C" const Shown& shown_to_warp(const char* what, const u32* words, int co
     w.arrived[side] = 0;
     w.done[side]++;
   }
-  until(what, 0, [&w, side, times] { return w.done[side] >= times; });
+  until(what, -1, [&w, side, times] { return w.done[side] >= times; });
   return w.shown[side];
 }
 
@@ -253,6 +254,7 @@ static void deliver(const Letter& l) {
 }
 
 static void post(Letter l, const void* bytes) {
+  if (l.from == launch.silent) return;
   memcpy(l.bytes, bytes, l.count);
   launch.seed ? letters.push_back(l) : deliver(l);
   progress++;
@@ -290,7 +292,7 @@ extern "C" void loaded(const void* p, void* into, int bytes) {
   const char* at = (const char*)p;
   const int own = me->block->index;
   if ((uintptr_t)p % bytes) fail("a load of %d bytes from %p", bytes, p);
-  look("what another block stores at", (u64)p);
+  look("what another block stores at", (long)p);
   if (!letters.empty())  // a block sees what it has written itself
     deliver_those([=](const Letter& l) {
       return l.to < 0 && l.from == own && l.address < at + bytes && at < l.address + l.count;

@@ -74,6 +74,14 @@ NEXT_BLOCK = """
     wait(barrier, 0, watch);
     a.y[rank * 32 + t] = (float)((u32*)memory)[4];
     sync_cluster();"""
+SHARED = """
+    const u32 at = shared_address(memory + 4 * t), rank = blockIdx.x;
+    for (int i = 0; i < 3; i++) {
+      store_in(in_block(at, (rank + 1) % 4), (float)(rank + i));
+      sync_cluster();  // written
+      a.y[(i * 4 + rank) * 24 + t % 24] = ((float*)memory)[t];
+      sync_cluster();  // read
+    }"""
 POLLED = """
     Watch watch{a.status};
     const float v = a.x[blockIdx.x * 32 + t];
@@ -101,6 +109,7 @@ RELEASED = """
     }"""
 BLOCK = Launch(1, 96, shared=384)
 CLUSTER = Launch(4, 32, shared=32, cluster=4)
+CLUSTERED = Launch(4, 32, shared=128, cluster=4)
 GRID = Launch(2, 32, together=True)
 WAITS = {  # the kernel, its launch, and what is taken out or put in another's place
     "of a block, before reading": (TRANSPOSED, BLOCK, "sync_block();  // written", ""),
@@ -110,6 +119,8 @@ WAITS = {  # the kernel, its launch, and what is taken out or put in another's p
     "for what was sent": (NEXT_BLOCK, CLUSTER, "wait(barrier, 0, watch);", ""),
     "of a cluster, at the beginning": (NEXT_BLOCK, CLUSTER, "sync_cluster();", ""),
     "of a cluster, at the end": (NEXT_BLOCK, CLUSTER, "return sync_cluster();", "return;"),
+    "of a cluster, before reading": (SHARED, CLUSTERED, "sync_cluster();  // written", ""),
+    "of a cluster, after reading": (SHARED, CLUSTERED, "sync_cluster();  // read", ""),
     "for a word": (POLLED, GRID, "any_empty(w) && ", "false && "),
     "with a flag": (RELEASED, GRID, "wait(a.words + 8, 1, watch);", ""),
     "for what a flag stands for": (RELEASED, GRID, "store_release(a.words + 8, 1)",

@@ -26,7 +26,7 @@ from gatework.backends.gpu import text as texts
 from gatework.backends.gpu.machine import ENTRY, Launch
 
 HERE = Path(__file__).parent
-RUNTIME = ("fibers.h", "threads.h", "runtime.cpp")
+RUNTIME = ("fibers.h", "state.h", "threads.h", "runtime.cpp")
 COMPILER = (
     "g++", "-std=gnu++17", "-w", "-shared", "-fPIC", "-fno-strict-aliasing",
     "-ftrivial-auto-var-init=pattern",  # a variable without a value is no number to be taken for 0

@@ -1,105 +1,7 @@
 // What threads of a kernel do with each other: the functions that primitives_emulated.h names.
-// Letters are what is written for other blocks and has not arrived there.
 #pragma once
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <map>
-#include <memory>
-#include <random>
-#include <string>
-#include <vector>
-
-#include "fibers.h"
-
-using u32 = unsigned int;
-using u64 = unsigned long long;
-
-constexpr int WORDS = 6;  // that a lane shows to the others at most
-using Shown = u32[32][WORDS];
-struct Dimensions { u32 x, y, z; };
-extern "C" { Dimensions threadIdx, blockIdx, blockDim, gridDim; }
-
-// ---- what there is --------------------------------------------------------------------------------
-
-struct Launch {
-  void (*run)(void*);
-  void* arguments;
-  int blocks, threads, cluster, shared, resident;
-  u64 seed;      // of orders and delays; 0 for none
-  bool patient;  // whether waits that never end are given up as on a card; else they are an error
-  int silent;    // a block of which nothing arrives anywhere; or -1
-};
-
-struct Meeting {  // of threads that wait until all have come
-  int arrived = 0;
-  u64 times = 0;
-  bool any = false, any_before = false;
-};
-
-struct Warp {  // what lanes show each other, in two places in turn
-  Shown shown[2];
-  const char* what[2] = {};
-  int arrived[2] = {};
-  u64 done[2] = {};
-};
-
-struct Barrier {  // an mbarrier of one arrival a phase
-  int pending = 1;
-  long bytes = 0;  // that have still to come
-  u32 phase = 0;
-};
-
-struct Cluster {
-  int alive = 0;  // threads that have not ended
-  Meeting meeting;
-};
-
-struct Block {
-  int index = 0, alive = 0;
-  Cluster* cluster = nullptr;
-  std::unique_ptr<Guarded> shared;
-  Meeting meeting, some[16];
-  std::vector<Warp> warps;
-  std::map<u32, Barrier> barriers;
-};
-
-struct Fiber {
-  Block* block = nullptr;
-  int thread = 0;
-  void* stack = nullptr;
-  bool done = false;
-  const char* waits_for = nullptr;
-  long detail = -1;  // which of them, if there are several
-  bool (*ready)(void*) = nullptr;  // whether it can go on, asked of what it waits for
-  void* asked = nullptr;
-  u64 collectives = 0;
-  u64 polls = 0;
-};
-
-struct Letter {
-  int from, to;  // blocks; to -1 for memory of all
-  char* address;
-  char bytes[16];
-  int count;
-  u32 barrier;  // of the block, which counts it
-};
-
-static Launch launch;
-static std::vector<Block> blocks;
-static std::vector<Cluster> clusters;
-static std::vector<Fiber> fibers;
-static std::vector<Letter> letters;
-static std::mt19937_64 chance;
-static Fiber* me;
-static Home home;
-static u64 progress, time_now;
-
-static u64 drawn(u64 below) { return chance() % below; }
-
-[[noreturn]] static void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
+#include "state.h"
 
 // ---- waiting --------------------------------------------------------------------------------------
 
@@ -173,9 +75,6 @@ extern "C" void sync_some(int barrier, int threads) {
     fail("sync_some(%d, %d): these are no whole warps of a block", barrier, threads);
   meet(me->block->some[barrier], threads, "sync_some", barrier);
 }
-extern "C" void sync_cluster() {
-  meet(me->block->cluster->meeting, me->block->cluster->alive, "sync_cluster");
-}
 
 // ---- shared memory and its barriers: an address is a block's rank, and a byte ---------------------
 
@@ -245,18 +144,11 @@ extern "C" bool barrier_passed(u32 address, u32 parity) {
 static void deliver(const Letter& l) {
   if (l.to >= 0 && blocks[l.to].alive == 0) fail("send: block %d has ended", l.to);
   memcpy(l.address, l.bytes, l.count);
-  if (l.to >= 0) {
+  if (l.barrier != UNCOUNTED) {
     Barrier& b = barrier_at(blocks[l.to], l.barrier, "send");
     b.bytes -= l.count;
     end_if_complete(b);
   }
-  progress++;
-}
-
-static void post(Letter l, const void* bytes) {
-  if (l.from == launch.silent) return;
-  memcpy(l.bytes, bytes, l.count);
-  launch.seed ? letters.push_back(l) : deliver(l);
   progress++;
 }
 
@@ -268,43 +160,69 @@ static void deliver_those(F chosen) {
   for (auto& l : now) deliver(l);
 }
 
-extern "C" void sent(u32 to, const u32* words, int count, u32 barrier) {
-  Block& b = owner(to);
-  const int at = byte_of(to), bytes = 4 * count;
-  if (&b != &owner(barrier)) fail("send: to one block, counted by another");
+// A block sees what it has written itself, and writes to one place in order.
+static void deliver_own(const char* at, int size) {
+  const int own = me->block->index;
+  if (!letters.empty())
+    deliver_those([=](const Letter& l) { return l.from == own && l.meets(at, size); });
+}
+
+// What a block has written is there before what comes after a release.
+static void release() {
+  const int own = me->block->index;
+  deliver_those([=](const Letter& l) { return l.from == own && l.barrier == UNCOUNTED; });
+}
+
+static void post(Letter l, const void* bytes) {
+  if (l.from == launch.silent) return;
+  deliver_own(l.address, l.count);
+  memcpy(l.bytes, bytes, l.count);
+  launch.seed ? letters.push_back(l) : deliver(l);
+  progress++;
+}
+
+// Where words go in another block.
+static Letter letter_to(u32 address, int bytes, const char* what) {
+  Block& b = owner(address);
+  const int at = byte_of(address);
   if (at < 0 || at + bytes > launch.shared || at % bytes)
-    fail("send: %d bytes to byte %d of %d of shared memory", bytes, at, launch.shared);
-  if (b.alive == 0) fail("send: block %d has ended, or not begun", b.index);
-  barrier_at(b, byte_of(barrier), "send");
-  post({me->block->index, b.index, b.shared->begin + at, {}, bytes, (u32)byte_of(barrier)}, words);
+    fail("%s: %d bytes to byte %d of %d of shared memory", what, bytes, at, launch.shared);
+  if (b.alive == 0) fail("%s: block %d has ended, or not begun", what, b.index);
+  return {me->block->index, b.index, b.shared->begin + at, {}, bytes};
+}
+
+extern "C" void sent(u32 to, const u32* words, int count, u32 barrier) {
+  if (&owner(to) != &owner(barrier)) fail("send: to one block, counted by another");
+  Letter l = letter_to(to, 4 * count, "send");
+  l.barrier = byte_of(barrier);
+  barrier_at(owner(to), l.barrier, "send");
+  post(l, words);
 }
 
 extern "C" void store_in(u32 to, float v) {
-  Block& b = owner(to);
-  const int at = byte_of(to);
-  if (at < 0 || at + 4 > launch.shared || at % 4)
-    fail("store_in: byte %d of %d of shared memory", at, launch.shared);
-  if (b.alive == 0) fail("store_in: block %d has ended, or not begun", b.index);
-  *(float*)(b.shared->begin + at) = v;
+  const Letter l = letter_to(to, 4, "store_in");
+  if (l.from == l.to)
+    memcpy(l.address, &v, 4);
+  else
+    post(l, &v);
+}
+
+extern "C" void sync_cluster() {
+  release();
+  meet(me->block->cluster->meeting, me->block->cluster->alive, "sync_cluster");
 }
 
 extern "C" void loaded(const void* p, void* into, int bytes) {
-  const char* at = (const char*)p;
-  const int own = me->block->index;
   if ((uintptr_t)p % bytes) fail("a load of %d bytes from %p", bytes, p);
   look("what another block stores at", (long)p);
-  if (!letters.empty())  // a block sees what it has written itself
-    deliver_those([=](const Letter& l) {
-      return l.to < 0 && l.from == own && l.address < at + bytes && at < l.address + l.count;
-    });
+  deliver_own((const char*)p, bytes);
   memcpy(into, p, bytes);
 }
 
-extern "C" void stored(void* p, const void* from, int bytes, bool release) {
-  const int own = me->block->index;
+extern "C" void stored(void* p, const void* from, int bytes, bool releases) {
   if ((uintptr_t)p % bytes) fail("a store of %d bytes to %p", bytes, p);
-  if (release) deliver_those([=](const Letter& l) { return l.to < 0 && l.from == own; });
-  post({own, -1, (char*)p, {}, bytes, 0}, from);
+  if (releases) release();
+  post({me->block->index, -1, (char*)p, {}, bytes}, from);
 }
 
 extern "C" u32 added(u32* p, u32 v) {

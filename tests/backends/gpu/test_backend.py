@@ -11,6 +11,7 @@ import torch
 from gatework import cells
 from gatework.backends.gpu import backend as backends_gpu
 from gatework.backends.gpu.backend import Gpu
+from gatework.backends.gpu.loop import Refused
 from gatework.backends.gpu.machine import Launch
 from gatework.backends.reference import Reference
 from gatework.compiler.plan import plan as plan_of
@@ -285,8 +286,25 @@ def test_what_is_refused_has_a_reason():
     assert gpu().refusal(plan, call) is None
     wide = call._replace(tensors=[t.double() for t in call.tensors])
     assert "a tensor is torch.float64" in gpu().refusal(plan, wide)
-    reason = "no refusing: it runs no plan, not even one of 3 sequences"
-    assert Gpu(Interpreted(), [refusing, refusing]).refusal(plan, call) == reason
+
+
+def test_a_card_that_runs_no_kernels_is_refused(monkeypatch):
+    def card(device):
+        raise Refused("ROCm; kernels are made for CUDA")
+
+    backend, plan = gpu(), program(cells.rnn).forward
+    call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 5), torch.float32)
+    monkeypatch.setattr(backend, "_machine_of", card)
+    assert backend.refusal(plan, call) == "ROCm; kernels are made for CUDA"
+    assert not backend.takes_halves("cuda")
+
+
+def test_to_refuse_nothing_is_compiled():
+    """Training asks about the forward plan, and runs another."""
+    backend, plan = gpu(), program(cells.rnn).forward
+    call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 5), torch.float32)
+    assert backend.refusal(plan, call) is None
+    assert not backend._machine.loops
 
 
 class Somewhere(torch.Tensor):
@@ -332,8 +350,8 @@ def test_blocks_that_wait_for_each_other_are_there_at_once(launch, resident, rea
     plan = program(cells.rnn).forward
     call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 5), torch.float32)
     monkeypatch.setattr(Interpreted, "resident", lambda *_: resident)
-    refusal = Gpu(Interpreted(), [crowded]).refusal(plan, call)
-    assert refusal is None if reason is None else reason in refusal
+    about = Gpu(Interpreted(), [crowded]).about(plan, call)
+    assert "interpreted" in about if reason is None else f"no crowded: {reason}" in about
 
 
 def test_a_form_that_forgets_a_result_is_found():
@@ -348,10 +366,14 @@ def test_a_form_that_forgets_a_result_is_found():
 
 
 def test_what_no_form_runs_is_left_to_the_reference():
-    """Forward decides for a whole program, whose backward plan may ask for more."""
     plan = program(cells.rnn).backward
     call = random_call(plan, (4, 3), all_sizes(cells.rnn, 6, 5), torch.float32)
     backend = Gpu(Interpreted(), [refusing])
+    assert backend.refusal(plan, call) is None
+    assert backend.about(plan, call) == (
+        "step by step with torch's operations; no refusing: it runs no plan, not even one of 3 "
+        "sequences"
+    )
     compare("outputs", backend.run(plan, call).outputs, Reference().run(plan, call).outputs, 0)
 
 

@@ -64,7 +64,11 @@ class Gpu:
         self._made: WeakKeyDictionary[Plan, WeakKeyDictionary[Sizes, Made]] = WeakKeyDictionary()
 
     def refusal(self, plan: Plan, call: Call) -> str | None:
-        """Why a call cannot run here, or None when it can."""
+        """Why a call cannot run here, or None when it can.
+
+        No form of kernel is asked: it may have to compile one to know, and training never runs the
+        forward plan. What none of them takes, the reference runs, see `about`.
+        """
         tensor = call.like  # all have one dtype and one device, which a run checks
         if not tensor.is_cuda and self._machine is None:
             return f"it runs on CUDA only, and a tensor is on {tensor.device}"
@@ -75,10 +79,11 @@ class Gpu:
             found = next((c.__name__ for c in classes if stands_for_numbers(c)), None)
             if found is not None:
                 return f"it reads memory, and a tensor is a {found}, which has none of its own"
-        if _is_empty(call):
-            return None
-        prepared = self.prepared(plan, call)
-        return prepared if isinstance(prepared, str) else None
+        try:
+            self._machine_of(tensor.device)
+        except Refused as reason:
+            return str(reason)
+        return None
 
     def run(self, plan: Plan, call: Call) -> Result:
         """Run a plan on tensors; by the reference where there is nothing to do, or no form."""
@@ -103,8 +108,12 @@ class Gpu:
 
     def about(self, plan: Plan, call: Call) -> str:
         """Which form of kernel runs a call."""
-        prepared = "" if _is_empty(call) else self.prepared(plan, call)
-        return "" if isinstance(prepared, str) else prepared.loop.about
+        if _is_empty(call):
+            return ""
+        prepared = self.prepared(plan, call)
+        if isinstance(prepared, str):
+            return f"step by step with torch's operations; {prepared}"
+        return prepared.loop.about
 
     # ---- what is made once ---------------------------------------------------------------------
 
@@ -140,10 +149,7 @@ class Gpu:
         setting = Setting(
             sizes, element, *call.shape, ragged, call.reverse, exact, memory.pitches()
         )
-        try:
-            machine = self._machine_of(like.device)
-        except Refused as reason:
-            return str(reason)
+        machine = self._machine_of(like.device)
         if shape not in made.loops:
             _keep(made.loops, shape, self._loop(plan, setting, machine))
         loop = made.loops[shape]

@@ -143,6 +143,18 @@ def test_the_library_of_torchs_cuda_comes_first(tmp_path, monkeypatch):
     assert list(nvrtc._candidates()) == [new, old, *nvrtc.SONAMES]
 
 
+def test_a_library_in_torchs_own_folder(tmp_path, monkeypatch):
+    """As wheels of torch have it that bring all of CUDA in one folder."""
+    lib = tmp_path / "torch" / "lib"
+    lib.mkdir(parents=True)
+    for name in ("libnvrtc-672ee683.so.12", "libnvrtc-builtins.so.12.8", "libnvrtc.so"):
+        (lib / name).touch()
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(torch, "__file__", str(tmp_path / "torch" / "__init__.py"))
+    assert list(nvrtc._candidates()) == [str(lib / "libnvrtc-672ee683.so.12"), *nvrtc.SONAMES]
+
+
 def test_what_is_no_library_is_passed_over(tmp_path, monkeypatch):
     broken = tmp_path / "libnvrtc.so.13"
     broken.write_text("nothing")

@@ -7,7 +7,8 @@ the process does, since a graph may have captured them. A forked process has no 
 neither.
 
 A kernel that has waited too long for its other blocks ends and sets its word, in memory that the
-host reads without asking the card. The next launch on that card raises an error that names it.
+host reads without asking the card. The next launch on that card raises an error that names it;
+replays of a CUDA graph, which nobody looks at, go on without it until then.
 """
 
 from __future__ import annotations

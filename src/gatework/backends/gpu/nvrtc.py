@@ -60,11 +60,6 @@ def compile_text(text: str, architecture: str) -> Compiled:
     Raises:
         Refused: If there is no NVRTC here, or it does not know the architecture.
         CompileError: If the text is wrong.
-
-    Example:
-        >>> compiled = compile_text('extern "C" __global__ void run() {}', "sm_90a")
-        >>> compiled.spilled
-        0
     """
     reason = refusal(architecture)
     if reason is not None:
@@ -207,17 +202,20 @@ def _library() -> Library | None:
 
 
 def _candidates() -> Iterator[str]:
-    """Where NVRTC may be: in a wheel, that of torch's own CUDA first, or on the system."""
+    """Where NVRTC may be: beside torch, that of torch's own CUDA first, or on the system."""
+    wheels = (folder for place in sys.path for folder in Path(place or ".").glob("nvidia/*/lib"))
+    folders = (*wheels, Path(torch.__file__).parent / "lib", Path(sys.prefix) / "lib")
     found = {
         path
-        for place in sys.path
-        for path in Path(place or ".").glob("nvidia/*/lib/libnvrtc.so.*")
-        if re.fullmatch(r"libnvrtc\.so\.\d+(\.\d+)*", path.name)
+        for folder in folders
+        for path in folder.glob("libnvrtc*.so.*")
+        if re.fullmatch(r"libnvrtc(-\w+)?\.so\.\d+(\.\d+)*", path.name)
+        and "builtins" not in path.name
     }
     own = _major(torch.version.cuda)
 
     def rank(path: Path) -> tuple[bool, list[int], str]:
-        version = [int(n) for n in path.name.split(".")[2:]]
+        version = [int(n) for n in path.name.partition(".so.")[2].split(".")]
         return version[0] != own, [-n for n in version], str(path)
 
     yield from map(str, sorted(found, key=rank))

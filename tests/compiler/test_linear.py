@@ -6,7 +6,10 @@ import torch
 import gatework as gw
 from gatework.backends.reference import Reference, Run
 from gatework.compiler.linear import goes_unit_by_unit, linear
+from gatework.compiler.plan import plan
 from gatework.compiler.program import program
+from gatework.compiler.recurrence import of_cell
+from gatework.compiler.resets import with_resets
 from gatework.lang.expressions import Symbol, postorder
 from plan_calls import all_sizes, backward_call, changed, named, random_call
 
@@ -53,23 +56,23 @@ def call_of(name, kind):
 @pytest.mark.parametrize(("name", "kind"), LINEAR)
 def test_new_states_are_the_factors_times_the_old_ones_and_a_rest(name, kind):
     """Of one step: next(s) = A s + next(0), with A by the equations that were found."""
-    plan, call = plans_of(name)[kind], call_of(name, kind)
-    found, states = linear(plan), plan.recurrence.states
-    given = {s: named(plan, call)["state", s.name] for s in states}
+    made, call = plans_of(name)[kind], call_of(name, kind)
+    found, states = linear(made), made.recurrence.states
+    given = {s: named(made, call)["state", s.name] for s in states}
     zeros = {("state", s.name): torch.zeros_like(given[s]) for s in found.states}
-    new = dict(zip(states, Reference().run(plan, call).states, strict=True))
-    rest = dict(zip(states, Reference().run(plan, changed(plan, call, zeros)).states, strict=True))
-    factors = values(plan, call, found.factors)
+    new = dict(zip(states, Reference().run(made, call).states, strict=True))
+    rest = dict(zip(states, Reference().run(made, changed(made, call, zeros)).states, strict=True))
+    factors = values(made, call, found.factors)
     for s in found.states:
         terms = (factors[a, b] * given[b] for a, b in found.factors if a is s)
         torch.testing.assert_close(new[s], sum(terms) + rest[s], rtol=1e-12, atol=1e-12)
 
 
-def values(plan, call, factors):
+def values(made, call, factors):
     """What the factors are at the only step, [B, n]."""
-    run = Run(plan, call)
-    run.sequences.update(run.over_all_steps(plan.hoisted))
-    given = {s: named(plan, call)["state", s.name] for s in plan.recurrence.states}
+    run = Run(made, call)
+    run.sequences.update(run.over_all_steps(made.hoisted))
+    given = {s: named(made, call)["state", s.name] for s in made.recurrence.states}
     known = {**run.fixed, **given}
     for node in postorder(factors.values()):
         if node not in known:
@@ -98,6 +101,15 @@ def test_a_state_that_is_a_row_of_a_step_before_is_a_delay():
     assert [s.name for s in found.states] == ["h"]
     assert [s.name for s in found.delays] == ["last", "before"]
     assert found.depth == 2
+
+
+def test_a_state_that_never_changes_is_known():
+    """Resets to an initial state carry it along."""
+    resetting = with_resets(of_cell(CELLS["t_gru"]), "state")
+    found = linear(plan(resetting))
+    assert [s.name for s in found.states] == ["h"]
+    assert len(found.delays) == 7
+    assert found.depth == 1
 
 
 def test_states_that_follow_each_other_around_are_no_delays():

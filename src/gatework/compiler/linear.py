@@ -36,8 +36,8 @@ class Linear:
     Attributes:
         states: The states that are linear in each other.
         factors: A without its zeros, by new and old state. A factor may read `delays`.
-        delays: The states that are rows of steps before: their new values read nothing but rows of
-            the step, or such states.
+        delays: The states that are known without the others: those that never change, and those
+            that are rows of steps before, whose new values read rows of the step and such states.
         depth: How many steps it takes until no delay depends on what the states were.
     """
 
@@ -91,9 +91,9 @@ def goes_unit_by_unit(plan: Plan) -> bool:
 
 
 def _delays(new: Mapping[Symbol, Expr]) -> dict[Symbol, int]:
-    """The states that are rows of steps before, and of how many."""
+    """The states that never change or are rows of steps before, and of how many."""
     read = {s: _states_read(value) for s, value in new.items()}
-    found: dict[Symbol, int] = {}
+    found = {s: 0 for s, value in new.items() if value is s}
     for _ in new:  # a delay of delays comes later than these
         for s, states in read.items():
             if s not in found and states <= found.keys():

@@ -11,11 +11,20 @@ from gatework.backends.gpu.scan import Chunks, chunks_of, in_chunks, scan
 from gatework.backends.gpu.scan.cell import Cell
 from gatework.backends.reference import Reference
 from gatework.compiler.linear import linear
-from gatework.compiler.program import program
+from gatework.compiler.program import Program, program
+from gatework.compiler.recurrence import of_cell
+from gatework.compiler.resets import ENDS, with_resets
 from gatework.compiler.stepping import aliases_of
 from gpu_compiling import registers_and_spills
 from loop_calls import assert_loop_agrees
-from plan_calls import all_sizes, assert_plans_agree, backward_call, random_call
+from plan_calls import (
+    all_sizes,
+    assert_plans_agree,
+    backward_call,
+    changed,
+    named,
+    random_call,
+)
 
 CELLS = gw.cells.catalogue()
 UNIT_BY_UNIT = [
@@ -124,6 +133,37 @@ def test_whole_calls_agree(name, form):
         lengths = None if lengths is None else torch.tensor(lengths)
         shape = 5, batch
         assert_plans_agree(backend, CELLS[name], shape, sizes, torch.float32, lengths, True)
+
+
+@gw.cell(output=True)
+def mixed(x, h, last):
+    """Single numbers, rows that are the same at every step, vectors, two steps' gates.
+
+    The gradient of a single number is a sum over the units, so there is none here.
+    """
+    kept = gw.dropout(gw.linear("u", x), 0.3, per="sequence")
+    gate = gw.sigmoid(gw.stop(gw.scalar("slope") + gw.mean(x)) * gw.linear("gate", x))
+    h = gate * last * h + (1 - gate) * kept
+    return gw.tanh(h) * gw.vector("out"), (h, gate)
+
+
+@pytest.mark.parametrize("to", ["zero", "state"])
+@pytest.mark.parametrize("form", FORMS)
+def test_all_that_a_step_may_read(form, to):
+    plans = Program(with_resets(of_cell(mixed), to))
+    sizes, machine = all_sizes(mixed, 3, 5), Emulated(seed=3)
+    call = random_call(plans.keeping, (9, 3), sizes, torch.float32)
+    ends = (torch.rand(9, 3, 1) < 0.3).float()
+    call = changed(plans.keeping, call, {("sequence", ENDS): ends})
+    assert_loop_agrees(FORMS[form], plans.keeping, call, machine)
+    kept = Reference().run(plans.keeping, call)
+    written = dict(zip(plans.keeping.recurrence.outputs, kept.outputs, strict=True))
+    known = {**named(plans.keeping, call), **{("sequence", n): v for n, v in written.items()}}
+    backward = random_call(plans.backward, (9, 3), sizes, torch.float32, reverse=True)
+    known = {n: known[n] for n in plans.backward.recurrence.reads if n in known}
+    assert_loop_agrees(
+        FORMS[form], plans.backward, changed(plans.backward, backward, known), machine
+    )
 
 
 def test_factors_that_overflow_do_not_harm_a_state_of_zero():

@@ -12,7 +12,7 @@ to the stage of its latest argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -58,11 +58,13 @@ class Plan:
 
     Attributes:
         recurrence: What is computed.
-        hoisted: Values over all steps, before the loop; the loop reads each as the sequence named.
+        hoisted: Values over all steps, before the loop; the loop reads each as the sequence named,
+            which may be an output.
         stages: The work of one step.
         next_states: The new states, in terms of what the stages compute.
-        written: The sequences the loop writes.
-        deferred: Outputs computed after the loop from read and written sequences.
+        written: The sequences the loop writes: outputs, and what others follow from; of those that
+            are hoisted the sequence itself.
+        deferred: Outputs computed after the loop from read, hoisted and written sequences.
         replays: The states of the forward pass that are computed again, in the same terms.
     """
 
@@ -88,16 +90,19 @@ def plan(recurrence: Recurrence) -> Plan:
     replays, states = recurrence.replays, len(recurrence.next_states)
     roots = (*(r.new for r in replays), *recurrence.next_states, *written.values())
     hoisted = _hoisted(roots, recurrence)
+    written.update((n, v) for n, v in recurrence.outputs.items() if n in hoisted)
+    roots = (*roots[: len(replays) + states], *written.values())
     names = {node: symbol(n, "sequence", node.size) for n, node in hoisted.items()}
     roots = substitute(roots, names)
     again, roots = roots[: len(replays)], roots[len(replays) :]
+    late = {n: v for n, v in deferred.items() if n not in hoisted}
     return Plan(
         recurrence=recurrence,
         hoisted=hoisted,
         stages=stages(roots),
         next_states=roots[:states],
         written=dict(zip(written, roots[states:], strict=True)),
-        deferred=deferred,
+        deferred=dict(zip(late, substitute(late.values(), names), strict=True)),
         replays=tuple(replace(r, new=new) for r, new in zip(replays, again, strict=True)),
     )
 
@@ -106,24 +111,41 @@ def plan(recurrence: Recurrence) -> Plan:
 
 
 def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
-    """The largest values that read no state and hold what takes a stage, or a product."""
+    """The largest values that read no state and hold what takes a stage, or a product.
+
+    Outputs that are computed on the way keep their names.
+    """
     roots = tuple(roots)
     order = tuple(postorder(roots))
     repeated = {a for n in order for a in n.args if _is_repeated(a, n)}
-    bound: set[Expr] = set()  # what must stay in the loop
-    worth: set[Expr] = set()  # what holds any of that
+    bound = _bound(order)
+    worth: set[Expr] = set()  # what holds what takes a stage
     for node in order:
-        stays = _is_carried(node) or _reads_one_row(node) or _is_outer(node)
-        if stays or any(a in bound for a in node.args):
-            bound.add(node)
         if _takes_a_stage(node) or node in repeated or any(a in worth for a in node.args):
             worth.add(node)
     free = [n for n in order if n not in bound and n in worth and _reads_sequence(n)]
     used_inside = {a for n in order if n in bound for a in n.args} | set(roots)
     chosen = [n for n in free if n in used_inside]
+    computed = {n for n in postorder(chosen) if n.args}
+    outputs = {n: v for n, v in recurrence.outputs.items() if v in computed}
+    unnamed = [n for n in chosen if n not in outputs.values()]
+    return {**outputs, **dict(zip(_new_names("hoisted", recurrence), unnamed, strict=False))}
+
+
+def _new_names(wish: str, recurrence: Recurrence) -> Iterator[str]:
+    """Names of sequences that the recurrence does not have."""
     taken = {s.name for s in recurrence.sequences} | set(recurrence.outputs)
-    names = (n for k in count() if (n := f"hoisted{k}") not in taken)
-    return dict(zip(names, chosen, strict=False))
+    return (n for k in count() if (n := f"{wish}{k}") not in taken)
+
+
+def _bound(order: Iterable[Expr]) -> set[Expr]:
+    """What must stay in the loop, of values with their arguments before them."""
+    bound: set[Expr] = set()
+    for node in order:
+        stays = _is_carried(node) or _reads_one_row(node) or _is_outer(node)
+        if stays or any(a in bound for a in node.args):
+            bound.add(node)
+    return bound
 
 
 def _reads_one_row(node: Expr) -> bool:
@@ -165,56 +187,72 @@ def _reads_sequence(value: Expr) -> bool:
 # ---- after the loop ----------------------------------------------------------------------------
 
 
-def _split_outputs(recurrence: Recurrence) -> tuple[dict[str, Expr], dict[str, Expr]]:
-    """The outputs that the loop writes, and those that follow from written ones after it.
+class _Late:
+    """Finds the outputs that can wait until after the loop, and the rows that they follow from.
 
     An output waits when it is arithmetic on products and reductions of written sequences that no
-    new state needs: ∂L/∂x = Σ Wᵀ dG. Where nothing else multiplies in the loop, new states are
-    written for its sake.
+    new state needs: ∂L/∂x = Σ Wᵀ dG. Of a recurrence with axes other rows are written for it, too:
+    sums over the long ones, and short ones that a new state needs as well.
     """
-    needed = set(postorder(recurrence.next_states))
-    plain = {n: v for n, v in recurrence.outputs.items() if not _sinks(v, needed)}
-    rows = {**plain, **_new_states(recurrence, needed)}
-    sequences = {v: symbol(n, "sequence", v.size) for n, v in reversed(rows.items()) if _stored(v)}
-    deferred = {}
-    for name, value in recurrence.outputs.items():
-        if name in plain:
-            continue
-        (late,) = substitute([value], sequences)
-        if _reads_only_sequences(late):
-            deferred[name] = late
-        else:
-            plain[name] = value
-    written = {n: v for n, v in recurrence.outputs.items() if n in plain}
-    read = {n.name for n in postorder(deferred.values()) if isinstance(n, Symbol)}
-    return written | {n: v for n, v in rows.items() if n in read and n not in plain}, deferred
+
+    def __init__(self, recurrence: Recurrence) -> None:
+        self.has_axes = recurrence.has_axes
+        self.needed = set(postorder(recurrence.next_states))
+        self.bound = _bound(postorder(recurrence.results()))
+
+    def can_wait(self, value: Expr) -> bool:
+        """Whether an output takes a product or a sum that no new state needs."""
+        if value in self.needed or _is_long_sum(value):
+            return False
+        others = (n for n in postorder([value]) if n not in self.needed)
+        return any(isinstance(n, Product) or self._is_inner_sum(n) for n in others)
+
+    def rows(self, value: Expr, written: set[Expr]) -> tuple[Expr, ...] | None:
+        """The rows that the loop writes of what an output is made of; None if there are others."""
+        found = {n for n in postorder([value]) if n in written or self._may_be_written(n)}
+        walked = tuple(postorder([value], until=found))
+        if any(_is_carried(n) or _reads_one_row(n) for n in walked if n not in found):
+            return None
+        return tuple(n for n in walked if n in found)
+
+    def _is_inner_sum(self, node: Expr) -> bool:
+        """Whether a sum along an axis is taken in the loop, of a recurrence with axes."""
+        return is_along(node) and node in self.bound
+
+    def _may_be_written(self, node: Expr) -> bool:
+        """Whether the loop can write a row that is no output of it."""
+        if not self.has_axes or node not in self.bound or is_long(node.size):
+            return False
+        return node in self.needed or _is_long_sum(node)
 
 
-def _new_states(recurrence: Recurrence, needed: set[Expr]) -> dict[str, Expr]:
-    """The new states as sequences of their own, if no step has to read a row whole for them."""
-    if any(isinstance(n, WHOLE) and _reads_state(n) for n in needed):
-        return {}
-    pairs = zip(recurrence.states, recurrence.next_states, strict=True)
-    return {f"new {s.name}": value for s, value in pairs if not has_axes(s.size)}
+def _split_outputs(recurrence: Recurrence) -> tuple[dict[str, Expr], dict[str, Expr]]:
+    """What the loop writes, and the outputs that follow from that after it: see `_Late`."""
+    late, outputs = _Late(recurrence), recurrence.outputs
+    waiting = {n for n, v in outputs.items() if late.can_wait(v)}
+    while True:
+        written = {n: v for n, v in outputs.items() if n not in waiting}
+        stored = {v for v in written.values() if _stored(v)}
+        rows = {n: late.rows(outputs[n], stored) for n in waiting}
+        stuck = {n for n, found in rows.items() if found is None}
+        if not stuck:
+            break
+        waiting -= stuck
+    own = (row for n in outputs for row in rows.get(n) or () if row not in stored)
+    written.update(zip(_new_names("later", recurrence), dict.fromkeys(own), strict=False))
+    names = {v: symbol(n, "sequence", v.size) for n, v in written.items() if _stored(v)}
+    late_outputs = {n: v for n, v in outputs.items() if n in waiting}
+    return written, dict(zip(late_outputs, substitute(late_outputs.values(), names), strict=True))
 
 
-def _reads_state(value: Expr) -> bool:
-    return any(isinstance(n, Symbol) and n.role == "state" for n in postorder([value]))
-
-
-def _sinks(value: Expr, needed: set[Expr]) -> bool:
-    return value not in needed and any(
-        isinstance(n, Product) and n not in needed for n in postorder([value])
-    )
+def _is_long_sum(node: Expr) -> bool:
+    """Whether a value is a sum over long rows, which are there in the loop alone."""
+    return is_along(node) and is_long(node.args[0].size)
 
 
 def _stored(value: Expr) -> bool:
     """Whether the written sequence of a value is the place to read it after the loop."""
     return bool(value.args) or (isinstance(value, Symbol) and value.role == "state")
-
-
-def _reads_only_sequences(value: Expr) -> bool:
-    return not any(_reads_one_row(n) or _is_carried(n) for n in postorder([value]))
 
 
 # ---- in the loop -------------------------------------------------------------------------------

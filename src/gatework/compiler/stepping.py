@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gatework.compiler.passes import Lowered, Pass, Place, Work, lower
-from gatework.compiler.plan import Plan, Stage, stages
+from gatework.compiler.plan import Plan, stages
 from gatework.compiler.recurrence import Replay
 from gatework.lang.axes import SCALAR
-from gatework.lang.expressions import Expr, Symbol
+from gatework.lang.expressions import Expr, Symbol, postorder, substitute
 
 Storage = Literal["single", "double", "trajectory"]  # how a state is kept: see `Stepping`
 
@@ -24,63 +24,81 @@ class Stepping:
 
     Attributes:
         step: The pass of one step.
-        replay: The pass that computes states of the forward pass again, where a plan does that.
+        replay: The pass that computes states of the forward pass again, where a plan does that, and
+            what is written of them while they are at hand.
         states: How each state is kept, by name: "single", in place; "double", in two slots in
             turn; "trajectory", a slot for each step and one more.
         aliases: Written sequences that are a trajectory: of which state, and whether the new one.
+        written: The sequences that these passes write into memory of their own.
     """
 
     step: Pass
     replay: Pass | None
     states: Mapping[str, Storage]
     aliases: Mapping[str, tuple[str, bool]]
+    written: Mapping[str, Expr]
 
 
 def stepping(plan: Plan, aliases: Mapping[str, tuple[str, bool]]) -> Stepping:
     """The work of a step of a plan, with the written sequences that are trajectories."""
-    return stepping_of(plan, plan.stages, (*plan.next_states, *plan.written.values()), aliases)
-
-
-def stepping_of(
-    plan: Plan,
-    step_stages: tuple[Stage, ...],
-    roots: tuple[Expr, ...],
-    aliases: Mapping[str, tuple[str, bool]],
-) -> Stepping:
-    """The same where stages and what they compute, new states first, are not the plan's own."""
     moved = {r.after: Place(f"state {r.state.name}", r.state.size, "new") for r in plan.replays}
-    step = lower("step", step_stages, _step_targets(plan, roots, aliases), moved)
-    replay = _lower_replay(plan.replays, moved)
+    written = _written(plan, aliases)
+    again = _written_again(plan, written)
+    own = {n: v for n, v in written.items() if n not in again}
+    step = _lower_step(plan, own, aliases, moved)
+    replay = _lower_replay(plan.replays, again, moved)
     states = {s.name: _storage(s, step, aliases) for s in plan.recurrence.states}
-    return Stepping(step, replay, states, aliases)
+    return Stepping(step, replay, states, aliases, written)
 
 
-def _lower_replay(replays: tuple[Replay, ...], places: Mapping[Symbol, Place]) -> Pass | None:
+def _lower_step(
+    plan: Plan,
+    written: Mapping[str, Expr],
+    aliases: Mapping[str, tuple[str, bool]],
+    places: Mapping[Symbol, Place],
+) -> Pass:
+    """The pass of a step, which stores its new states and these sequences."""
+    states, kept_in = plan.recurrence.states, {state for state, _ in aliases.values()}
+    new = [
+        (value, Place(f"state {s.name}", s.size, "new"))
+        for value, s in zip(plan.next_states, states, strict=True)
+        if value is not s or s.name in kept_in  # else it stays where it is
+    ]
+    roots = (*plan.next_states, *written.values())
+    return lower("step", stages(roots), [*new, *sequences(written)], places)
+
+
+def _lower_replay(
+    replays: tuple[Replay, ...], written: Mapping[str, Expr], places: Mapping[Symbol, Place]
+) -> Pass | None:
     """The pass that computes states of the forward pass again, into these places."""
-    targets = [(r.new, places[r.after]) for r in replays]
-    return lower("replay", stages(new for new, _ in targets), targets) if targets else None
+    if not replays:
+        return None
+    new: dict[Expr, Expr] = {r.after: r.new for r in replays}
+    values = dict(zip(written, substitute(written.values(), new), strict=True))
+    targets = [*((r.new, places[r.after]) for r in replays), *sequences(values)]
+    return lower("replay", stages(value for value, _ in targets), targets)
+
+
+def _written(plan: Plan, aliases: Mapping[str, tuple[str, bool]]) -> dict[str, Expr]:
+    """The sequences that the stages of the loop write into memory of their own."""
+    others = {*aliases, *plan.hoisted, *plan.recurrence.marked}
+    return {n: v for n, v in plan.written.items() if n not in others}
+
+
+def _written_again(plan: Plan, written: Mapping[str, Expr]) -> dict[str, Expr]:
+    """Those that are computed with the states of the forward pass, while these are at hand.
+
+    They read such states, and none that the loop goes on with.
+    """
+    again, states = {s for r in plan.replays for s in (r.state, r.after)}, plan.recurrence.states
+    reads = {n: set(postorder([v])) for n, v in written.items()}
+    return {n: v for n, v in written.items() if reads[n] & again and reads[n].isdisjoint(states)}
 
 
 def sequences(values: Mapping[str, Expr]) -> list[tuple[Expr, Place]]:
     """Values and the places of the sequences of their names."""
     return [(v, Place(f"sequence {n}", v.size, "step")) for n, v in values.items()]
-
-
-def _step_targets(
-    plan: Plan, roots: tuple[Expr, ...], aliases: Mapping[str, tuple[str, bool]]
-) -> list[tuple[Expr, Place]]:
-    """Where a step stores its new states and what it writes."""
-    states = plan.recurrence.states
-    kept_in = {state for state, _ in aliases.values()}
-    new = [
-        (root, Place(f"state {s.name}", s.size, "new"))
-        for root, s in zip(roots, states, strict=False)
-        if root is not s or s.name in kept_in  # else it stays where it is
-    ]
-    written = dict(zip(plan.written, roots[len(states) :], strict=True))
-    marked = plan.recurrence.marked  # which the loop writes beside its stages
-    own = {n: v for n, v in written.items() if n not in aliases and n not in marked}
-    return [*new, *sequences(own)]
 
 
 def aliases_of(plan: Plan) -> dict[str, tuple[str, bool]]:

@@ -161,7 +161,7 @@ class Invocation:
         late = {n: v for n, v in plan.deferred.items() if n not in skip}
         found: dict[str, int] = {}
         for name, value in {**plan.written, **late}.items():
-            if name not in self.layout.aliases:
+            if name not in (*self.layout.aliases, *self.layout.private):
                 length = plan.recurrence.length(name, self.steps)
                 shape = (length, self.batch, self.sizes[value.size])
                 making = maker if name in plan.recurrence.handed_out else leasing

@@ -15,7 +15,7 @@ from gatework.backends.cpu.vector.target import Target
 from gatework.backends.cpu.vector.values import Element
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import STRETCH
-from gatework.lang.axes import SCALAR, has_axes
+from gatework.lang.axes import SCALAR, has_axes, is_long
 from gatework.lang.sizes import Sizes
 
 SHARED_ROWS = 4  # sequences a thread below which threads share units, not sequences
@@ -24,8 +24,9 @@ FEW_STEPS_UNITS = 32  # if each thread has so many units of its own
 DIRECT_ROWS = 2  # rows in all up to which weights are not worth packing
 WORTH_SHARING = 2**19  # multiply-adds, some 20 µs: for less no thread is woken
 NEAR_CACHE = 2**18  # bytes, a quarter of a core's second-level cache: for states computed again
+NEAREST_CACHE = 2**14  # bytes, half of a core's first-level cache: for states with axes
 AXES_WORK = 8  # operations in a step for each number of a state with axes
-MERGED_ROWS = 8  # sequences from which the input's products are done in the loop
+MERGED_ROWS = 8  # sequences from which the input's products are done in the loop, without axes
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def choose(
         sizes=sizes,
         widest=_widest(target, element, sizes, threads if shared else 1),
         ragged=call.lengths is not None,
-        merged=few or batch >= MERGED_ROWS,
+        merged=not plan.recurrence.has_axes and (few or batch >= MERGED_ROWS),
         weights="packed" if lasting else _weights(steps, batch, shared or threads == 1),
         together=_together(plan, sizes, target.vector(element).size),
     )
@@ -121,9 +122,18 @@ def _weights(steps: int, batch: int, once: bool) -> Weights:
 
 
 def _together(plan: Plan, sizes: Mapping[str, int], element: int) -> int:
-    """How many sequences have the states of a stretch in a near cache at the same time."""
-    units = sum(sizes[r.state.size] for r in plan.replays)
-    return max(1, NEAR_CACHE // (STRETCH * units * element)) if units else 0
+    """How many sequences have their long states in a near cache at the same time; 0 for all.
+
+    States that are computed again are there for a stretch. Where a step multiplies with matrices,
+    many rows at once make the better use of them.
+    """
+    again = sum(sizes[r.state.size] for r in plan.replays)
+    if again:
+        return max(1, NEAR_CACHE // (STRETCH * again * element))
+    long = sum(sizes[s.size] for s in plan.recurrence.states if is_long(s.size))
+    if not long or any(stage.products for stage in plan.stages):
+        return 0
+    return max(1, NEAREST_CACHE // (long * element))
 
 
 def _weights_read(plan: Plan, sizes: Mapping[str, int]) -> int:

@@ -174,7 +174,7 @@ def test_a_hoisted_reduction_is_never_merged_into_the_loop():
     """A sum of products is: a step can do it as well. `x - sum(x)` is no sum of products."""
     new = apply("tanh", product(U, X - reduce("sum", X)) + S)
     made = plan(Recurrence((X,), (), (S,), (new,), {"y": new}, ()))
-    assert list(laid_out(made, merged=True).hoisted) == list(made.hoisted) == ["hoisted0"]
+    assert list(laid_out(made, merged=True).private) == list(made.hoisted) == ["hoisted0"]
 
 
 def test_scratch_memory_holds_the_sums_of_a_block_of_rows():

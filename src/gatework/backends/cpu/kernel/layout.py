@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gatework.backends.cpu.kernel.merging import merged
 from gatework.backends.cpu.kernel.setting import ROW_BLOCK, Arguments, Setting
 from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.routines import call_routine
@@ -16,7 +17,7 @@ from gatework.compiler.arranging import Table, table_of
 from gatework.compiler.passes import ROWS, Lowered, Pass, When, lower
 from gatework.compiler.plan import Plan, Stage, stages
 from gatework.compiler.recurrence import STRETCH, Replay
-from gatework.compiler.stepping import Storage, aliases_of, sequences, stepping_of
+from gatework.compiler.stepping import Storage, aliases_of, sequences, stepping
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     Const,
@@ -99,7 +100,7 @@ class Layout:
             a slot for each step of a stretch and one more.
         aliases: Written sequences that are a trajectory: of which state, and whether the new one.
         offsets: The first row of each block of each parameter.
-        hoisted: The sequences that are computed before the loop, and their sizes.
+        private: The sequences that only the kernel sees, and their sizes.
     """
 
     setting: Setting
@@ -110,7 +111,7 @@ class Layout:
     replays: tuple[Replay, ...]
     aliases: Mapping[str, tuple[str, bool]]
     offsets: Mapping[tuple[str, str], int]
-    hoisted: Mapping[str, str]
+    private: Mapping[str, str]
 
     def panels(self) -> tuple[Panels, ...]:
         """The matrices that are packed before anything else."""
@@ -194,7 +195,7 @@ class Layout:
 
     def temporaries(self) -> tuple[tuple[str, str, bool], ...]:
         """Rows that only the kernel sees: argument, size, whether there are rows for all steps."""
-        found = [(f"sequence {n}", size, True) for n, size in self.hoisted.items()]
+        found = [(f"sequence {n}", size, True) for n, size in self.private.items()]
         for name, one in self.passes.items():
             all_rows = name in ("before", "after")
             found += [(n, size, all_rows) for n, size in one.temporaries.items()]
@@ -209,12 +210,11 @@ def lay_out(plan: Plan, setting: Setting, skip: frozenset[str]) -> Layout:
         setting: What the kernel is made for.
         skip: Outputs and gradients that are not wanted.
     """
-    hoisted, step_stages, roots = _hoisted(plan, setting.merged)
-    aliases = {} if setting.ragged else aliases_of(plan)
-    work = stepping_of(plan, step_stages, roots, aliases)
+    plan = merged(plan) if setting.merged else plan
+    work = stepping(plan, {} if setting.ragged else aliases_of(plan))
     late = {n: v for n, v in plan.deferred.items() if n not in skip}
     passes = Passes(
-        lower("before", stages(hoisted.values()), sequences(hoisted)),
+        lower("before", stages(plan.hoisted.values()), sequences(plan.hoisted)),
         work.step,
         lower("after", stages(late.values()), sequences(late)),
         work.replay,
@@ -225,7 +225,8 @@ def lay_out(plan: Plan, setting: Setting, skip: frozenset[str]) -> Layout:
         for block, span in p.spans(setting.sizes).items()
     }
     state_sizes = {s.name: s.size for s in plan.recurrence.states}
-    sizes = {n: v.size for n, v in hoisted.items()}
+    computed, outputs = {**plan.hoisted, **work.written}, plan.recurrence.outputs
+    private = {n: v.size for n, v in computed.items() if n not in outputs}
     return Layout(
         setting,
         Arguments(),
@@ -233,25 +234,7 @@ def lay_out(plan: Plan, setting: Setting, skip: frozenset[str]) -> Layout:
         work.states,
         state_sizes,
         plan.replays,
-        aliases,
+        work.aliases,
         offsets,
-        sizes,
+        private,
     )
-
-
-def _hoisted(
-    plan: Plan, merged: bool
-) -> tuple[Mapping[str, Expr], tuple[Stage, ...], tuple[Expr, ...]]:
-    """What is computed before the loop, the stages of the loop, and what they must compute."""
-    roots = (*plan.next_states, *plan.written.values())
-    if not merged or not _can_merge(plan.hoisted.values()):
-        return plan.hoisted, plan.stages, roots
-    names: dict[Expr, Expr] = {symbol(n, "sequence", v.size): v for n, v in plan.hoisted.items()}
-    back = substitute(roots, names)
-    return {}, stages(back), back
-
-
-def _can_merge(hoisted: Iterable[Expr]) -> bool:
-    """Whether hoisted values are sums of products, which a step can do as well."""
-    parts = stages(hoisted)
-    return len(parts) == 1 and not any(isinstance(n, ROWS) for n in parts[0].nodes())

@@ -33,8 +33,8 @@ class Setting:
         merged: Whether the products of the read sequences are done in the loop.
         weights: How matrices are read: "packed" before anything else; "block", packed one block at
             a time, just before it is read; "direct", as they lie.
-        together: How many sequences a thread takes through all steps together, where states are
-            computed again; 0 where none are, and it takes all that are its own.
+        together: How many sequences a thread takes through all steps together; 0 for all that are
+            its own.
     """
 
     target: Target

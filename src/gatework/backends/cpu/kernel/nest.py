@@ -5,7 +5,9 @@ innermost loop if it lacks the last axis, in every lane. A sum along axes is tak
 register where only the last axis is summed over, else in the row of the result, to which every
 pass over an outer axis adds.
 
-The code does not grow with the sizes.
+Axes that every value of the work has together are one loop. Where the last axis is no more than a
+few vectors long, these are written one by one, and what is the same for all indices of the loop
+around it stays in registers. Else the code does not grow with the sizes.
 
 Letters: n units of a row, W lanes of a vector.
 """
@@ -49,6 +51,13 @@ class Nest(Row):
             for f in work.folds
             if not self.has_last(f.reduce)
         }
+        vectors = -(-self.axes.lengths[-1] // stage.vector.lanes)
+        self.held = self.inner > 0 and vectors <= stage.setting.target.tile_vectors
+        self.totals = {
+            f: [self.b.slot(stage.vector.type) for _ in range(vectors)]
+            for f in (work.folds if self.held else ())
+            if self.has_last(f.reduce) and not self.has_strip(f.reduce)
+        }
         self.together, self.apart = (
             {f: r for f, r in self.registers.items() if self.has_strip(f.reduce) is apart}
             for apart in (False, True)
@@ -80,6 +89,8 @@ class Nest(Row):
         """The loop around the innermost one: whole strips, then what is left one by one."""
         whole = length - length % STRIP
         self.clear(self.together, STRIP)
+        first = self.addresses([*outer, 0])
+        self.hold(first)
         if whole:
             with self.b.loop(whole, step=STRIP) as at:
                 self.strip([[*outer, self.b.add(at, k)] for k in range(STRIP)])
@@ -87,20 +98,18 @@ class Nest(Row):
             with self.b.loop(length, start=whole) as at:
                 self.strip([[*outer, at]])
         for fold, registers in self.together.items():
-            self.fold_together(fold, registers, self.addresses([*outer, 0]))
+            self.fold_together(fold, registers, first)
+        self.fold_held(first)
 
     def strip(self, indices: Sequence[Indices]) -> None:
         """The values of some neighbouring indices, a vector of the last axis at a time."""
-        b, v, length = self.b, self.stage.vector, self.axes.lengths[-1]
         bases = [self.addresses(outer) for outer in indices]
         repeated = [self.repeated(addresses) for addresses in bases]
         apart = self.apart if self.inner else self.registers
         self.clear(apart, len(indices))
-        with b.loop(length, step=v.lanes) as at:
-            self.mask = lane_mask(b, v, b.sub(length, at)) if self.partial else None
-            self.unit = at
+        for k in self.along():
             found: dict[Fold, list[Value]] = {fold: [] for fold in self.work.folds}
-            shared: dict[Expr, Value] = {}
+            shared = self.rows[k] if self.held else {}
             for self.bases, numbers in zip(bases, repeated, strict=True):
                 self.values = {**self.fixed, **numbers, **shared}
                 for fold, values in found.items():
@@ -109,9 +118,57 @@ class Nest(Row):
                 read = (n for n in self.known if n in self.values and not self.has_strip(n))
                 shared = {n: self.values[n] for n in read}
             for fold, values in found.items():
-                self.fold(fold, values, bases)
+                if fold in self.totals:
+                    self.fold_into(self.totals[fold][k], fold, values)
+                else:
+                    self.fold(fold, values, bases)
         for fold, registers in apart.items():
             self.fold_apart(fold, registers[: len(indices)], bases)
+
+    def along(self) -> Iterator[int]:
+        """Write what follows for each vector of the last axis: in a loop, or one after the other.
+
+        Gives the number of the vector where they are written one after the other.
+        """
+        b, v, length = self.b, self.stage.vector, self.axes.lengths[-1]
+        if self.held:
+            for k, at in enumerate(range(0, length, v.lanes)):
+                whole = at + v.lanes <= length
+                self.unit, self.mask = at, None if whole else lane_mask(b, v, length - at)
+                yield k
+            return
+        with b.loop(length, step=v.lanes) as self.unit:
+            self.mask = lane_mask(b, v, b.sub(length, self.unit)) if self.partial else None
+            yield 0
+
+    # ---- rows in registers ---------------------------------------------------------------------
+
+    def hold(self, bases: Mapping[Place, Value]) -> None:
+        """Load the rows that are the same for all indices of the loop around the innermost one."""
+        if not self.held:
+            return
+        held = [n for n in self.known if self.has_last(n) and not self.has_strip(n)]
+        self.bases, self.rows = bases, []
+        for _ in self.along():
+            self.rows.append({n: self.read(self.known[n]) for n in held})
+        for fold, totals in self.totals.items():
+            self.clear({fold: totals}, len(totals))
+
+    def fold_into(self, register: Value, fold: Fold, values: Sequence[Value]) -> None:
+        """Add vectors of several indices to one register."""
+        total = self.loaded(register)
+        for value in values:
+            total = self.joined(fold, total, value)
+        self.b.store(total, register, 64)
+
+    def fold_held(self, bases: Mapping[Place, Value]) -> None:
+        """Add the sums that were taken in registers to the rows of their results."""
+        if not self.held:
+            return
+        for k in self.along():
+            for fold, totals in self.totals.items():
+                address = self.stage.element(bases[fold.places[0]], self.unit)
+                self.put(self.joined(fold, self.get(address), self.loaded(totals[k])), address)
 
     def clear(self, registers: Mapping[Fold, Sequence[Value]], count: int) -> None:
         """Fill the first registers of each sum with what changes nothing."""

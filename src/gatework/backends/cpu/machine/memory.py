@@ -19,7 +19,6 @@ import ctypes
 import math
 import sys
 import threading
-import weakref
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -38,7 +37,9 @@ MOST_FREE = 2**30  # bytes that the pool keeps for later
 MOST_WASTE = 1.25  # times the wanted size: a larger free block is left to others
 
 Maker = Callable[[], Tensor]
+Block = np.ndarray[Any, Any]  # of bytes
 
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 _kept = threading.local()  # each Python thread's workspace
 
 
@@ -68,7 +69,12 @@ def _in_large_pages(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 class _Lease(np.ndarray[Any, Any]):
-    """The bytes of a leased tensor. It lives as long as any tensor that uses them."""
+    """The memory of a leased tensor. It lives as long as any tensor that uses it."""
+
+    end: Callable[[], None]
+
+    def __del__(self) -> None:
+        self.end()
 
 
 class Pool:
@@ -79,42 +85,42 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self._free: dict[int, Tensor] = {}  # by address, what has waited longest first
+        self._free: dict[int, Block] = {}  # by identity, what has waited longest first
 
     def lease(self, shape: tuple[int, ...], dtype: torch.dtype, filled: bool) -> Tensor:
         """A tensor in a block that nobody else uses until the tensor's memory is freed."""
         size = math.prod(shape) * dtype.itemsize
         block = self._take(size)
-        lease = block.numpy()[:size].view(_Lease)
-        weakref.finalize(lease, self._give, block).atexit = False
-        found = torch.from_numpy(lease).view(dtype).view(shape)
+        lease = block[:size].view(_NUMPY[dtype]).reshape(shape).view(_Lease)
+        lease.end = partial(self._give, block)
+        found = torch.from_numpy(lease)
         return found.zero_() if filled else found
 
     def free_bytes(self) -> int:
         """How much is kept for later."""
         return sum(b.nbytes for b in self._free.copy().values())
 
-    def _take(self, size: int) -> Tensor:
+    def _take(self, size: int) -> Block:
         """The smallest free block that is large enough; else a new one, in the place of others."""
         warmest_first = reversed(self._free.copy().values())
         fitting = [b for b in warmest_first if size <= b.nbytes <= MOST_WASTE * size]
         for block in sorted(fitting, key=lambda b: b.nbytes):
-            if self._free.pop(block.data_ptr(), None) is not None:  # else another thread took it
+            if self._free.pop(id(block), None) is not None:  # else another thread took it
                 return block
         self.shrink(self.free_bytes() - size)
-        return _in_large_pages((size,), torch.uint8)
+        return _in_large_pages((size,), torch.uint8).numpy()
 
-    def _give(self, block: Tensor) -> None:
-        self._free[block.data_ptr()] = block
+    def _give(self, block: Block) -> None:
+        self._free[id(block)] = block
         self.shrink(MOST_FREE)
 
     def shrink(self, most: int) -> None:
         """Give what has waited longest back to the system."""
         excess = self.free_bytes() - most
-        for address, block in self._free.copy().items():
+        for name, block in self._free.copy().items():
             if excess <= 0:
                 return
-            if self._free.pop(address, None) is not None:
+            if self._free.pop(name, None) is not None:
                 excess -= block.nbytes
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from gatework.analysis.calculus import added, passed_on
 from gatework.compiler.kept import Kept
 from gatework.compiler.recurrence import Contraction, Recurrence, Summation, adjoint
+from gatework.compiler.summing import fewer_operations
 from gatework.lang.axes import slots, within
 from gatework.lang.expressions import (
     Apply,
@@ -87,7 +88,7 @@ def derive(forward: Recurrence, wrt: tuple[Symbol, ...], marking: bool = False) 
     results = (*(gradients.of(s) for s in forward.states), *outputs.values.values())
     rewritten = kept.rewrite(results)
     replays = kept.replays() if marking else ()
-    rewritten = kept.replayed(rewritten, replays)
+    rewritten = fewer_operations(kept.replayed(rewritten, replays), len(forward.states))
     marked = frozenset(r.marks for r in replays)
     backward = Recurrence(
         sequences=(*gradients.read, *kept.sequences()),

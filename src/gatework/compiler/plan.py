@@ -142,7 +142,7 @@ def _bound(order: Iterable[Expr]) -> set[Expr]:
     """What must stay in the loop, of values with their arguments before them."""
     bound: set[Expr] = set()
     for node in order:
-        stays = _is_carried(node) or _reads_one_row(node) or _is_outer(node)
+        stays = _is_carried(node) or _reads_one_row(node) or is_outer(node)
         if stays or any(a in bound for a in node.args):
             bound.add(node)
     return bound
@@ -163,7 +163,7 @@ def _is_carried(node: Expr) -> bool:
     return isinstance(node, Symbol) and (node.role == "state" or is_long(node.size))
 
 
-def _is_outer(node: Expr) -> bool:
+def is_outer(node: Expr) -> bool:
     """Whether a value has more units than all it is made of: too many to keep for all steps."""
     outer = isinstance(node, Apply) and has_axes(node.size)
     return outer and all(a.size != node.size for a in node.args)
@@ -202,7 +202,7 @@ class _Late:
 
     def can_wait(self, value: Expr) -> bool:
         """Whether an output takes a product or a sum that no new state needs."""
-        if value in self.needed or _is_long_sum(value):
+        if value in self.needed or is_long_sum(value):
             return False
         others = (n for n in postorder([value]) if n not in self.needed)
         return any(isinstance(n, Product) or self._is_inner_sum(n) for n in others)
@@ -223,7 +223,7 @@ class _Late:
         """Whether the loop can write a row that is no output of it."""
         if not self.has_axes or node not in self.bound or is_long(node.size):
             return False
-        return node in self.needed or _is_long_sum(node)
+        return node in self.needed or is_long_sum(node)
 
 
 def _split_outputs(recurrence: Recurrence) -> tuple[dict[str, Expr], dict[str, Expr]]:
@@ -245,7 +245,7 @@ def _split_outputs(recurrence: Recurrence) -> tuple[dict[str, Expr], dict[str, E
     return written, dict(zip(late_outputs, substitute(late_outputs.values(), names), strict=True))
 
 
-def _is_long_sum(node: Expr) -> bool:
+def is_long_sum(node: Expr) -> bool:
     """Whether a value is a sum over long rows, which are there in the loop alone."""
     return is_along(node) and is_long(node.args[0].size)
 

@@ -14,8 +14,9 @@ Letters: n units of a row, W lanes of a vector.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gatework.backends.cpu.kernel.row import Row
@@ -24,7 +25,7 @@ from gatework.backends.cpu.vector.values import Index, Value, Vector
 from gatework.compiler.nests import axes_of
 from gatework.compiler.passes import Fold, Place, Work
 from gatework.lang.axes import SCALAR
-from gatework.lang.expressions import Expr
+from gatework.lang.expressions import Apply, Expr
 
 if TYPE_CHECKING:
     from gatework.backends.cpu.kernel.stage import StageWriter
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 STRIP = 4  # indices of the innermost loop but one that are computed together
 
 Indices = Sequence[Index]  # of each axis of a nest but the last
+
+
+def terms(fold: Fold) -> tuple[Expr, ...]:
+    """What is added up at each index; of a sum both terms, which are not added to each other."""
+    (row,) = fold.reduce.args
+    added = fold.adds and isinstance(row, Apply) and row.function == "add"
+    return row.args if added else (row,)
 
 
 class Nest(Row):
@@ -108,18 +116,18 @@ class Nest(Row):
         apart = self.apart if self.inner else self.registers
         self.clear(apart, len(indices))
         for k in self.along():
-            found: dict[Fold, list[Value]] = {fold: [] for fold in self.work.folds}
+            found: dict[Fold, list[list[Value]]] = {fold: [] for fold in self.work.folds}
             shared = self.rows[k] if self.held else {}
             for self.bases, numbers in zip(bases, repeated, strict=True):
                 self.values = {**self.fixed, **numbers, **shared}
                 for fold, values in found.items():
-                    values.append(self.value(fold.reduce.args[0]))
+                    values.append([self.value(term) for term in terms(fold)])
                 self.store()
                 read = (n for n in self.known if n in self.values and not self.has_strip(n))
                 shared = {n: self.values[n] for n in read}
             for fold, values in found.items():
                 if fold in self.totals:
-                    self.fold_into(self.totals[fold][k], fold, values)
+                    self.fold_into(self.totals[fold][k], fold, chain(*values))
                 else:
                     self.fold(fold, values, bases)
         for fold, registers in apart.items():
@@ -154,8 +162,8 @@ class Nest(Row):
         for fold, totals in self.totals.items():
             self.clear({fold: totals}, len(totals))
 
-    def fold_into(self, register: Value, fold: Fold, values: Sequence[Value]) -> None:
-        """Add vectors of several indices to one register."""
+    def fold_into(self, register: Value, fold: Fold, values: Iterable[Value]) -> None:
+        """Add vectors to one register."""
         total = self.loaded(register)
         for value in values:
             total = self.joined(fold, total, value)
@@ -242,24 +250,24 @@ class Nest(Row):
         return self.stage.element(self.starts[fold.places[place]], unit)
 
     def fold(
-        self, fold: Fold, values: Sequence[Value], bases: Sequence[Mapping[Place, Value]]
+        self, fold: Fold, values: Sequence[list[Value]], bases: Sequence[Mapping[Place, Value]]
     ) -> None:
-        """Add a vector of each index: to registers of lanes, or to the row of the result."""
-        b, v = self.b, self.stage.vector
-        apart = self.has_strip(fold.reduce)
+        """Add the vectors of each index: to registers of lanes, or to the row of the result."""
         if fold in self.registers:
-            for k, value in enumerate(values):
-                value = b.select(self.mask, value, self.neutral(fold)) if self.mask else value
-                register = self.registers[fold][k]
-                b.store(self.joined(fold, b.load(register, v.type, 64), value), register, 64)
+            for register, own in zip(self.registers[fold], values, strict=False):
+                self.fold_into(register, fold, (self.within(fold, v) for v in own))
             return
-        groups = [[value] for value in values] if apart else [values]
+        groups = values if self.has_strip(fold.reduce) else [[*chain(*values)]]
         for group, addresses in zip(groups, bases, strict=False):
             address = self.stage.element(addresses[fold.places[0]], self.unit)
             total, *more = group
             for value in more:
                 total = self.joined(fold, total, value)
             self.put(self.joined(fold, self.get(address), total), address)
+
+    def within(self, fold: Fold, value: Value) -> Value:
+        """A vector with what changes nothing in the lanes beyond the row's end."""
+        return self.b.select(self.mask, value, self.neutral(fold)) if self.mask else value
 
     def fold_apart(
         self, fold: Fold, registers: Sequence[Value], bases: Sequence[Mapping[Place, Value]]

@@ -195,8 +195,10 @@ def describe(plan: Plan) -> list[str]:
         work += [f"{len(stage.arrangements)} arranged rows"] if stage.arrangements else []
         work += [f"{len(stage.values)} pointwise"] if stage.values else []
         stages.append(f"stage {k} of {len(plan.stages)}: {', '.join(work)}")
-    after = [f"after the loop: {n} = {text(v)}" for n, v in plan.deferred.items()]
     recurrence = plan.recurrence
+    own = {n: v for n, v in plan.written.items() if n not in recurrence.outputs}
+    stages += [f"written for what follows: {n} = {text(v)}" for n, v in own.items()]
+    after = [f"after the loop: {n} = {text(v)}" for n, v in plan.deferred.items()]
     sums = len(recurrence.contractions), len(recurrence.summations)
     if any(sums):
         after.append(f"after the loop: gradients of {sums[0]} matrices and {sums[1]} vectors")

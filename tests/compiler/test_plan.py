@@ -146,6 +146,23 @@ def test_the_gradient_of_the_input_is_computed_after_the_loop(name):
     assert "d_x" in program(CELLS[name]).backward.deferred
 
 
+def test_outputs_that_are_computed_before_the_loop_are_written_there():
+    keeping = program(CELLS["delta_net"]).keeping
+    assert {"q.pre", "k.pre", "b"} <= set(keeping.hoisted)
+    assert not keeping.deferred
+    for name in {*keeping.hoisted} & {*keeping.written}:
+        assert keeping.written[name] is symbol(name, "sequence", keeping.hoisted[name].size)
+
+
+def test_the_loop_of_a_cell_with_axes_does_what_its_states_need():
+    """The norms of keys and queries are differentiated after it, from sums that it writes."""
+    backward = program(CELLS["delta_net"]).backward
+    own = {n: v for n, v in backward.written.items() if n not in backward.recurrence.outputs}
+    assert len(own) == 3
+    assert {"d_ih.q", "d_ih.k", "d_ih.b"} <= set(backward.deferred)
+    assert len(backward.stages) == 3
+
+
 def test_weights_gradients_are_left_out_of_the_loop():
     made = program(CELLS["lstm"])
     assert len(made.backward.recurrence.contractions) == 8

@@ -200,12 +200,17 @@ class _Late:
         self.needed = set(postorder(recurrence.next_states))
         self.bound = _bound(postorder(recurrence.results()))
 
-    def can_wait(self, value: Expr) -> bool:
-        """Whether an output takes a product or a sum that no new state needs."""
+    def can_wait(self, value: Expr, handed_out: bool) -> bool:
+        """Whether an output takes a product or a sum that no new state needs.
+
+        The sums of one that is handed out are taken in the loop: rows for it would cost more.
+        """
         if value in self.needed or is_long_sum(value):
             return False
-        others = (n for n in postorder([value]) if n not in self.needed)
-        return any(isinstance(n, Product) or self._is_inner_sum(n) for n in others)
+        others = tuple(n for n in postorder([value]) if n not in self.needed)
+        if value in self.bound:
+            others = tuple(n for n in others if n in self.bound)
+        return any(isinstance(n, Product) or (is_along(n) and not handed_out) for n in others)
 
     def rows(self, value: Expr, written: set[Expr]) -> tuple[Expr, ...] | None:
         """The rows that the loop writes of what an output is made of; None if there are others."""
@@ -214,10 +219,6 @@ class _Late:
         if any(_is_carried(n) or _reads_one_row(n) for n in walked if n not in found):
             return None
         return tuple(n for n in walked if n in found)
-
-    def _is_inner_sum(self, node: Expr) -> bool:
-        """Whether a sum along an axis is taken in the loop, of a recurrence with axes."""
-        return is_along(node) and node in self.bound
 
     def _may_be_written(self, node: Expr) -> bool:
         """Whether the loop can write a row that is no output of it."""
@@ -229,7 +230,7 @@ class _Late:
 def _split_outputs(recurrence: Recurrence) -> tuple[dict[str, Expr], dict[str, Expr]]:
     """What the loop writes, and the outputs that follow from that after it: see `_Late`."""
     late, outputs = _Late(recurrence), recurrence.outputs
-    waiting = {n for n, v in outputs.items() if late.can_wait(v)}
+    waiting = {n for n, v in outputs.items() if late.can_wait(v, n in recurrence.handed_out)}
     while True:
         written = {n: v for n, v in outputs.items() if n not in waiting}
         stored = {v for v in written.values() if _stored(v)}

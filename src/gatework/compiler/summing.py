@@ -33,9 +33,7 @@ def fewer_operations(results: Sequence[Expr], states: int) -> tuple[Expr, ...]:
     return _rebuilt(results, lambda old, new: _joined(new) if all(map(alone, old.args)) else new)
 
 
-def _rebuilt(
-    results: Iterable[Expr], change: Callable[[Expr, Expr], Expr]
-) -> tuple[Expr, ...]:
+def _rebuilt(results: Iterable[Expr], change: Callable[[Expr, Expr], Expr]) -> tuple[Expr, ...]:
     """The results with every value changed, which is given before and after its arguments are."""
     results, done = tuple(results), dict[Expr, Expr]()
     for node in postorder(results):

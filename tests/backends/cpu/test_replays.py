@@ -7,10 +7,15 @@ import gatework as gw
 from gatework import cell, cells, linear, tanh
 from gatework.backends.cpu import schedule
 from gatework.backends.cpu.backend import Cpu
+from gatework.backends.cpu.kernel.layout import lay_out
+from gatework.backends.cpu.kernel.setting import Setting
+from gatework.backends.cpu.schedule import MERGED_ROWS
+from gatework.backends.cpu.vector.target import host
 from gatework.backends.reference import Reference
 from gatework.compiler import program as programs
 from gatework.compiler.program import program, worth_marking
 from gatework.compiler.recurrence import STRETCH
+from gatework.lang.sizes import Sizes
 from parts_of_suite import mostly_slow
 from plan_calls import all_sizes, assert_plans_agree, backward_call, compare, random_call
 
@@ -66,6 +71,34 @@ def test_equals_the_reference(name, steps, together, threads):
 def test_all_memories_equal_the_reference(name, dtype, threads):
     one = marking(name)
     assert_plans_agree(Cpu(), one, (37, 7), all_sizes(one, 5, 6), dtype, marking=True)
+
+
+@pytest.mark.parametrize("name", mostly_slow(MEMORIES, ["gla"]))
+def test_so_many_sequences_that_other_cells_map_them_in_the_loop(name, threads):
+    """What is computed again reads what stands before the loop, which must be there."""
+    one, shape = marking(name), (STRETCH + 2, MERGED_ROWS + 1)
+    assert_plans_agree(Cpu(), one, shape, all_sizes(one, 5, 6), torch.float64, marking=True)
+
+
+@pytest.mark.parametrize("values", [1, 7, 31, 64, 65, 131])
+def test_the_last_axis_is_a_few_vectors_long_or_many(values, threads):
+    """Of a few vectors the rows that a whole loop shares are held in registers."""
+    sizes = Sizes.of({"1": 1, "input": 5, "hidden": 6, "key": 6, "value": values})
+    assert_plans_agree(Cpu(), two_memories, (3, 2), sizes, torch.float64, marking=True)
+
+
+def test_sums_of_replayed_states_are_taken_with_them():
+    """The gradient of the query reads nothing else of the loop."""
+    plan = program(cells.delta_net, marking=True).backward
+    sizes = Sizes.of({"1": 1, "input": 5, "head": 1, "key": 3, "value": 4})
+    named = {n: sizes[n] for n in plan.recurrence.sizes}
+    setting = Setting(host(), "double", named, 1, ragged=False, merged=False, together=1)
+    layout = lay_out(plan, setting, frozenset())
+    (again,) = layout.passes["replay"].stages
+    assert {p.argument for w in again.works for p in w.places()} == {"state S", "sequence later0"}
+    assert "later0" in layout.private
+    in_loop = [p for s in layout.passes["step"].stages for w in s.works for p in w.places()]
+    assert "sequence later0" not in {p.argument for p in in_loop}
 
 
 @pytest.mark.parametrize("reverse", [False, True])

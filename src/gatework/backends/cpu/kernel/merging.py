@@ -1,4 +1,4 @@
-"""Plans whose loop does what stood before it: the products of the input, where a step has many rows.
+"""Plans whose loop does what stood before it: the input's products, where a step has many rows.
 
 A product of one step's rows leaves its sums in a near cache, where the step reads them at once.
 """

@@ -60,6 +60,7 @@ class Nest(Row):
             if not self.has_last(f.reduce)
         }
         vectors = -(-self.axes.lengths[-1] // stage.vector.lanes)
+        self.rows: list[dict[Expr, Value]] = []  # of each vector, what is held of it
         self.held = self.inner > 0 and vectors <= stage.setting.target.tile_vectors
         self.totals = {
             f: [self.b.slot(stage.vector.type) for _ in range(vectors)]
@@ -151,7 +152,7 @@ class Nest(Row):
 
     # ---- rows in registers ---------------------------------------------------------------------
 
-    def hold(self, bases: Mapping[Place, Value]) -> None:
+    def hold(self, bases: dict[Place, Value]) -> None:
         """Load the rows that are the same for all indices of the loop around the innermost one."""
         if not self.held:
             return

@@ -191,14 +191,17 @@ class _Late:
     """Finds the outputs that can wait until after the loop, and the rows that they follow from.
 
     An output waits when it is arithmetic on products and reductions of written sequences that no
-    new state needs: ∂L/∂x = Σ Wᵀ dG. Of a recurrence with axes other rows are written for it, too:
-    sums over the long ones, and short ones that a new state needs as well.
+    new state needs: ∂L/∂x = Σ Wᵀ dG. Other rows are written for it, too: of a recurrence with axes
+    sums over the long ones, and short ones that a new state needs as well; else new states, where
+    nothing else multiplies in the loop.
     """
 
     def __init__(self, recurrence: Recurrence) -> None:
         self.has_axes = recurrence.has_axes
         self.needed = set(postorder(recurrence.next_states))
         self.bound = _bound(postorder(recurrence.results()))
+        reads_whole = any(isinstance(n, WHOLE) and _reads_state(n) for n in self.needed)
+        self.new_states = () if reads_whole else tuple(n for n in recurrence.next_states if n.args)
 
     def can_wait(self, value: Expr, handed_out: bool) -> bool:
         """Whether an output takes a product or a sum that no new state needs.
@@ -222,8 +225,10 @@ class _Late:
 
     def _may_be_written(self, node: Expr) -> bool:
         """Whether the loop can write a row that is no output of it."""
-        if not self.has_axes or node not in self.bound or is_long(node.size):
+        if node not in self.bound or is_long(node.size):
             return False
+        if not self.has_axes:
+            return node in self.new_states
         return node in self.needed or is_long_sum(node)
 
 
@@ -244,6 +249,10 @@ def _split_outputs(recurrence: Recurrence) -> tuple[dict[str, Expr], dict[str, E
     names = {v: symbol(n, "sequence", v.size) for n, v in written.items() if _stored(v)}
     late_outputs = {n: v for n, v in outputs.items() if n in waiting}
     return written, dict(zip(late_outputs, substitute(late_outputs.values(), names), strict=True))
+
+
+def _reads_state(value: Expr) -> bool:
+    return any(isinstance(n, Symbol) and n.role == "state" for n in postorder([value]))
 
 
 def is_long_sum(node: Expr) -> bool:

@@ -14,18 +14,15 @@ from gatework.backends.cpu.vector.ir import Builder
 from gatework.backends.cpu.vector.routines import call_routine
 from gatework.backends.cpu.vector.values import Index, Value
 from gatework.compiler.arranging import Table, table_of
-from gatework.compiler.passes import ROWS, Lowered, Pass, When, lower
-from gatework.compiler.plan import Plan, Stage, stages
+from gatework.compiler.passes import Lowered, Pass, When, lower
+from gatework.compiler.plan import Plan, stages
 from gatework.compiler.recurrence import STRETCH, Replay
 from gatework.compiler.stepping import Storage, aliases_of, sequences, stepping
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import (
     Const,
     Count,
-    Expr,
     Matrix,
-    substitute,
-    symbol,
 )
 
 

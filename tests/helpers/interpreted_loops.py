@@ -142,7 +142,7 @@ class _Launched:
             self.memory(f"final {s.name}", self.dtype, *value.shape).copy_(value)
         aliases = {} if self.setting.ragged else aliases_of(self.plan)
         for name, value in written.items():
-            if name not in aliases:
+            if name not in aliases and name not in self.plan.hoisted:
                 self.write(name, value)
         for name, (state, new) in aliases.items():
             self.trace(state, new, written[name], dict(zip(self.names, states, strict=True)))

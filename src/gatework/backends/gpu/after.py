@@ -90,7 +90,7 @@ class After:
         self.rest = {n: v for n, v in wanted.items() if v not in self.sums}
         self.weights = {n: g for n, g in self._weights().items() if n not in skip}
         self.vectors = {n: p for n, p in self._vectors().items() if n not in skip}
-        made = {*plan.written, *plan.deferred}
+        made = {*plan.written, *plan.deferred, *plan.hoisted}
         self.given = [n for n in self._read() if n not in made]
 
     # ---- once a plan ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Legend: T steps, B sequences, N = T·B rows, n units of a row.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -60,6 +61,24 @@ class Before:
         """Elements from a row to the next, of the sequences that lie side by side."""
         widths = [len(s.values) * s.units for s in self.stacks]
         return {name: widths[k] for name, (k, _) in self.names.items()}
+
+    def sequences(
+        self,
+        names: Iterable[str],
+        rows: Rows,
+        products: Sequence[Tensor],
+        rest: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Some of the sequences [T, B, n] out of what was computed, as they lie."""
+        found = {}
+        for name in names:
+            if name in rest:
+                found[name] = rest[name]
+                continue
+            k, column = self.names[name]
+            whole = products[k].view(*rows.call.shape, -1)
+            found[name] = whole[:, :, column : column + self.stacks[k].units]
+        return found
 
     def run(self, rows: Rows) -> tuple[list[Tensor], dict[str, Tensor]]:
         """The results of the products, [N, columns], and the rest, [T, B, n]."""

@@ -33,7 +33,9 @@ class Memory:
     def of(cls, plan: Plan, sizes: Sizes, ragged: bool) -> Memory:
         """How they lie, for calls with lengths or without."""
         aliases = {} if ragged else aliases_of(plan)
-        others = plan.recurrence.handed_out | plan.recurrence.marked | aliases.keys()
+        others = {
+            *plan.recurrence.handed_out, *plan.recurrence.marked, *aliases, *plan.hoisted
+        }  # fmt: skip
         sides = side_by_side(plan, sizes, [n for n in plan.written if n not in others])
         return cls(Before(plan, sizes), aliases, sides)
 

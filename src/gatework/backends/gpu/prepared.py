@@ -26,6 +26,7 @@ from gatework.backends.gpu.rows import Names
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Named, Recurrence
 from gatework.forking import building, cached_property
+from gatework.lang.expressions import Symbol, postorder
 
 
 class Read(NamedTuple):
@@ -99,6 +100,7 @@ class Prepared:
         views: Slots of what lies in something made: place in `made`, bytes from its beginning.
         products: The same of what lies in the products before the loop.
         rest: The slots of what else is computed before the loop.
+        early: What was computed before the loop and is read after it, or handed out.
         finals: Picks the final states out of what is made.
     """
 
@@ -127,6 +129,8 @@ class Prepared:
         self.views = list(self._views(memory, place))
         self.products = list(self._products())
         self.rest = {n: self.slot[f"sequence {n}"] for n in self.before.rest if self._is_read(n)}
+        self.early = _early(plan)
+        self.handed_out = plan.recurrence.handed_out
         self.finals = picker([place[f"final {s.name}"] for s in plan.recurrence.states])
         self.names = Names.of(plan)
         self._check(plan)
@@ -134,7 +138,8 @@ class Prepared:
     def _check(self, plan: Plan) -> None:
         """Raise unless the kernel writes all that the plan promises."""
         results = [f"final {s.name}" for s in plan.recurrence.states]
-        results += [f"sequence {n}" for n in plan.written if n not in self.aliases]
+        before = {*self.aliases, *plan.hoisted}
+        results += [f"sequence {n}" for n in plan.written if n not in before]
         lost = [name for name in results if name not in self.slot]
         if lost:
             raise ValueError(f"a kernel of the form {self.loop.form!r} writes no {lost}")
@@ -188,7 +193,7 @@ class Prepared:
         for name, width in memory.widths().items():
             yield self._made_of(name, (math.prod(rows), width), zero)
         for name, value in plan.written.items():
-            if self._is_alone(name, memory):
+            if name not in plan.hoisted and self._is_alone(name, memory):
                 length = plan.recurrence.length(name, setting.steps)
                 shape = length, setting.batch, setting.sizes[value.size]
                 yield self._made_of(f"sequence {name}", shape, zero)
@@ -231,3 +236,12 @@ class Prepared:
         for name, (k, column) in self.before.names.items():
             if self._is_read(name):
                 yield View(self.slot[f"sequence {name}"], k, column * self.dtype.itemsize)
+
+
+def _early(plan: Plan) -> tuple[str, ...]:
+    """The hoisted sequences that are outputs, or that something is computed from after the loop."""
+    recurrence = plan.recurrence
+    late = {n.name for n in postorder(plan.deferred.values()) if isinstance(n, Symbol)}
+    late |= {name for c in recurrence.contractions for name in (c.left, c.right)}
+    late |= {s.sequence for s in recurrence.summations}
+    return tuple(n for n in plan.hoisted if n in late or n in recurrence.outputs)

@@ -123,12 +123,16 @@ class Running:
         for name, slot in prepared.rest.items():
             slots[slot] = rest[name].data_ptr()
         prepared.kernel.launch(prepared.loop.launch, slots)
+        self.early = prepared.before.sequences(prepared.early, self.rows, products, rest)
 
     def written(self) -> dict[str, Tensor]:
         """The sequences [T, B, n] that the loop has written."""
         prepared, made, shape = self.prepared, self.made, self.rows.call.shape
         found = {name: made[k] for name, k in prepared.owned.items()}
         found.update((name, made[k][part]) for name, (k, part) in prepared.aliases.items())
+        for name, sequence in self.early.items():  # what is handed out may be changed
+            own = sequence.clone() if name in prepared.handed_out else sequence
+            found[name] = self.rows.masked(own)
         for of, k, names in prepared.sides:
             self.rows.stacks[of] = made[k]
             columns = made[k].view(*shape, len(names), -1).unbind(2)

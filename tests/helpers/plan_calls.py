@@ -88,11 +88,11 @@ def compare(kind, found, expected, tolerance) -> None:
 
 
 def assert_plans_agree(
-    backend, cell, shape, sizes, dtype, lengths=None, reverse=False, marking=False
+    backend, cell, shape, sizes, dtype, lengths=None, reverse=False, marking=False, tolerance=None
 ) -> None:
     """All three plans of a cell give what the reference gives."""
     plans, reference = program(cell, marking=marking), Reference()
-    tolerance = TOLERANCE[dtype]
+    tolerance = tolerance or TOLERANCE[dtype]
     options = {"lengths": lengths, "reverse": reverse}
     call = random_call(plans.forward, shape, sizes, dtype, **options)
     assert_same(backend.run(plans.forward, call), reference.run(plans.forward, call), tolerance)

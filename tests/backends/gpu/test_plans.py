@@ -63,7 +63,8 @@ def test_every_cell(name, lengths, reverse, marking):
     made = cells.catalogue()[name]
     sizes = all_sizes(made, 3, 8)
     backend = Gpu(Emulated(seed=3))
-    assert_plans_agree(backend, made, (5, 3), sizes, torch.float32, lengths, reverse, marking)
+    run = (5, 3), sizes, torch.float32, lengths, reverse, marking
+    assert_plans_agree(backend, made, *run, tolerance=5e-5)  # some cells grow what is rounded
 
 
 def test_a_sequence_of_marked_states():

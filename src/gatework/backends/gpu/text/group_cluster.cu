@@ -26,7 +26,10 @@ struct Cluster : Gathering {
     for (int k = threadIdx.x; k < 2 * BUFFER / 4; k += THREADS) ((u32*)buffers)[k] = 0;
     if (threadIdx.x < 2 * (WARPS + 1)) barrier_init(barriers + 8 * threadIdx.x);
     sync_block();
-    if (threadIdx.x < 2 * (WARPS + 1)) arm(at, threadIdx.x / (WARPS + 1), threadIdx.x % (WARPS + 1));
+    if (threadIdx.x < 2 * (WARPS + 1)) {
+      const int buffer = threadIdx.x / (WARPS + 1);
+      arm(at, buffer, buffer % EXCHANGES, threadIdx.x % (WARPS + 1));
+    }
     barrier_fence();
     sync_block();
     sync_cluster();
@@ -34,26 +37,27 @@ struct Cluster : Gathering {
   DEVICE void close() { sync_cluster(); }  // nobody writes to a block that has ended
   // A barrier of which nothing is expected has no phase: it would end at once, and the next one too,
   // before all had seen it.
-  DEVICE void arm(const Thread& at, int exchange, int part) {
-    const u32 bytes = expected(exchange % EXCHANGES, part, at.count);
-    if (bytes) ::arm(barrier(exchange, part), bytes, watch);
+  DEVICE void arm(const Thread& at, int buffer, int index, int part) {
+    const u32 bytes = expected(index, part, at.count);
+    if (bytes) ::arm(barrier(buffer, part), bytes, watch);
   }
-  DEVICE void wait_for(const Thread& at, int exchange, int part, bool arms) {
-    const u32 bit = 1u << ((exchange & 1) + (part == WARPS ? 2 : 0));
-    if (expected(exchange % EXCHANGES, part, at.count)) {
-      wait(barrier(exchange, part), (parities & bit) != 0, watch);
+  template <class X>
+  DEVICE void wait_for(const Thread& at, int step, int part, bool arms) {
+    const int e = number(X::index, step);
+    const u32 bit = 1u << ((e & 1) + (part == WARPS ? 2 : 0));
+    if (expected(X::index, part, at.count)) {
+      wait(barrier(e, part), (parities & bit) != 0, watch);
       parities ^= bit;
     }
-    if (arms) arm(at, exchange + 2, part);
+    if (arms) arm(at, e, (X::index + 2) % EXCHANGES, part);  // for exchange e + 2
   }
-
   template <class X>
   DEVICE void receive(const Thread& at, int step) {
-    wait_for(at, number(X::index, step), at.part, at.tile == 0 && at.lane == 0);
+    wait_for<X>(at, step, at.part, at.tile == 0 && at.lane == 0);
   }
   template <class X>
   DEVICE void receive_totals(const Thread& at, int step) {
-    wait_for(at, number(X::index, step), WARPS, threadIdx.x == 0);
+    wait_for<X>(at, step, WARPS, threadIdx.x == 0);
   }
   template <class X, class W>
   DEVICE void multiply(float* parts, const Thread& at, const Weights& weights, int step) {

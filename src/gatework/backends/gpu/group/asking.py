@@ -33,7 +33,7 @@ class Exchange:
 
     Attributes:
         operands: The rows that matrices multiply.
-        partials: What is summed over the units of rows.
+        partials: What is summed over the units of rows, those of a size together.
     """
 
     operands: tuple[Expr, ...]
@@ -128,6 +128,11 @@ class Asked:
         return tuple(size for size in found if size != SCALAR)
 
 
+def is_maximum(partial: Partial) -> bool:
+    """Whether a partial is a maximum; else it is a sum."""
+    return isinstance(partial, Reduce) and partial.function == "max"
+
+
 def is_scaled(product: Product) -> bool:
     """Whether a matrix of one column, or row, multiplies a single number: no row is read whole."""
     return product.args[0].size == SCALAR
@@ -197,7 +202,11 @@ def _phase(stage: Lowered) -> Phase:
     operands = dict.fromkeys(p.args[0] for p in products if is_matrix(p))
     single = tuple(p for p in products if p.size == SCALAR and not is_scaled(p))
     reductions = tuple(r for r, _ in stage.reductions)
-    exchange = Exchange(tuple(operands), (*reductions, *dict.fromkeys(single)))
+    partials: list[Partial] = [*reductions, *dict.fromkeys(single)]
+    sizes = [*dict.fromkeys(p.args[0].size for p in partials)]
+    exchange = Exchange(
+        tuple(operands), tuple(sorted(partials, key=lambda p: sizes.index(p.args[0].size)))
+    )
     sums = (s for w in stage.works for s in w.sums)
     summed = tuple(s for s in dict.fromkeys(sums) if any(map(is_matrix, s.products)))
     return Phase(stage, exchange if operands or exchange.partials else None, summed)

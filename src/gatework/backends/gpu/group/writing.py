@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gatework.backends.gpu import text as texts
-from gatework.backends.gpu.group.asking import Exchange
-from gatework.backends.gpu.group.cell import Cell, is_maximum, ordered
+from gatework.backends.gpu.group.asking import Exchange, is_maximum
+from gatework.backends.gpu.group.cell import Cell
+from gatework.backends.gpu.group.computing import Stages
 from gatework.backends.gpu.group.layout import Layout, Sums, Use
 from gatework.lang.definition import block_of
 from gatework.lang.expressions import Expr
@@ -102,7 +103,7 @@ class Writer:
 
     def totals(self, exchange: Exchange) -> list[str]:
         """The partials of an exchange, by size."""
-        found, at, first, partials = [], 0, 0, ordered(exchange)
+        found, at, first, partials = [], 0, 0, exchange.partials
         for size in exchange.partial_sizes():
             count = len(exchange.of_size(size))
             maxima = [is_maximum(p) for p in partials[first : first + count]]
@@ -138,7 +139,7 @@ class Writer:
             "BEGIN": _lines(cell.begin(), 4),
             "ADVANCE": _lines(cell.advance(), 4),
             "END": _lines(cell.end(), 4),
-            "BEFORE": _lines(cell.before()),
+            "BEFORE": _lines(Stages(cell).before()),
             "STAGES": "\n".join(map(self.stage, phases)),
             "NAMES": ", ".join(f"Stage{k}" for k in phases),
             "FIRST": self.exchange_of(0),
@@ -164,7 +165,7 @@ class Writer:
             "LAST": "true" if last else "false",
             "WRITTEN": _lines(cell.stage_written(k), 4),
             "STORE": _lines(cell.stage_store(k), 6),
-            "COMPUTE": _lines(cell.compute(k), 4),
+            "COMPUTE": _lines(Stages(cell).compute(k), 4),
         }
         return texts.spliced(texts.read("group_stage.cu"), parts)
 

@@ -50,6 +50,7 @@ struct Cluster : Gathering {
       parities ^= bit;
     }
     if (arms) arm(at, e, (X::index + 2) % EXCHANGES, part);  // for exchange e + 2
+    sync_warp();
   }
   template <class X>
   DEVICE void receive(const Thread& at, int step) {

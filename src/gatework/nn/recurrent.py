@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, compress
 from typing import Any, NamedTuple, Self
 
@@ -22,6 +23,7 @@ from gatework.compiler.holding import NONE_HELD
 from gatework.lang.definition import Cell, as_names, check_cell, check_known, checked_mapping
 from gatework.lang.sizes import Sizes
 from gatework.nn import checks
+from gatework.nn.at_once import at_once
 from gatework.nn.beginning import begin, filled_states, own_initial, stacked
 from gatework.nn.explaining import backends_of
 from gatework.nn.inputs import further_rows
@@ -397,10 +399,12 @@ class Recurrent(CellModule):
         for layer, directions in enumerate(self._stack):
             if layer and self.dropout:
                 x = nn.functional.dropout(x, self.dropout, self.training)
-            rows = [
-                self._direction(one, x, further, next(of_directions), padded.lengths, reset, asked)
+            rest = padded.lengths, reset, asked
+            works = [
+                partial(self._direction, one, x, further, next(of_directions), *rest)
                 for one in directions
             ]
+            rows = at_once(works, x.device)
             x = rows[0][0] if len(rows) == 1 else torch.cat([r[0] for r in rows], -1)
             if asked.traced is not None:
                 layers.append(

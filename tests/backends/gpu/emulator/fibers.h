@@ -122,6 +122,7 @@ struct Stacks {
 
   bool grow(size_t wanted) {
     if (wanted <= count) return true;
+    for (size_t i = 0; i < count; i++) forget_stack(memory + i * STACK);
     if (memory) munmap(memory, count * STACK);
     memory = reserved(wanted * STACK);
     count = memory ? wanted : 0;

@@ -97,16 +97,24 @@ DEVICE float part_of_row(const el* weights, const float* numbers, int lane) {
 }
 
 // Add every SLICES-th row's V weights, times that row's number.
-template <int ROWS, int COLUMNS, int SLICES, int V>
-DEVICE void add_columns(const el* weights, const float* numbers, int slice, float* sums) {
+template <int ROWS, int SLICES, int V>
+DEVICE void add_columns(const el* weights, int pitch, const float* numbers, int slice, float* sums) {
 #pragma unroll 4
   for (int row = slice; row < ROWS; row += SLICES) {
     float w[V];
-    load_weights<V>(weights + (i64)row * COLUMNS, w);
+    load_weights<V>(weights + (i64)row * pitch, w);
     const float x = numbers[row];
 #pragma unroll
     for (int i = 0; i < V; ++i) sums[i] += w[i] * x;
   }
+}
+
+// Numbers that lie PITCH apart.
+template <int SLICES, int PITCH>
+DEVICE float added_slices(const float* first) {
+  float sum = 0.0f;
+  for (int k = 0; k < SLICES; ++k) sum += first[k * PITCH];
+  return sum;
 }
 
 // Of all warps of a block, from what each has; the same to the last bit in every thread.

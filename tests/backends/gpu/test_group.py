@@ -105,6 +105,21 @@ def test_partial_sums_may_be_sent_in_place_of_operands(name, configuration, batc
     assert_agrees(name, ("backward",), form, batch=batch, units=units, lengths=lengths)
 
 
+@pytest.mark.parametrize(
+    ("name", "plan", "configuration"),
+    [
+        ("gru_reset_before", "forward", replace(GRID, groups=2)),
+        ("lstm", "backward", replace(SCATTER, groups=2)),
+        ("layer_norm_gru", "keeping", CLUSTER),
+    ],
+)
+def test_more_sequences_than_groups_have_room_for_run_in_rounds(name, plan, configuration):
+    lengths = torch.arange(19) % (STEPS + 1) if name != "layer_norm_gru" else None
+    form = divided(configuration)
+    assert configuration.rounds(19) > 1
+    assert_agrees(name, (plan,), form, batch=19, lengths=lengths)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(
     ("name", "plans", "configuration"),

@@ -102,11 +102,6 @@ class Layout:
         """Threads of a block."""
         return self.tiles * self.configuration.warps * WARP
 
-    @property
-    def pairs(self) -> int:
-        """Pairs of a unit and a sequence that a thread has."""
-        return math.ceil(4 * self.configuration.octets / self.configuration.warps)
-
     # ---- exchanges -----------------------------------------------------------------------------
 
     def share(self, row: Expr) -> int:
@@ -124,7 +119,7 @@ class Layout:
     def columns(self) -> int:
         """How many tiles a warp multiplies its operands for."""
         c = self.configuration
-        return c.blocks // c.warps if c.scattered else 1
+        return c.columns if c.scattered else 1
 
     @property
     def chunk_tiles(self) -> int:
@@ -267,7 +262,7 @@ class Layout:
         values = len(asked.sequences) + len(asked.plan.recurrence.states) + len(asked.kept)
         polled = flight * self.bytes if self.grid else 0  # whether chunks are there
         parts = 4 * octets if self.bytes == 4 else 0  # of the floats of an operand
-        values = self.pairs * values + len(asked.vectors)
+        values = self.configuration.pairs * values + len(asked.vectors)
         return OTHER_REGISTERS + polled + parts + products + values
 
     @property

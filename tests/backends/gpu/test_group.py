@@ -133,6 +133,25 @@ def test_halves_go_around_as_they_are(name, plans, configuration, dtype):
     assert_agrees(name, plans, divided(configuration), dtype=dtype, units=37)
 
 
+@gw.cell(given={"speaker": "hidden"})
+def informed(x, gap, speaker, /, h):
+    """It reads a row that is the same at every step, whole and by unit, and single numbers."""
+    h = gw.dropout(h, 0.3, per="sequence")
+    return gw.tanh(gw.linear("n", x, h, speaker) + gap * gw.sum(speaker * h))
+
+
+@gw.cell
+def choosing(x, h):
+    """Its maximum over the units is one of partial maxima."""
+    return gw.zoneout(gw.softmax(gw.linear("z", x, h)) * h, h, 0.2)
+
+
+@pytest.mark.parametrize("cell", [informed, choosing], ids=["constants", "maximum"])
+def test_constants_noise_and_maxima(cell):
+    gpu, sizes = Gpu(Emulated(seed=3), [group]), all_sizes(cell, 7, 20)
+    assert_plans_agree(gpu, cell, (STEPS, 3), sizes, torch.float32, torch.tensor([1, 4, 0]))
+
+
 def test_a_loop_without_products_has_no_exchange():
     assert_agrees("indrnn", ("keeping", "backward"))
 

@@ -1,5 +1,7 @@
 """The block form: any plan at all, against the reference's loop in float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,15 +9,16 @@ from hypothesis import strategies as st
 
 import gatework as gw
 from axes_cells import random_axes_cells
-from backends.gpu.emulator.emulated import Emulated
+from backends.gpu.emulator.emulated import Broken, Emulated
 from gatework.backends.gpu.block import block, parts
+from gatework.backends.gpu.block.sections import WAIT
 from gatework.backends.gpu.loop import Setting
 from gatework.backends.gpu.nvrtc import compile_text
 from gatework.backends.reference import Reference
 from gatework.compiler.program import program
 from gatework.lang.axes import is_long
 from gatework.lang.sizes import Sizes
-from loop_calls import assert_loop_agrees
+from loop_calls import assert_loop_agrees, setting_of
 from plan_calls import all_sizes, backward_call, random_call
 from random_cells import random_cells
 
@@ -109,6 +112,37 @@ def test_blocks_share_products_of_matrices_that_one_cannot_hold(name, shared):
     lengths = torch.tensor([0, STEPS, 3])
     assert_all_plans_agree(CELLS[name], machine=machine)
     assert_all_plans_agree(CELLS[name], machine=machine, lengths=lengths, reverse=True)
+
+
+@pytest.mark.slow
+def test_a_wait_that_is_taken_out_is_noticed():
+    """Each wait of a step of a cell with products and reductions, by threads in some order."""
+    cell = CELLS["layer_norm_gru"]
+    sizes, plan = all_sizes(cell, 40, 40), program(cell).forward
+    call = random_call(plan, (4, 1), sizes, torch.float32)
+    text = block(plan, setting_of(call), Emulated()).text
+    before, waits = text.split("for (i64 k = 0;")[0].count(WAIT), text.count(WAIT)
+    assert waits - 2 - before > 4  # two are behind the loop
+    for place in range(before, waits - 2):
+        with pytest.raises((AssertionError, Broken)):
+            assert_agrees_in_any_order(replaced(text, WAIT, place), plan, call)
+
+
+def assert_agrees_in_any_order(text, plan, call):
+    """A text of the form gives what the reference gives, in whatever order threads run."""
+    for seed in range(8):
+        assert_loop_agrees(with_text(text), plan, call, Emulated(seed=seed))
+
+
+def replaced(text, what, place):
+    """The text without the place-th of what stands in it several times."""
+    parts = text.split(what)
+    return what.join([*parts[:place], parts[place] + parts[place + 1], *parts[place + 2 :]])
+
+
+def with_text(text):
+    """The form, with another text."""
+    return lambda *given: replace(block(*given), text=text)
 
 
 def test_a_team_is_as_large_as_its_matrices_ask_for():

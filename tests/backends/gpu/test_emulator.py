@@ -29,6 +29,11 @@ extern "C" __global__ void run(const Arguments a) {{
     )
 
 
+def empty(count):
+    """Words of 16 bytes that hold nothing yet."""
+    return torch.full((count * 4,), -1, dtype=torch.int32)
+
+
 def launched(text, launch, *values, machine=None):
     kernel = (machine or Emulated()).kernel(text, "a kernel")
     kernel.launch(launch, slots(*values))
@@ -96,17 +101,6 @@ POLLED = """
     do w = load_relaxed((char*)a.words + from * 4);
     while (any_empty(w) && patience.goes_on());
     a.y[blockIdx.x * 32 + t] = __uint_as_float(w.w);"""
-RELEASED = """
-    Watch watch{a.status};
-    if (blockIdx.x == 0) {
-      if (t == 0) {
-        store_relaxed(a.words, make_uint4(1, 2, 3, 4));
-        store_release(a.words + 8, 1);
-      }
-    } else {
-      wait(a.words + 8, 1, watch);
-      a.y[t] = (float)load_relaxed(a.words).w;
-    }"""
 BLOCK = Launch(1, 96, shared=384)
 CLUSTER = Launch(4, 32, shared=32, cluster=4)
 CLUSTERED = Launch(4, 32, shared=128, cluster=4)
@@ -122,17 +116,13 @@ WAITS = {  # the kernel, its launch, and what is taken out or put in another's p
     "of a cluster, before reading": (SHARED, CLUSTERED, "sync_cluster();  // written", ""),
     "of a cluster, after reading": (SHARED, CLUSTERED, "sync_cluster();  // read", ""),
     "for a word": (POLLED, GRID, "any_empty(w) && ", "false && "),
-    "with a flag": (RELEASED, GRID, "wait(a.words + 8, 1, watch);", ""),
-    "for what a flag stands for": (RELEASED, GRID, "store_release(a.words + 8, 1)",
-                                   "store_relaxed(a.words + 8, make_uint4(1, 0, 0, 0))"),
 }  # fmt: skip
 
 
 def outcome(body, launch, seed):
     """What a kernel computes with a seed, or that it broke."""
     x, y = torch.arange(96.0), torch.full((288,), torch.nan)
-    words, status = torch.full((64,), -1, dtype=torch.int32), torch.zeros(1, dtype=torch.int32)
-    words[8] = 0
+    words, status = empty(16), torch.zeros(1, dtype=torch.int32)
     arguments = "const float* x; float* y; u32* words; int* status;"
     try:
         machine = Emulated(seed=seed)
@@ -182,10 +172,15 @@ def test_a_barrier_that_nobody_sends_to_is_named():
         launched(text("int* status;", body), Launch(1, 32, shared=32), status)
 
 
-WAITING = """
+POLLING = """
     Watch watch{a.status};
+    auto poll = [&](int i) {
+      Wait patience(watch);
+      while (any_empty(load_relaxed(a.words + 4 * i)) && patience.goes_on()) {}
+    };"""
+WAITING = """
     for (int i = 0; i < 5; i++) {
-      if (blockIdx.x == 1) wait(a.flag, 1, watch);
+      if (blockIdx.x == 1) poll(0);
       sync_block();
     }
     if (t == 0) a.y[blockIdx.x] = watch.lost ? 2.f : 1.f;"""
@@ -193,10 +188,10 @@ WAITING = """
 
 def test_a_patient_machine_lets_the_watchdog_end_a_kernel():
     """The wait is given up, the kernel runs to its end, and its next launch says what happened."""
-    flag, y = torch.zeros(1, dtype=torch.int32), torch.full((2,), torch.nan)
-    machine = Emulated(patient=True)
-    kernel = machine.kernel(text("u32* flag; float* y; int* status;", WAITING), "a kernel")
-    given = slots(flag, y, kernel.status)
+    words, y = empty(1), torch.full((2,), torch.nan)
+    waiting = text("u32* words; float* y; int* status;", POLLING + WAITING)
+    kernel = Emulated(patient=True).kernel(waiting, "a kernel")
+    given = slots(words, y, kernel.status)
     kernel.launch(Launch(2, 64, together=True), given)
     assert kernel.said == 2  # 1 + the block
     assert y[1] == 2
@@ -204,27 +199,30 @@ def test_a_patient_machine_lets_the_watchdog_end_a_kernel():
         kernel.launch(Launch(2, 64, together=True), given)
     status = torch.zeros(1, dtype=torch.int32)
     with pytest.raises(Broken, match="block 1: what another block stores at"):
-        launched(text("u32* flag; float* y; int* status;", WAITING), Launch(2, 64), flag, y, status)
+        launched(waiting, Launch(2, 64), words, y, status)
 
 
 def test_one_who_gives_up_makes_all_give_up():
     """Blocks that wait for a block that has given up do not wait for their own patience to end."""
     body = """
-    Watch watch{a.status};
-    wait(a.flag + blockIdx.x, 1, watch);
-    if (t == 0) { a.y[blockIdx.x] = watch.lost; store_release(a.flag + blockIdx.x + 1, 1); }"""
-    flag, y = torch.zeros(5, dtype=torch.int32), torch.full((4,), torch.nan)
-    kernel = Emulated(patient=True, seed=2).kernel(text("u32* flag; float* y; int* status;", body))
-    kernel.launch(Launch(4, 32, together=True), slots(flag, y, kernel.status))
+    poll(blockIdx.x);
+    if (t == 0) {
+      a.y[blockIdx.x] = watch.lost;
+      store_relaxed(a.words + 4 * blockIdx.x + 4, make_uint4(1, 1, 1, 1));
+    }"""
+    words, y = empty(5), torch.full((4,), torch.nan)
+    chained = text("u32* words; float* y; int* status;", POLLING + body)
+    kernel = Emulated(patient=True, seed=2).kernel(chained)
+    kernel.launch(Launch(4, 32, together=True), slots(words, y, kernel.status))
     assert kernel.said
     assert y[0] == 1
     assert not y.isnan().any()
 
 
 def test_a_poll_without_patience_is_found_too():
-    body = "while (load_acquire(a.flag) == 0) {}"
+    body = "while (any_empty(load_relaxed(a.words))) {}"
     with pytest.raises(Broken, match="what another block stores at"):
-        launched(text("u32* flag;", body), Launch(1, 32), torch.zeros(1, dtype=torch.int32))
+        launched(text("u32* words;", body), Launch(1, 32), empty(1))
 
 
 # ---- what no card allows ------------------------------------------------------------------------
@@ -304,22 +302,19 @@ def test_an_older_card_has_no_clusters():
         launched(text("i64 n;", ""), Launch(2, 32, cluster=2), 0, machine=Emulated("sm_80"))
 
 
-MEETING = """
-    Watch watch{a.status};
-    if (t == 0) atomic_add(a.count, 1);
-    wait(a.count, gridDim.x, watch);"""
+SAID = "if (t == 0) store_relaxed(a.words + 4 * blockIdx.x, make_uint4(1, 1, 1, 1));"
+HEARD = "for (int i = 0; i < gridDim.x; i++) poll(i);"
 
 
 def test_blocks_that_do_not_fit_begin_when_others_have_ended():
-    count, status = torch.zeros(2, 1, dtype=torch.int32)
-    kernel = text("u32* count; int* status;", MEETING)
-    launched(kernel, Launch(3, 32), count, status, machine=Emulated(processors=3))
-    assert count.item() == 3
+    status = torch.zeros(1, dtype=torch.int32)
+    kernel = text("u32* words; int* status;", POLLING + SAID + HEARD)
+    launched(kernel, Launch(3, 32), empty(3), status, machine=Emulated(processors=3))
     with pytest.raises(Broken, match="nobody can go on"):  # the third waits for a place
-        launched(kernel, Launch(3, 32), count.zero_(), status, machine=Emulated(processors=2))
-    alone = text("u32* count; int* status;", "if (t == 0) atomic_add(a.count, 1);")
-    launched(alone, Launch(50, 64), count.zero_(), status, machine=Emulated(processors=3, seed=1))
-    assert count.item() == 50
+        launched(kernel, Launch(3, 32), empty(3), status, machine=Emulated(processors=2))
+    words, alone = empty(50), text("u32* words;", SAID)
+    launched(alone, Launch(50, 64), words, machine=Emulated(processors=3, seed=1))
+    assert (words == 1).all()
 
 
 # ---- how it is built ----------------------------------------------------------------------------

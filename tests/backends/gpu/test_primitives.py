@@ -44,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(128) run(const Arguments a) {
   float* sums = (float*)shared_memory();
   float sum = 0.f;
   for (int i = threadIdx.x; i < a.count; i += blockDim.x) sum += load(a.x + i);
-  sum = sum_of_warp(sum);
+  for (int mask = 16; mask; mask /= 2) sum += shuffle_xor(sum, mask);
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
   sync_block();
   if (threadIdx.x == 0) store(a.total, sums[0] + sums[1] + sums[2] + sums[3]);
@@ -73,15 +73,6 @@ def test_warps_meet_at_a_barrier_of_their_own():
         launch = Launch(blocks=1, threads=128, shared=512)
         run(kernel("float* y;", body), [y], launch=launch, machine=Emulated(seed=seed))
         assert torch.equal(y, torch.arange(128.0).view(2, 2, 32).flip(1).flatten())
-
-
-def test_whether_any_thread_says_yes():
-    body = """
-    bool one = any_of_block(threadIdx.x == 77);
-    a.y[threadIdx.x] = one + 2 * any_of_block(false) + 4 * any_of_warp(threadIdx.x == 40);"""
-    y = nan(96)
-    run(kernel("float* y;", body), [y], launch=Launch(1, 96), machine=Emulated(seed=5))
-    assert torch.equal(y.view(3, 32)[:, 0], torch.tensor([1.0, 5.0, 1.0]))
 
 
 # ---- elements -----------------------------------------------------------------------------------
@@ -249,18 +240,18 @@ def test_phases_of_a_barrier():
       note();                       // bytes that come before it is armed are counted
       barrier_arm(at, 16);
       note();
-      barrier_arm(at, 20);
+      barrier_arm(at, 32);
       send(to, 5, 6, 7, 8, at);
       note();
-      send(to + 4, 9, at);
+      send(to + 16, 9, 10, 11, 12, at);
       note();
       barrier_arm(at, 0);
       note();
-      for (int i = 0; i < 4; i++) a.y[k++] = ((u32*)shared_memory())[4 + i];
+      for (int i = 0; i < 4; i++) a.y[k++] = ((u32*)shared_memory())[4 + 2 * i];
     }"""
     y = nan(10)
-    run(kernel("float* y;", body), [y], launch=Launch(1, 32, shared=32))
-    assert y.tolist() == [2, 2, 1, 1, 2, 1, 5, 9, 7, 8]
+    run(kernel("float* y;", body), [y], launch=Launch(1, 32, shared=48))
+    assert y.tolist() == [2, 2, 1, 1, 2, 1, 5, 7, 9, 11]
 
 
 GATHER = """
@@ -323,9 +314,9 @@ def test_blocks_of_a_cluster_send_to_each_other(seed):
 # ---- blocks of a grid ---------------------------------------------------------------------------
 
 GRID = """
-struct Arguments { float* y; char* words; u32* flag; u32* count; int* status; };
+struct Arguments { float* y; char* words; int* status; };
 
-// Every block stores 16 bytes once; everybody reads those of all, then the last sets a flag.
+// Every block stores 16 bytes once; everybody reads those of all.
 extern "C" __global__ void __launch_bounds__(32) run(const Arguments a) {
   Watch watch{a.status};
   const u32 n = gridDim.x, v = blockIdx.x + 1;
@@ -339,10 +330,6 @@ extern "C" __global__ void __launch_bounds__(32) run(const Arguments a) {
     sum += w.x + w.y + w.z + w.w;
   }
   a.y[blockIdx.x * 32 + threadIdx.x] = (float)sum;
-  sync_block();
-  if (threadIdx.x == 0 && atomic_add(a.count, 1) == n - 1) store_release(a.flag, 2);
-  wait(a.flag, 2, watch);
-  if (threadIdx.x == 0) a.y[blockIdx.x * 32] += load_acquire(a.flag);
 }
 """
 
@@ -351,13 +338,12 @@ extern "C" __global__ void __launch_bounds__(32) run(const Arguments a) {
 def test_blocks_of_a_grid_read_what_others_store(seed):
     blocks = 5
     y, words = nan(blocks, 32), torch.full((blocks * 4,), -1, dtype=torch.int32)
-    flag, count, status = torch.zeros(3, 1, dtype=torch.int32)
+    status = torch.zeros(1, dtype=torch.int32)
     launch = Launch(blocks, threads=32, together=True)
-    run(GRID, [y, words, flag, count, status], launch=launch, machine=Emulated(seed=seed))
+    run(GRID, [y, words, status], launch=launch, machine=Emulated(seed=seed))
     expected = torch.full((blocks, 32), float(sum(3 * v + v * v for v in range(1, blocks + 1))))
-    expected[:, 0] += 2
     assert torch.equal(y, expected)
-    assert (count.item(), status.item()) == (blocks, 0)
+    assert status.item() == 0
 
 
 # ---- for cards ----------------------------------------------------------------------------------

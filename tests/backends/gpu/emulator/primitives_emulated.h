@@ -96,12 +96,6 @@ FOR_FLOATS(shuffle)
 FOR_FLOATS(shuffle_down)
 FOR_FLOATS(shuffle_up)
 FOR_FLOATS(shuffle_xor)
-inline bool any_of_warp(bool v) {
-  u32 word = v, any = 0;
-  const Shown& all = shown_to_warp("any_of_warp", &word, 1);
-  for (int lane = 0; lane < 32; lane++) any |= all[lane][0];
-  return any;
-}
 
 // ---- products of fragments ------------------------------------------------------------------------
 
@@ -141,13 +135,11 @@ inline void mma_k8(float* d, const u32* a, u32 b0, u32 b1) {
 extern "C" {
 char* shared_memory();
 void sync_block();
-bool any_of_block(bool v);
 void sync_some(int barrier, int threads);
 u32 shared_address(const void* p);
-void sent(u32 to, const u32* words, int count, u32 barrier);
+void sent(u32 to, const u32* words, u32 barrier);
 void loaded(const void* p, void* into, int bytes);
-void stored(void* p, const void* from, int bytes, bool release);
-u32 added(u32* p, u32 v);
+void stored(void* p, const void* from, int bytes);
 u64 nanoseconds();
 }
 #if __CUDA_ARCH__ >= 900
@@ -162,15 +154,11 @@ bool barrier_passed(u32 barrier, u32 parity);
 }
 inline void send(u32 to, u32 a, u32 b, u32 c, u32 d, u32 barrier) {
   u32 words[4] = {a, b, c, d};
-  sent(to, words, 4, barrier);
+  sent(to, words, barrier);
 }
-inline void send(u32 to, u32 a, u32 barrier) { sent(to, &a, 1, barrier); }
 #endif
 inline uint4 load_relaxed(const void* p) { uint4 v; loaded(p, &v, 16); return v; }
-inline void store_relaxed(void* p, uint4 v) { stored(p, &v, 16, false); }
-inline u32 load_acquire(const u32* p) { u32 v; loaded(p, &v, 4); return v; }
-inline void store_release(u32* p, u32 v) { stored(p, &v, 4, true); }
-inline u32 atomic_add(u32* p, u32 v) { return added(p, v); }
+inline void store_relaxed(void* p, uint4 v) { stored(p, &v, 16); }
 inline void prefetch(const void*) {}
 
 constexpr u32 POLLS = 1;  // every look at the clock lets others run

@@ -35,7 +35,6 @@ struct Launch {
 struct Meeting {  // of threads that wait until all have come
   int arrived = 0;
   u64 times = 0;
-  bool any = false, any_before = false;
 };
 
 struct Warp {  // what lanes show each other, in two places in turn

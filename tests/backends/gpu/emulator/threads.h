@@ -35,8 +35,6 @@ static void look(const char* what, long detail) {
 static void close_if_all(Meeting& m, int expected) {
   if (m.arrived == 0 || m.arrived < expected) return;
   m.arrived = 0;
-  m.any_before = m.any;
-  m.any = false;
   m.times++;
   progress++;
 }
@@ -64,11 +62,6 @@ extern "C" const Shown& shown_to_warp(const char* what, const u32* words, int co
 }
 
 extern "C" void sync_block() { meet(me->block->meeting, me->block->alive, "sync_block"); }
-extern "C" bool any_of_block(bool v) {
-  me->block->meeting.any |= v;
-  sync_block();
-  return me->block->meeting.any_before;
-}
 extern "C" void sync_some(int barrier, int threads) {
   if (barrier < 1 || barrier > 15) fail("sync_some(%d, %d): barriers are 1 to 15", barrier, threads);
   if (threads % 32 || threads < 32 || threads > launch.threads)
@@ -167,12 +160,6 @@ static void deliver_own(const char* at, int size) {
     deliver_those([=](const Letter& l) { return l.from == own && l.meets(at, size); });
 }
 
-// What a block has written is there before what comes after a release.
-static void release() {
-  const int own = me->block->index;
-  deliver_those([=](const Letter& l) { return l.from == own && l.barrier == UNCOUNTED; });
-}
-
 static void post(Letter l, const void* bytes) {
   if (l.from == launch.silent) return;
   deliver_own(l.address, l.count);
@@ -191,9 +178,9 @@ static Letter letter_to(u32 address, int bytes, const char* what) {
   return {me->block->index, b.index, b.shared->begin + at, {}, bytes};
 }
 
-extern "C" void sent(u32 to, const u32* words, int count, u32 barrier) {
+extern "C" void sent(u32 to, const u32* words, u32 barrier) {
   if (&owner(to) != &owner(barrier)) fail("send: to one block, counted by another");
-  Letter l = letter_to(to, 4 * count, "send");
+  Letter l = letter_to(to, 16, "send");
   l.barrier = byte_of(barrier);
   barrier_at(owner(to), l.barrier, "send");
   post(l, words);
@@ -208,7 +195,8 @@ extern "C" void store_in(u32 to, float v) {
 }
 
 extern "C" void sync_cluster() {
-  release();
+  const int own = me->block->index;  // what it has stored in others is there for whoever meets it
+  deliver_those([=](const Letter& l) { return l.from == own && l.barrier == UNCOUNTED; });
   meet(me->block->cluster->meeting, me->block->cluster->alive, "sync_cluster");
 }
 
@@ -219,17 +207,9 @@ extern "C" void loaded(const void* p, void* into, int bytes) {
   memcpy(into, p, bytes);
 }
 
-extern "C" void stored(void* p, const void* from, int bytes, bool releases) {
+extern "C" void stored(void* p, const void* from, int bytes) {
   if ((uintptr_t)p % bytes) fail("a store of %d bytes to %p", bytes, p);
-  if (releases) release();
   post({me->block->index, -1, (char*)p, {}, bytes}, from);
-}
-
-extern "C" u32 added(u32* p, u32 v) {
-  const u32 before = *p;
-  *p += v;
-  progress++;
-  return before;
 }
 
 extern "C" u64 nanoseconds() {

@@ -55,13 +55,6 @@ DEVICE int lane_at(int lane) {
   return (q >> 1) * 256 + n * 32 + (q & 1) * 16;
 }
 
-// ---- sums over a warp ---------------------------------------------------------------------------
-
-DEVICE float sum_of_warp(float v) {  // in every lane
-  for (int mask = 16; mask; mask >>= 1) v += shuffle_xor(v, mask);
-  return v;
-}
-
 // ---- waits that end -----------------------------------------------------------------------------
 
 // Whoever has waited too long says so in `status`, and everybody stops waiting: the kernel then
@@ -99,12 +92,6 @@ DEVICE void arm(u32 barrier, u32 bytes, const Watch& watch) {  // a phase that w
   if (!watch.lost) barrier_arm(barrier, bytes);
 }
 #endif
-
-DEVICE void wait(const u32* flag, u32 value, Watch& watch) {  // until it is at least the value
-  Wait patience(watch);
-  while (load_acquire(flag) < value && patience.goes_on()) {
-  }
-}
 
 // ---- functions of the language ------------------------------------------------------------------
 

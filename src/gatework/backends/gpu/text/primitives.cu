@@ -74,7 +74,6 @@ DEVICE u32 shuffle_up(u32 v, int by) { return __shfl_up_sync(0xffffffffu, v, by)
 DEVICE float shuffle_up(float v, int by) { return __shfl_up_sync(0xffffffffu, v, by); }
 DEVICE u32 shuffle_xor(u32 v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
-DEVICE bool any_of_warp(bool v) { return __any_sync(0xffffffffu, v); }
 
 // ---- a block ------------------------------------------------------------------------------------
 
@@ -85,7 +84,6 @@ DEVICE char* shared_memory() {
 }
 
 DEVICE void sync_block() { __syncthreads(); }
-DEVICE bool any_of_block(bool v) { return __syncthreads_or(v); }
 
 // Some warps of a block, `threads` of them in all, meet at barrier 1 to 15.
 DEVICE void sync_some(int barrier, int threads) {
@@ -136,17 +134,12 @@ DEVICE bool barrier_passed(u32 barrier, u32 parity) {  // may wait for a moment
   return ok;
 }
 
-// Write 16 or 4 bytes into a block's shared memory, and count them at a barrier of that block.
+// Write 16 bytes into a block's shared memory, and count them at a barrier of that block.
 DEVICE void send(u32 to, u32 a, u32 b, u32 c, u32 d, u32 barrier) {
   asm volatile(
       "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1,%2,%3,%4}, [%5];" ::
           "r"(to), "r"(a), "r"(b), "r"(c), "r"(d), "r"(barrier)
       : "memory");
-}
-DEVICE void send(u32 to, u32 a, u32 barrier) {
-  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(to),
-               "r"(a), "r"(barrier)
-               : "memory");
 }
 
 // Write a float into a block's shared memory; seen there after sync_cluster.
@@ -172,18 +165,6 @@ DEVICE void store_relaxed(void* p, uint4 v) {
                "r"(v.z), "r"(v.w)
                : "memory");
 }
-
-// A flag: whoever sees it sees what the thread that set it had written before, and what others of
-// its block had written before a barrier of the block.
-DEVICE u32 load_acquire(const u32* p) {
-  u32 v;
-  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
-  return v;
-}
-DEVICE void store_release(u32* p, u32 v) {
-  asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
-}
-DEVICE u32 atomic_add(u32* p, u32 v) { return atomicAdd(p, v); }
 
 DEVICE void prefetch(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 

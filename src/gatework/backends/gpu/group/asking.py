@@ -177,6 +177,7 @@ def _checked(plan: Plan, step: Pass) -> Pass:
     reasons = {
         "its rows have several axes": plan.recurrence.has_axes,
         "it computes states of the forward pass again": bool(plan.replays),
+        "it keeps few of its states": bool(plan.recurrence.marked),
         "it arranges the units of rows": any(s.arrangements for s in step.stages),
         "it has maps per head": any(w.per or w.folds for s in step.stages for w in s.works),
         "a matrix multiplies a constant": bool(step.numbers),

@@ -19,6 +19,7 @@ from gatework.compiler.program import program
 from gatework.lang.axes import is_long
 from gatework.lang.sizes import Sizes
 from loop_calls import assert_loop_agrees, setting_of
+from parts_of_suite import FEW
 from plan_calls import all_sizes, backward_call, random_call
 from random_cells import random_cells
 
@@ -57,7 +58,7 @@ def test_every_cell_agrees(name):
     assert_all_plans_agree(CELLS[name], seed=1)
 
 
-@pytest.mark.parametrize("name", slow_but(["layer_norm_lstm", "on_lstm"]))
+@pytest.mark.parametrize("name", slow_but(["layer_norm_lstm", "on_lstm"], sorted({*CORE, *FEW})))
 def test_sequences_have_lengths_of_their_own(name):
     """One has no step at all; they are run from the last step to the first."""
     lengths = torch.tensor([2, STEPS, 0])

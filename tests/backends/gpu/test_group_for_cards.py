@@ -9,6 +9,7 @@ from gatework.backends.gpu.loop import Refused, Setting
 from gatework.compiler.program import program
 from gatework.lang.sizes import Sizes
 from gpu_compiling import HOPPER, compiled
+from parts_of_suite import FEW
 from plan_calls import all_sizes
 
 CELLS = gw.cells.catalogue()
@@ -52,10 +53,16 @@ def test_no_thread_spills(name, batch, units, element, plan):
     assert found.spilled == 0, f"{found.registers} registers, {kernel.about}"
 
 
-@pytest.mark.parametrize("architecture", [HOPPER, "sm_80"])
-@pytest.mark.parametrize(
-    "name", [n if n == "projected_lstm" else pytest.param(n, marks=pytest.mark.slow) for n in CELLS]
-)
+def cards():
+    """Every cell for Hopper, and a cell of each kind for the cards before it."""
+    for name in CELLS:
+        fast = name == "projected_lstm"
+        yield pytest.param(name, HOPPER, marks=[] if fast else pytest.mark.slow)
+        if name in FEW:
+            yield pytest.param(name, "sm_80", marks=[] if fast else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "architecture"), [*cards()])
 def test_every_cell_compiles(name, architecture):
     for plan in PLANS:
         try:

@@ -153,6 +153,6 @@ def test_cudnn_is_faster_at_float32_in_several_steps_without_lengths(monkeypatch
         assert [*map(set.pop, backend.seen)] == [
             torch.float32, torch.float32, torch.float32, torch.bfloat16, torch.float64,
         ]  # fmt: skip
-        monkeypatch.setattr(torch.backends.cudnn, "enabled", False)
-        layer.float()(x)
+        with torch.backends.cudnn.flags(enabled=False):
+            layer.float()(x)
         assert len(backend.seen) == 6

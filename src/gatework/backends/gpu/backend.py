@@ -11,6 +11,7 @@ import torch
 
 from gatework.backends.calls import Call, Result, Stepper
 from gatework.backends.gate import PLAIN, stands_for_numbers
+from gatework.backends.gpu.fusing import fused
 from gatework.backends.gpu.loop import Element, Form, Loop, Refused, Setting
 from gatework.backends.gpu.machine import Machine
 from gatework.backends.gpu.matmul import is_exact
@@ -36,11 +37,13 @@ class Made:
     """What is made for one plan at some sizes. It goes with either of them.
 
     Attributes:
+        plan: The plan as loops are made for it: see `fused`.
         prepared: The prepared calls, by all that distinguishes them; or why no form runs them.
         loops: The loops of these, which do not depend on what is skipped.
         memories: How sequences lie, of calls with lengths and without.
     """
 
+    plan: Plan
     prepared: dict[Key, Prepared | str] = field(default_factory=dict)
     loops: dict[Key, Loop | str] = field(default_factory=dict)
     memories: dict[bool, Memory] = field(default_factory=dict)
@@ -131,17 +134,16 @@ class Gpu:
         if found is not None:
             return found
         with building:
-            made = self._made.setdefault(plan, WeakKeyDictionary()).setdefault(sizes, Made())
+            of_plan = self._made.setdefault(plan, WeakKeyDictionary())
+            made = of_plan.get(sizes) or of_plan.setdefault(sizes, Made(fused(plan)))
             found = made.prepared.get(key)
             if found is None:
-                found = self._prepare(made, shape, plan, call, exact)
+                found = self._prepare(made, shape, call, exact)
                 _keep(made.prepared, key, found)
             return found
 
-    def _prepare(
-        self, made: Made, shape: Key, plan: Plan, call: Call, exact: bool
-    ) -> Prepared | str:
-        like, ragged = call.like, call.lengths is not None
+    def _prepare(self, made: Made, shape: Key, call: Call, exact: bool) -> Prepared | str:
+        plan, like, ragged = made.plan, call.like, call.lengths is not None
         sizes = Sizes(call.sizes)  # a copy: what is kept with the sizes must not keep them
         if ragged not in made.memories:
             made.memories[ragged] = Memory.of(plan, sizes, ragged)

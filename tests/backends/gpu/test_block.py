@@ -52,13 +52,16 @@ def slow_but(core, names=tuple(CELLS)):
     return [n if n in core else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
-@pytest.mark.parametrize("name", slow_but(CORE))
-def test_every_cell_agrees(name):
+OFTEN = sorted({*CORE, *FEW, *MARKED})  # and all others with lengths: see test_plans.py
+
+
+@pytest.mark.parametrize("name", slow_but(CORE, OFTEN))
+def test_cells_of_every_kind_agree(name):
     """Sequences in whole length, threads in any order."""
     assert_all_plans_agree(CELLS[name], seed=1)
 
 
-@pytest.mark.parametrize("name", slow_but(["layer_norm_lstm", "on_lstm"], sorted({*CORE, *FEW})))
+@pytest.mark.parametrize("name", slow_but(["layer_norm_lstm", "on_lstm"], OFTEN))
 def test_sequences_have_lengths_of_their_own(name):
     """One has no step at all; they are run from the last step to the first."""
     lengths = torch.tensor([2, STEPS, 0])

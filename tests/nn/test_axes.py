@@ -70,7 +70,6 @@ def test_machine_code_of_random_cells(cell, shape, lengths, reverse, ragged):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(2))
 @given(
     random_axes_cells(),
     st.tuples(st.integers(1, 6), st.integers(1, 9)),
@@ -78,7 +77,7 @@ def test_machine_code_of_random_cells(cell, shape, lengths, reverse, ragged):
     st.booleans(),
     st.booleans(),
 )
-def test_machine_code_of_more_random_cells(part, cell, shape, lengths, reverse, ragged):
+def test_machine_code_of_more_random_cells(cell, shape, lengths, reverse, ragged):
     note("\n".join(equations(cell)))
     sizes = sizes_of(*lengths)
     of_each = torch.arange(shape[1]) % (shape[0] + 1) if ragged else None

@@ -88,8 +88,7 @@ def test_every_cell_agrees(name, form):
     assert_all_plans_agree(name, FORMS[form])
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("form", "reverse"), [(f, k % 2 == 0) for k, f in enumerate(FORMS)])
 @pytest.mark.parametrize("name", names(("qrnn",)))
 def test_sequences_have_lengths_of_their_own(name, form, reverse):
     lengths = torch.tensor([7, 0, 3, 1])

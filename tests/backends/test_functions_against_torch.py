@@ -10,17 +10,12 @@ import pytest
 import torch
 
 import gatework as gw
+from float_numbers import NUMBERS
 from gatework.lang import words
 from gatework.lang.expressions import apply
 from gatework.lang.functions import FUNCTIONS
 
 F = torch.nn.functional
-NUMBERS = [
-    0.0, -0.0, math.nan, math.inf, -math.inf, 0.25, -0.25, 0.5, -0.5, 0.7, -0.7, 1.0, -1.0, 1.5,
-    2.0, -2.0, 3.0, -3.0, 6.0, -6.0, 2.999999, -3.000001, 10.0, -10.0, 20.5, -20.5, 60.0, -60.0,
-    88.0, -88.0, 104.0, -104.0, 1000.0, -1000.0, 1e4, -1e4, 1e-7, -1e-7, 1e-20, -1e-20, 1e-38,
-    -1e-38, 1e-40, -1e-40, 1e19, -1e19, 1e30, -1e30, 3.4e38, -3.4e38,
-]  # fmt: skip
 DOUBLE = [746.0, -746.0, 1e200, -1e200, 1e308, -1e308, 1e-200, 1e-308, 3e-310, -3e-310]
 
 

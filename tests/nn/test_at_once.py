@@ -56,5 +56,6 @@ def test_one_direction_needs_no_stream(notes):
 
 def test_works_of_other_devices_run_in_turn():
     done = []
-    works = [lambda k=k: done.append(k) or k for k in range(3)]
-    assert streams.at_once(works, torch.device("cpu")) == [0, 1, 2] == done
+    given = [(k,) for k in range(3)]
+    found = streams.at_once(lambda k: done.append(k) or k, given, torch.device("cpu"))
+    assert found == [0, 1, 2] == done

@@ -107,6 +107,22 @@ def plan(recurrence: Recurrence) -> Plan:
     )
 
 
+def rewritten(plan: Plan, hoisted: Mapping[str, Expr], values: Mapping[Expr, Expr]) -> Plan:
+    """The plan with other values before its loop, and expressions in the place of sequences."""
+    new, written = (
+        substitute(roots, values) for roots in (plan.next_states, plan.written.values())
+    )
+    again = substitute((r.new for r in plan.replays), values)
+    return replace(
+        plan,
+        hoisted=hoisted,
+        stages=stages((*new, *written)),
+        next_states=new,
+        written=dict(zip(plan.written, written, strict=True)),
+        replays=tuple(replace(r, new=v) for r, v in zip(plan.replays, again, strict=True)),
+    )
+
+
 # ---- before the loop ---------------------------------------------------------------------------
 
 
@@ -129,10 +145,10 @@ def _hoisted(roots: Iterable[Expr], recurrence: Recurrence) -> dict[str, Expr]:
     computed = {n for n in postorder(chosen) if n.args}
     outputs = {n: v for n, v in recurrence.outputs.items() if v in computed}
     unnamed = [n for n in chosen if n not in outputs.values()]
-    return {**outputs, **dict(zip(_new_names("hoisted", recurrence), unnamed, strict=False))}
+    return {**outputs, **dict(zip(new_names("hoisted", recurrence), unnamed, strict=False))}
 
 
-def _new_names(wish: str, recurrence: Recurrence) -> Iterator[str]:
+def new_names(wish: str, recurrence: Recurrence) -> Iterator[str]:
     """Names of sequences that the recurrence does not have."""
     taken = {s.name for s in recurrence.sequences} | set(recurrence.outputs)
     return (n for k in count() if (n := f"{wish}{k}") not in taken)
@@ -245,7 +261,7 @@ def _split_outputs(recurrence: Recurrence) -> tuple[dict[str, Expr], dict[str, E
             break
         waiting -= stuck
     own = (row for n in outputs for row in rows.get(n) or () if row not in stored)
-    written.update(zip(_new_names("later", recurrence), dict.fromkeys(own), strict=False))
+    written.update(zip(new_names("later", recurrence), dict.fromkeys(own), strict=False))
     names = {v: symbol(n, "sequence", v.size) for n, v in written.items() if _stored(v)}
     late_outputs = {n: v for n, v in outputs.items() if n in waiting}
     return written, dict(zip(late_outputs, substitute(late_outputs.values(), names), strict=True))

@@ -55,19 +55,22 @@ STREAMS: dict[str, Callable[[torch.device], Streams]] = {"cuda": CudaStreams}
 """What gives a kind of device its streams; works on others run one after the other."""
 
 
-def at_once(works: Sequence[Callable[[], Result]], device: torch.device) -> list[Result]:
+def at_once(
+    work: Callable[..., Result], given: Sequence[tuple[Any, ...]], device: torch.device
+) -> list[Result]:
     """The results of works that do not wait for each other.
 
     Args:
-        works: What is done.
+        work: What is done.
+        given: The arguments of each.
         device: Where.
     """
-    if len(works) == 1 or device.type not in STREAMS or torch.compiler.is_compiling():
-        return [work() for work in works]
-    streams, results = STREAMS[device.type](device), [works[0]()]
-    for number, work in enumerate(works[1:]):
+    if len(given) == 1 or device.type not in STREAMS or torch.compiler.is_compiling():
+        return [work(*one) for one in given]
+    streams, results = STREAMS[device.type](device), [work(*given[0])]
+    for number, one in enumerate(given[1:]):
         with streams.aside(number):
-            results.append(work())
+            results.append(work(*one))
     for number, result in enumerate(results[1:]):
         streams.join(number, list(_tensors(result)))
     return results

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain, compress
 from typing import Any, NamedTuple, Self
 
@@ -400,11 +399,8 @@ class Recurrent(CellModule):
             if layer and self.dropout:
                 x = nn.functional.dropout(x, self.dropout, self.training)
             rest = padded.lengths, reset, asked
-            works = [
-                partial(self._direction, one, x, further, next(of_directions), *rest)
-                for one in directions
-            ]
-            rows = at_once(works, x.device)
+            given = [(one, x, further, next(of_directions), *rest) for one in directions]
+            rows = at_once(self._direction, given, x.device)
             x = rows[0][0] if len(rows) == 1 else torch.cat([r[0] for r in rows], -1)
             if asked.traced is not None:
                 layers.append(

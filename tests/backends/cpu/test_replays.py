@@ -130,8 +130,12 @@ def test_the_reference_gives_the_same_with_and_without_marks(name, lengths, reve
 
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True}])
 @pytest.mark.parametrize("name", mostly_slow(MEMORIES[:4], ["delta_net"]))
-def test_gradients_are_the_same_up_to_roundings(name, options, monkeypatch, threads):
-    """A state that is computed again is the state that was there; sums may add in another order."""
+def test_gradients_are_the_same(name, options, monkeypatch, threads):
+    """A state that is computed again is the state that was there, to the last bit.
+
+    Sums of `gla` and `mlstm` add in another order, which is seen in roundings.
+    """
+    roundings = 1e-6 if name in ("gla", "mlstm") else 0.0
     one, x = marking(name), torch.randn(37, 5, 7, requires_grad=True)
     lengths, ends = torch.tensor([37, 0, 21, 16, 30]), torch.rand(37, 5) < 0.1
     for given in ({}, {"lengths": lengths}, {"resets": ends}):
@@ -146,7 +150,7 @@ def test_gradients_are_the_same_up_to_roundings(name, options, monkeypatch, thre
             loss = (y.sin() * torch.arange(y.shape[-1])).sum() + last.square().sum()
             found.append(torch.autograd.grad(loss, [x, *layer.parameters()]))
         for a, b in zip(*found, strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=1e-6 * b.abs().max().item())
+            torch.testing.assert_close(a, b, rtol=0, atol=roundings * b.abs().max().item())
 
 
 def test_a_layer_marks_by_its_sizes(monkeypatch):

@@ -16,7 +16,7 @@ from gatework.backends.gpu.products import Part, part_of, runs, spans, sums
 from gatework.backends.gpu.rows import Rows
 from gatework.backends.reference import contracted
 from gatework.compiler.plan import Plan
-from gatework.lang.expressions import Expr, Product, Symbol
+from gatework.lang.expressions import Expr, Product, Symbol, postorder
 from gatework.lang.sizes import Sizes
 
 Sides = Mapping[str, Part]  # where written sequences lie side by side
@@ -36,6 +36,14 @@ class Gradient(NamedTuple):
     columns: Part
     right: Part
     heads: int
+
+
+def read_after(plan: Plan) -> set[str]:
+    """The sequences that late outputs and the gradients of parameters are computed from."""
+    recurrence = plan.recurrence
+    read = {n.name for n in postorder(plan.deferred.values()) if isinstance(n, Symbol)}
+    read |= {name for c in recurrence.contractions for name in (c.left, c.right)}
+    return read | {s.sequence for s in recurrence.summations}
 
 
 def side_by_side(plan: Plan, sizes: Sizes, own: Collection[str]) -> dict[str, Part]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gatework.backends.calls import picker
-from gatework.backends.gpu.after import After
+from gatework.backends.gpu.after import After, read_after
 from gatework.backends.gpu.loop import VECTOR, Loop, Setting
 from gatework.backends.gpu.machine import Kernel, Machine
 from gatework.backends.gpu.memory import Memory
@@ -26,7 +26,6 @@ from gatework.backends.gpu.rows import Names
 from gatework.compiler.plan import Plan
 from gatework.compiler.recurrence import Named, Recurrence
 from gatework.forking import building, cached_property
-from gatework.lang.expressions import Symbol, postorder
 
 
 class Read(NamedTuple):
@@ -129,7 +128,8 @@ class Prepared:
         self.views = list(self._views(memory, place))
         self.products = list(self._products())
         self.rest = {n: self.slot[f"sequence {n}"] for n in self.before.rest if self._is_read(n)}
-        self.early = _early(plan)
+        late = read_after(plan) | set(self.outputs)
+        self.early = tuple(n for n in plan.hoisted if n in late)
         self.handed_out = plan.recurrence.handed_out
         self.finals = picker([place[f"final {s.name}"] for s in plan.recurrence.states])
         self.names = Names.of(plan)
@@ -236,12 +236,3 @@ class Prepared:
         for name, (k, column) in self.before.names.items():
             if self._is_read(name):
                 yield View(self.slot[f"sequence {name}"], k, column * self.dtype.itemsize)
-
-
-def _early(plan: Plan) -> tuple[str, ...]:
-    """The hoisted sequences that are outputs, or that something is computed from after the loop."""
-    recurrence = plan.recurrence
-    late = {n.name for n in postorder(plan.deferred.values()) if isinstance(n, Symbol)}
-    late |= {name for c in recurrence.contractions for name in (c.left, c.right)}
-    late |= {s.sequence for s in recurrence.summations}
-    return tuple(n for n in plan.hoisted if n in late or n in recurrence.outputs)

@@ -5,11 +5,11 @@ A product of one step's rows leaves its sums in a near cache, where the step rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gatework.compiler.passes import ROWS
-from gatework.compiler.plan import Plan, stages
+from gatework.compiler.plan import Plan, rewritten, stages
 from gatework.lang.expressions import Expr, substitute, symbol
 
 
@@ -18,21 +18,9 @@ def merged(plan: Plan) -> Plan:
     if not _can_merge(plan.hoisted.values()):
         return plan
     values: dict[Expr, Expr] = {symbol(n, "sequence", v.size): v for n, v in plan.hoisted.items()}
-
-    def back(named: Mapping[str, Expr]) -> dict[str, Expr]:
-        return dict(zip(named, substitute(named.values(), values), strict=True))
-
-    new, written = substitute(plan.next_states, values), back(plan.written)
-    again = substitute((r.new for r in plan.replays), values)
-    return replace(
-        plan,
-        hoisted={},
-        stages=stages((*new, *written.values())),
-        next_states=new,
-        written=written,
-        deferred=back(plan.deferred),
-        replays=tuple(replace(r, new=v) for r, v in zip(plan.replays, again, strict=True)),
-    )
+    late = substitute(plan.deferred.values(), values)
+    deferred = dict(zip(plan.deferred, late, strict=True))
+    return replace(rewritten(plan, {}, values), deferred=deferred)
 
 
 def _can_merge(hoisted: Iterable[Expr]) -> bool:

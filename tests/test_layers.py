@@ -14,13 +14,13 @@ import gatework
 
 ROOT = Path(gatework.__file__).parent
 STOREYS = (  # from the ground up; of a module, the longest that its name begins with
-    "errors", "printable", "forking", "files",
+    "errors", "printable", "forking", "files", "settings",
     "lang", "analysis", "cells", "compiler", "show",
     "backends.cache", "backends.calls", "backends.gate", "backends.reading",
     "backends.single_steps", "backends.reference", "backends.torch_kernels",
     "backends.preference", "backends.cpu.vector", "backends.cpu.machine", "backends.cpu.kernel",
     "backends.cpu", "backends.gpu",
-    "backends", "autograd", "nn", "convert", "checkup", "data", "lens", "train", "reports",
+    "backends", "autograd", "nn", "convert", "checkup", "data", "lens", "tasks", "train", "reports",
     "studio", "bench", "cli",
 )  # fmt: skip
 CIRCLES = {  # that may be: each for a word of help, or so that a thing can show itself

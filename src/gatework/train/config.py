@@ -9,22 +9,15 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from gatework.analysis.gates import gates_of
 from gatework.errors import InputError
 from gatework.lang.definition import Cell
-from gatework.printable import brief
+from gatework.settings import Checked, Count
 from gatework.train.cells import MOST_CHARACTERS, kept_cell
 
-__all__ = ["DEFAULT_SECONDS", "Checked", "RunConfig"]
+__all__ = ["DEFAULT_SECONDS", "RunConfig"]
 
 DEFAULT_SECONDS = 75.0
 """Training time where no budget is given: with start, last validation and sample, the command
@@ -34,48 +27,10 @@ GATED_RATE, UNGATED_RATE = 1e-2, 2e-3
 """Peak step sizes of AdamW that were found to do well on the default text."""
 
 
-Count = Annotated[int, Field(gt=0, le=2**62)]
-"""A whole number that no run reaches the end of."""
-MOST_FAULTS = 4
-"""Fields that an error names."""
-
-
 def _threads() -> int:
     import torch
 
     return min(4, torch.get_num_threads())
-
-
-class Checked(BaseModel):
-    """A frozen set of fields whose errors say what came, what was expected, how to mend it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def of(cls, /, **settings: Any) -> Self:
-        """Make it from settings.
-
-        Raises:
-            InputError: naming every field that is wrong.
-        """
-        try:
-            return cls(**settings)
-        except ValidationError as error:
-            faults = error.errors(include_url=False)
-        for fault in faults:
-            cause = fault.get("ctx", {}).get("error")
-            if isinstance(cause, InputError):
-                raise cause
-        faults = faults[:MOST_FAULTS]
-        names = [".".join(str(part)[:40] for part in fault["loc"]) for fault in faults]
-        limits = [fault["msg"].removeprefix("Input should be ")[:300] for fault in faults]
-        raise InputError(
-            "; ".join(
-                f"{n} = {brief(fault['input'])}" for n, fault in zip(names, faults, strict=True)
-            ),
-            "; ".join(f"{n} {limit}" for n, limit in zip(names, limits, strict=True)),
-            f"correct {', '.join(names)}",
-        )
 
 
 class RunConfig(Checked):

@@ -17,7 +17,8 @@ from pydantic import Field
 from gatework.errors import InputError
 from gatework.files import read_bytes
 from gatework.printable import brief
-from gatework.train.config import Checked, RunConfig
+from gatework.settings import Checked
+from gatework.train.config import RunConfig
 
 if TYPE_CHECKING:
     from gatework.data import Corpus

@@ -1,0 +1,248 @@
+"""What a task is: the seam between data and training.
+
+A task knows what a window of its source is, which head and loss a model has, and in which unit its
+quality is said. Whatever trains, saves, reports or looks inside asks it, and knows no kind of data.
+
+T  time steps      B  sequences side by side      E  numbers that a step is given to the layers by
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
+
+from torch import Tensor, nn
+
+from gatework.nn import Recurrent
+from gatework.nn.recurrent import State
+from gatework.tasks.settings import TaskSettings
+
+__all__ = [
+    "ALL",
+    "Batch",
+    "Batches",
+    "Evaluation",
+    "Loss",
+    "MakeLayer",
+    "Part",
+    "SequenceModel",
+    "Source",
+    "Task",
+]
+
+MakeLayer: TypeAlias = Callable[[int], Recurrent]
+"""Makes the recurrent layers for an input of so many numbers a step; batch first is off."""
+
+
+class Source(Protocol):
+    """Data that was read: a part to learn from, a part held out."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a few words."""
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of all of it, so that a run goes on with the same."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know."""
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How much there is to learn from and how much is held out, in what the task counts."""
+
+
+class Batch(NamedTuple):
+    """What is learned from at once."""
+
+    inputs: Tensor
+    """int64 [T, B] or float32 [T, B, features], as the task's model takes it."""
+    targets: Tensor
+    """As the task's loss takes it."""
+    lengths: Tensor | None = None
+    """int64 [B], steps of each sequence; None where all have T."""
+    fresh: bool = True
+    """Whether the sequences begin here: no state is carried in from the batch before."""
+    more: Mapping[str, Tensor] = {}
+    """What the model takes besides, by name: a cell's further inputs, covariates known ahead."""
+
+
+class Part(NamedTuple):
+    """One process's part of every batch."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def slice(self, count: int) -> slice:
+        """Return which of `count` rows are this part's: in order, as even as can be.
+
+        Example:
+            >>> [Part(rank, 3).slice(10) for rank in range(3)]
+            [slice(0, 4, None), slice(4, 7, None), slice(7, 10, None)]
+        """
+        least, over = divmod(count, self.ranks)
+        begin = self.rank * least + min(self.rank, over)
+        return slice(begin, begin + least + (self.rank < over))
+
+
+ALL = Part()
+"""The part of one process that trains alone."""
+
+
+class Batches(Protocol):
+    """The batches of a training part, one after the other without end.
+
+    Which batch comes is decided by `position` alone (and the seed it was made with), so that a run
+    goes on exactly by setting it.
+    """
+
+    position: int
+    """Batches returned so far; set it to go on from a saved place."""
+
+    @property
+    def seen(self) -> int:
+        """How much has been learned from so far, by all parts, in what the task counts."""
+
+    def next(self) -> Batch:
+        """Return this part of the next batch, and move on; it may have no sequence at all."""
+
+
+class Loss(NamedTuple):
+    """What a batch costs."""
+
+    total: Tensor
+    """Sum over all that was predicted, in nats or squared or absolute units; has a gradient."""
+    terms: int
+    """How much was predicted: the mean over all parts is what is minimised."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model does on held-out data."""
+
+    cost: float
+    """Mean loss in the task's unit; less is better. The best model is the one with the least."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What people quote, by name, the headline first, such as {"accuracy": 0.97}."""
+    naive: Mapping[str, float] = field(default_factory=dict)
+    """The same figures of what needs no model, such as the commonest class."""
+
+
+class SequenceModel(nn.Module, ABC):
+    """A model that reads sequences: something before recurrent layers, the layers, a head.
+
+    Attributes:
+        layer: the recurrent layers; their input is what `encode` returns.
+    """
+
+    layer: Recurrent
+
+    @abstractmethod
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Return what the layers read [T, B, E], from inputs as a batch has them."""
+
+    @abstractmethod
+    def forward(
+        self,
+        inputs: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        **more: Tensor,
+    ) -> tuple[Tensor, State]:
+        """Return predictions, as the task's loss takes them, and the state left behind."""
+
+
+class Task(ABC):
+    """One kind of task, resolved for one source: its columns, classes, alphabet and scales.
+
+    Args:
+        settings: what was asked.
+        understood: what was found in the source, as JSON data: with the settings, all that it
+            takes to make the model and to use it where the source is not. It is written in
+            `config.yaml`, which can come from a stranger, so each task checks it.
+    """
+
+    unit: ClassVar[str]
+    """Of the cost, such as "bits per byte"."""
+    counted: ClassVar[str]
+    """What is learned from is counted in, in the plural: "bytes", "steps", "sequences"."""
+    chance: ClassVar[str] = ""
+    """What a cost means, in a few words, such as "8 is chance, 0 is certainty"."""
+
+    def __init__(self, settings: TaskSettings, understood: Mapping[str, Any]) -> None:
+        self.settings = settings
+        self.understood = dict(understood)
+
+    # ---- the source
+
+    @classmethod
+    @abstractmethod
+    def load(
+        cls, settings: TaskSettings, files: tuple[Path, ...], known: Self | None = None
+    ) -> tuple[Self, Source]:
+        """Read files, and understand them.
+
+        Args:
+            settings: what is asked.
+            files: to learn from.
+            known: the task of a run that goes on or is used: its scales, classes and alphabet
+                hold, nothing is fitted anew.
+
+        Raises:
+            InputError: a file is missing or is not what was asked for.
+        """
+
+    # ---- the model
+
+    @abstractmethod
+    def make_model(self, layers: MakeLayer, dropout: float) -> SequenceModel:
+        """Make a model with random weights."""
+
+    # ---- training
+
+    @abstractmethod
+    def batches(
+        self, source: Source, *, batch_size: int, window: int, seed: int, part: Part = ALL
+    ) -> Batches:
+        """Return the batches of the part to learn from.
+
+        Args:
+            source: from `load`.
+            batch_size: B, of all parts together.
+            window: T, for tasks that cut long sequences.
+            seed: of the order.
+            part: which rows of each batch to return.
+
+        Raises:
+            InputError: there is too little for one batch.
+        """
+
+    @abstractmethod
+    def loss(self, predictions: Tensor, batch: Batch) -> Loss:
+        """Return what predictions cost."""
+
+    def cost(self, mean: float) -> float:
+        """Return a mean loss in the task's unit."""
+        return mean
+
+    # ---- quality
+
+    @abstractmethod
+    def evaluate(self, model: SequenceModel, source: Source, *, quick: bool = False) -> Evaluation:
+        """Measure a model on the held-out part; leaves it in evaluation mode.
+
+        Args:
+            model: of this task.
+            source: from `load`.
+            quick: read only so much as a point of the learning curve needs.
+        """
+
+    @abstractmethod
+    def evaluated(self, source: Source, *, quick: bool = False) -> int:
+        """Return how much of the held-out part `evaluate` reads, in what the task counts."""

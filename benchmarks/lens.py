@@ -25,8 +25,9 @@ from gatework.lens import (
     label_text,
     measure,
 )
+from gatework.tasks import task_class
 from gatework.train import RunConfig
-from gatework.train.model import LanguageModel
+from gatework.train.models import make_model
 
 
 def main() -> None:
@@ -37,7 +38,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model = LanguageModel(RunConfig(cell=options.cell, hidden_size=options.hidden_size))
+    config = RunConfig(cell=options.cell, hidden_size=options.hidden_size)
+    model = make_model(config, task_class("text")(config.task, {}))
     text = load_corpus(()).train[: options.characters]
     carry = carry_state()
     print(f"before: {_peak_memory():.0f} MB")

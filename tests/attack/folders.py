@@ -30,7 +30,6 @@ from safetensors.torch import load_file, save_file
 
 import gatework as gw
 from gatework.cli import main
-from gatework.data import load_corpus
 from gatework.errors import InputError
 from gatework.lang.writing import cell_as_data
 from gatework.studio.models import open_models
@@ -65,8 +64,8 @@ def good_run(folder: Path, cell: gw.Cell = gw.cells.gru) -> Path:
         **cell_settings(cell), hidden_size=5, embedding_size=3, batch_size=2, window=8, steps=4,
         threads=1, files=(text,),
     )  # fmt: skip
-    corpus = load_corpus(config.files)
-    runner = Runner(Trainer(config, corpus), Run.create(config, corpus, path))
+    trainer = Trainer.of(config)
+    runner = Runner(trainer, Run.create(trainer, path))
     fit([runner], lambda *_: None)
     return path
 

@@ -15,9 +15,10 @@ from gatework import cells
 from gatework.cli import main
 from gatework.errors import InputError
 from gatework.reports import held_out
-from gatework.reports.comparison import matched_configs
+from gatework.reports.comparison import check_cells, matched_configs
+from gatework.tasks import task_class
 from gatework.train import Run, RunConfig
-from gatework.train.model import parameter_count
+from gatework.train.models import parameter_count
 
 SMALL = "--parameters 3500 --embedding-size 4 --batch-size 4 --window 8 --steps 3"
 CELLS = ("rnn", "lstm", "gru")
@@ -86,9 +87,10 @@ def test_each_cell_has_a_run_of_its_own(gatework, compared):
 @pytest.mark.parametrize("parameters", [60_000, 150_000, 1_000_000])
 def test_models_weigh_the_same(parameters):
     listed = [cells.rnn, cells.lstm, cells.gru, cells.projected_lstm]
-    configs = matched_configs(listed, parameters, RunConfig.of())
-    for config in configs:
-        assert parameter_count(config) == pytest.approx(parameters, rel=0.01)
+    base = RunConfig.of()
+    task = task_class("text")(base.task, {})
+    for config in matched_configs(listed, parameters, base, task):
+        assert parameter_count(config, task) == pytest.approx(parameters, rel=0.01)
 
 
 LONG_NAME = replace(cells.gru, name="g" * 101)
@@ -97,7 +99,7 @@ LONG_NAME = replace(cells.gru, name="g" * 101)
 @pytest.mark.parametrize("chosen", [(), (cells.rnn, cells.rnn), (cells.rnn, LONG_NAME)])
 def test_cells_that_cannot_be_compared_are_named(chosen):
     with pytest.raises(InputError):
-        matched_configs(chosen, 100_000, RunConfig.of())
+        check_cells(chosen)
 
 
 @pytest.mark.parametrize(

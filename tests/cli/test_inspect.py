@@ -96,7 +96,8 @@ def make_run(folder: Path, held_out: int) -> Run:
     )  # fmt: skip
     corpus = load_corpus(config.files)
     assert len(corpus.valid) == held_out
-    runner = Runner(Trainer(config, corpus), Run.create(config, corpus, folder / "run"))
+    trainer = Trainer.of(config)
+    runner = Runner(trainer, Run.create(trainer, folder / "run"))
     fit([runner], lambda *_: None)
     return runner.run
 

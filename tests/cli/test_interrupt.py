@@ -12,7 +12,7 @@ import pytest
 
 from gatework.cli.interrupt import Interrupt, Signalled, heard, kept
 from gatework.reports import inspection, side_by_side
-from gatework.train.model import LanguageModel
+from gatework.tasks.text.model import LanguageModel
 
 BOTH = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 
@@ -32,8 +32,8 @@ def signalling(number: int, function, after: int = 1):
 
 @BOTH
 def test_inspect_hears_it_and_writes_nothing(gatework, run_folder, monkeypatch, number, code):
-    function = signalling(number, inspection.bits_per_byte)
-    monkeypatch.setattr(inspection, "bits_per_byte", function)
+    function = signalling(number, inspection.bits_per_symbol)
+    monkeypatch.setattr(inspection, "bits_per_symbol", function)
     result = gatework("inspect", str(run_folder))
     assert result.code == code
     assert "interrupted; nothing was written" in result.err

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from gatework.cli.progress import TrainingProgress
+from gatework.tasks import settings_of, task_class
 from gatework.train import Record, Runner
 
 RECORDS = [
@@ -21,7 +22,7 @@ RECORDS = [
 
 @pytest.fixture
 def runner() -> Runner:
-    trainer = SimpleNamespace(bytes=0, seconds=0.0)
+    trainer = SimpleNamespace(seen=0, seconds=0.0, task=task_class("text")(settings_of("text"), {}))
     return Runner(trainer, SimpleNamespace(config=SimpleNamespace(cell="gru")))
 
 
@@ -37,12 +38,12 @@ def shown(runner: Runner, *, terminal: bool) -> str:
 
 def test_without_a_terminal_each_validation_is_a_plain_line(runner):
     assert shown(runner, terminal=False).splitlines() == [
-        "gru       25%  4.000 bits per byte, held out 4.500  5 kB/s  0:08 left",
-        "gru       50%  3.000 bits per byte, held out 3.500  32 kB/s  0:05 left",
+        "gru       25%  4.000 bits per byte, held out 4.500  5,000 bytes/s  0:08 left",
+        "gru       50%  3.000 bits per byte, held out 3.500  32,000 bytes/s  0:05 left",
     ]
 
 
 def test_in_a_terminal_the_line_lives(runner):
     out = shown(runner, terminal=True)
     assert "\x1b[" in out
-    assert "3.000 bits per byte, held out 3.500  32 kB/s  0:05 left" in out
+    assert "3.000 bits per byte, held out 3.500  32,000 bytes/s  0:05 left" in out

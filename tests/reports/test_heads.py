@@ -14,7 +14,7 @@ from gatework.reports.inspection_page import inspection_page
 from gatework.reports.passages import draw_passage, rows_in_words
 from gatework.reports.sections import shown_measurements
 from gatework.train import RunConfig
-from gatework.train.model import LanguageModel
+from language_models import language_model
 
 TEXT = 'def f(x):\n    return [x, (x + 1), "a string"]\n\n' * 400
 SMALL = {"hidden_size": 12, "embedding_size": 6, "batch_size": 4, "window": 16, "steps": 20}
@@ -51,9 +51,9 @@ def test_the_page_tells_heads(found, tmp_path):
 
 
 def test_states_of_many_units_are_read_a_few_sequences_at_a_time():
-    small = LanguageModel(RunConfig.of(cell="lstm", hidden_size=192))
+    small = language_model(RunConfig.of(cell="lstm", hidden_size=192))
     assert sequences_at_once(small, 301, 128) == 128
-    large = LanguageModel(RunConfig.of(cell="gated_delta_net", hidden_size=1024, embedding_size=4))
+    large = language_model(RunConfig.of(cell="gated_delta_net", hidden_size=1024, embedding_size=4))
     assert sequences_at_once(large, 301, 128) == (1 << 27) // (301 * 16_384 * 2)
     assert sequences_at_once(large, 10**9, 128) == 1
 

@@ -8,14 +8,13 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from gatework.data import load_corpus
 from gatework.errors import InputError
 from gatework.lens import Measurement
 from gatework.reports.inspection import inspect_run
 from gatework.reports.inspection_page import inspection_page
 from gatework.reports.sections import SECTIONS, shown_measurements
+from gatework.tasks.text import bits_per_symbol as bits_per_byte
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
-from gatework.train.evaluate import bits_per_byte
 from gatework.train.run import runs_of
 
 pytestmark = pytest.mark.slow
@@ -33,8 +32,8 @@ def folder(tmp_path_factory):
             cell=cell, hidden_size=10, embedding_size=6, layers=layers, batch_size=8, window=32,
             steps=150, files=(path / "text.py",),
         )  # fmt: skip
-        trainer = Trainer(config, load_corpus(config.files))
-        run = Run.create(config, trainer.corpus, path / "runs" / cell)
+        trainer = Trainer.of(config)
+        run = Run.create(trainer, path / "runs" / cell)
         fit([Runner(trainer, run)], lambda *_: None)
     return path / "runs"
 
@@ -121,8 +120,8 @@ def chinese(tmp_path_factory):
         cell="lstm", hidden_size=10, embedding_size=6, batch_size=8, window=32, steps=60,
         files=(path / "poems.txt",),
     )  # fmt: skip
-    trainer = Trainer(config, load_corpus(config.files))
-    run = Run.create(config, trainer.corpus, path / "诗")
+    trainer = Trainer.of(config)
+    run = Run.create(trainer, path / "诗")
     fit([Runner(trainer, run)], lambda *_: None)
     return inspect_run(run)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from starlette.testclient import TestClient
 
-from gatework.data import load_corpus
 from gatework.studio.models import open_models
 from gatework.studio.server import make_app
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
@@ -23,8 +22,8 @@ def folder(tmp_path_factory):
             cell=cell, hidden_size=12, embedding_size=6, layers=layers, batch_size=4, window=16,
             steps=60, files=(path / "text.py",),
         )  # fmt: skip
-        corpus = load_corpus(config.files)
-        runner = Runner(Trainer(config, corpus), Run.create(config, corpus, path / "runs" / cell))
+        trainer = Trainer.of(config)
+        runner = Runner(trainer, Run.create(trainer, path / "runs" / cell))
         fit([runner], lambda *_: None)
     return path / "runs"
 

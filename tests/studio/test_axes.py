@@ -6,7 +6,6 @@ import torch
 from starlette.testclient import TestClient
 
 import gatework as gw
-from gatework.data import load_corpus
 from gatework.studio import models as studio_models
 from gatework.studio.models import Rows, open_models
 from gatework.studio.server import make_app
@@ -26,9 +25,9 @@ def models(tmp_path_factory):
                 cell=cell, hidden_size=12, embedding_size=6, batch_size=4, window=8, steps=2,
                 files=(path / "text.py",),
             )  # fmt: skip
-            corpus = load_corpus(config.files)
-            run = Run.create(config, corpus, path / "runs" / cell)
-            fit([Runner(Trainer(config, corpus), run)], lambda *_: None)
+            trainer = Trainer.of(config)
+            run = Run.create(trainer, path / "runs" / cell)
+            fit([Runner(trainer, run)], lambda *_: None)
         yield open_models(path / "runs")
 
 

@@ -11,7 +11,7 @@ import gatework as gw
 from gatework.studio.models import Studied
 from gatework.studio.reading import Reading
 from gatework.train import RunConfig, cell_settings
-from gatework.train.model import LanguageModel
+from language_models import language_model
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def reference():
 def test_a_network_of_any_cell_is_shown(name):
     torch.manual_seed(0)
     config = RunConfig.of(cell=name, hidden_size=6, embedding_size=4, layers=2)
-    studied = Studied(name, _RunOf(config), LanguageModel(config).eval(), TEXT * 2)
+    studied = Studied(name, _RunOf(config), language_model(config).eval(), TEXT * 2)
     described = studied.describe()["values"]
     assert {v["name"] for v in described} >= {*studied.cell.result_names()}
     assert all(v["words"] for v in described)
@@ -81,7 +81,7 @@ def test_a_cell_of_ones_own_is_not_described_by_its_name():
         return f * h + (1 - f) * gw.tanh(gw.linear("i", x))
 
     config = RunConfig.of(**cell_settings(lstm), hidden_size=6, embedding_size=4)
-    studied = Studied("mine", _RunOf(config), LanguageModel(config).eval(), TEXT)
+    studied = Studied("mine", _RunOf(config), language_model(config).eval(), TEXT)
     words = {value["name"]: value["words"] for value in studied.describe()["values"]}
     assert words["f"] == "gate: open, it keeps h"
     assert words["i"] == "value within the step"

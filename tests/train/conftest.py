@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gatework.data import Corpus
-from gatework.train import Run, RunConfig, Runner, Trainer
+from gatework.train import Run, RunConfig, Runner
+from language_models import trainer_on
 
 TEXT = b"def f(x):\n    return [x, (x + 1)]\n\n" * 60
 
@@ -27,6 +28,7 @@ def make_runner(tmp_path, corpus):
     """Make a runner in a new folder."""
 
     def make(config: RunConfig, name: str = "run") -> Runner:
-        return Runner(Trainer(config, corpus), Run.create(config, corpus, tmp_path / name))
+        trainer = trainer_on(corpus, config)
+        return Runner(trainer, Run.create(trainer, tmp_path / name))
 
     return make

@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 
 from gatework.data import Corpus
 from gatework.errors import InputError
-from gatework.train import Run, Runner, Trainer, fit, loop
-from gatework.train.evaluate import bits_per_byte
+from gatework.tasks.text import bits_per_symbol as bits_per_byte
+from gatework.train import Run, Runner, fit, loop
+from language_models import trainer_on
 
 LEARNED, OTHER = b"abcabcacb" * 40, b"the quick brown fox jumps over it"
 
@@ -18,22 +19,23 @@ def overfitting(tmp_path, tiny):
     """A run that learns one text by heart while another is held out."""
     corpus = Corpus.of("letters", LEARNED, OTHER)
     config = tiny.model_copy(update={"steps": 120, "learning_rate": 0.05})
-    runner = Runner(Trainer(config, corpus), Run.create(config, corpus, tmp_path / "run"))
+    trainer = trainer_on(corpus, config)
+    runner = Runner(trainer, Run.create(trainer, tmp_path / "run"))
     fit([runner], lambda *_: None)
     return runner
 
 
 def test_the_best_model_is_the_one_with_the_least_held_out_cost(overfitting):
     run = overfitting.run
-    figures = {r.step: r.bits_per_byte for r in run.validations()}
+    figures = {r.step: r.cost for r in run.validations()}
     best = run.best()
     assert best.step == min(figures, key=figures.get) < max(figures)
-    assert best.bits_per_byte == figures[best.step]
-    valid = overfitting.trainer.corpus.valid
-    assert bits_per_byte(run.load_model(), valid) == pytest.approx(best.bits_per_byte, rel=1e-5)
+    assert best.cost == figures[best.step]
+    valid = overfitting.trainer.source.valid
+    assert bits_per_byte(run.load_model(), valid) == pytest.approx(best.cost, rel=1e-5)
     last = bits_per_byte(run.load_model(last=True), valid)
     assert last == pytest.approx(figures[max(figures)], rel=1e-5)
-    assert f"{last - best.bits_per_byte:.2f} bits worse" in run.about_best()
+    assert f"{last - best.cost:.2f} worse" in run.about_best()
 
 
 def test_a_run_that_goes_on_keeps_a_best_that_is_better(overfitting):
@@ -55,7 +57,8 @@ def test_a_run_without_a_best_has_its_last(overfitting):
 def test_held_out_text_is_read_sparingly(tmp_path, tiny):
     corpus = Corpus.of("long", LEARNED * 20, LEARNED * 2)  # 720 bytes held out
     config = tiny.model_copy(update={"steps": 500})  # of 32 bytes
-    runner = Runner(Trainer(config, corpus), Run.create(config, corpus, tmp_path / "run"))
+    trainer = trainer_on(corpus, config)
+    runner = Runner(trainer, Run.create(trainer, tmp_path / "run"))
     fit([runner], lambda *_: None)
     steps = [r.step for r in runner.run.validations()]
     assert 2 < len(steps) <= 1 + 500 * 32 / (5 * 719)  # twelve would be too many

@@ -14,9 +14,10 @@ import gatework as gw
 from gatework.cells import catalogue
 from gatework.errors import InputError
 from gatework.lang.writing import cell_as_data
-from gatework.train import LanguageModel, RunConfig, cell_settings
+from gatework.train import RunConfig, cell_settings
 from gatework.train.cells import MOST_CHARACTERS, check_cell, check_unlike, kept_cell
 from gatework.train.config import GATED_RATE, UNGATED_RATE
+from language_models import language_model
 from random_cells import random_cells
 
 
@@ -36,7 +37,7 @@ def test_every_cell_of_the_catalogue_is_kept_by_its_name():
         assert check_cell(name) == name
         if cell.further:
             with pytest.raises(InputError, match="beside its input"):
-                cell_settings(cell)
+                RunConfig.of(cell=name)
             continue
         assert cell_settings(cell) == {"cell": name, "equations": None}
         assert RunConfig.of(cell=name).trained_cell is cell
@@ -57,7 +58,7 @@ def test_any_other_cell_is_kept_by_its_equations(cell):
     assert (config.cell, config.trained_cell.name) == (cell.name, cell.name)
     assert config.trained_cell.next_states == cell.next_states
     assert config.trained_cell.doc == cell.doc
-    assert LanguageModel(config).layer.cell.parameters == cell.parameters
+    assert language_model(config).layer.cell.parameters == cell.parameters
     again = RunConfig.of(**config.model_dump(mode="json"))
     assert again == config
     assert again.trained_cell is config.trained_cell
@@ -148,7 +149,7 @@ def test_an_output_that_is_no_state_is_what_must_be_learned_from():
         h = gw.tanh(gw.linear("n", x, h))
         return gw.linear("y", gw.stop(h)), h
 
-    model = LanguageModel(RunConfig.of(**cell_settings(read), **SMALL))
+    model = language_model(RunConfig.of(**cell_settings(read), **SMALL))
     assert model.layer.cell.output is read.output
     with pytest.raises(InputError, match="no gradient"):
         cell_settings(blind)
@@ -156,7 +157,7 @@ def test_an_output_that_is_no_state_is_what_must_be_learned_from():
 
 def test_a_cell_with_axes_is_kept_with_them():
     pinned = gw.cells.mlstm.pin(o=1)
-    model = LanguageModel(RunConfig.of(**cell_settings(pinned), hidden_size=8, embedding_size=4))
+    model = language_model(RunConfig.of(**cell_settings(pinned), hidden_size=8, embedding_size=4))
     assert model.layer.sizes(0)["head,key,value"] == 4 * 16 * 2
     assert model.layer.cell.results() == pinned.results()
 
@@ -177,7 +178,7 @@ def test_a_size_out_of_all_bounds_is_told(size, told):
 
     equations = cell_settings(wide)["equations"].replace("memory", size)
     with pytest.raises(InputError, match=told):
-        LanguageModel(RunConfig.of(cell="wide", equations=equations, **SMALL))
+        language_model(RunConfig.of(cell="wide", equations=equations, **SMALL))
 
 
 def test_sizes_that_no_layer_can_have_are_told():
@@ -190,9 +191,9 @@ def test_sizes_that_no_layer_can_have_are_told():
         return gw.tanh(gw.linear("n", x, h, size="dropout"))
 
     with pytest.raises(InputError, match="map the input first"):
-        LanguageModel(RunConfig.of(**cell_settings(narrow), hidden_size=6, embedding_size=4))
+        language_model(RunConfig.of(**cell_settings(narrow), hidden_size=6, embedding_size=4))
     with pytest.raises(InputError, match="its size 'dropout' has the name of a setting"):
-        LanguageModel(RunConfig.of(**cell_settings(clash)))
+        language_model(RunConfig.of(**cell_settings(clash)))
 
 
 # ---- equations from a stranger -------------------------------------------------------------------
@@ -294,7 +295,7 @@ def test_damaged_equations_are_refused_or_are_those_of_some_cell(name, times, se
         if not isinstance(data.get("nodes"), list):
             break
     try:
-        model = LanguageModel(RunConfig.of(cell=name, equations=json.dumps(data), **SMALL))
+        model = language_model(RunConfig.of(cell=name, equations=json.dumps(data), **SMALL))
     except InputError:
         return
     with gw.use_backend("reference"):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gatework.cells import catalogue
 from gatework.errors import InputError
+from gatework.tasks import task_class
 from gatework.train import RunConfig
 from gatework.train.cells import check_cell
 from gatework.train.config import DEFAULT_SECONDS
@@ -85,7 +86,7 @@ def test_progress_is_the_larger_share_of_both_budgets(steps, seconds):
 
 
 def test_a_manifest_goes_through_json_unchanged(tiny, corpus):
-    manifest = Manifest.describe(tiny, corpus, parameters=7)
+    manifest = Manifest.describe(tiny, task_class("text")(tiny.task, {}), corpus, parameters=7)
     assert Manifest.of(**manifest.model_dump(mode="json")) == manifest
     assert set(manifest.versions) == {"gatework", "python", "torch"}
 

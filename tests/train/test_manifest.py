@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from gatework.errors import InputError
+from gatework.tasks import task_class
 from gatework.train.manifest import MOST_BYTES, Manifest, read_manifest
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -16,7 +17,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 @pytest.fixture
 def good(tiny, corpus) -> str:
-    return Manifest.describe(tiny, corpus, parameters=7).as_yaml()
+    return Manifest.describe(
+        tiny, task_class("text")(tiny.task, {}), corpus, parameters=7
+    ).as_yaml()
 
 
 def refused(folder, content: str | bytes) -> InputError:
@@ -51,7 +54,7 @@ def test_what_was_written_is_read(tmp_path, good, tiny):
         (b"a: \xff\n", "cannot be read"),
         (b"a: \0\n", "cannot be read"),
         ("a: " + "x" * MOST_BYTES, "at most"),
-        ("cls: 1\nself: 2\n", "corpus"),
+        ("cls: 1\nself: 2\n", "source"),
     ],
 )
 def test_what_is_no_settings_is_refused(tmp_path, content, told):
@@ -64,7 +67,7 @@ def test_what_is_no_settings_is_refused(tmp_path, content, told):
         ("hidden_size", 10**12),
         ("hidden_size", "0x1" + "0" * 9000),
         ("layers", 1_000_000),
-        ("embedding_size", 10**12),
+        ("task.embedding_size", 10**12),
         ("batch_size", 10**30),
         ("window", 10**30),
         ("steps", 10**30),
@@ -77,6 +80,10 @@ def test_what_is_no_settings_is_refused(tmp_path, content, told):
 )
 def test_what_no_run_can_have_is_refused(tmp_path, good, field, value):
     settings = yaml.safe_load(good)
-    settings["config"][field] = value
+    *outer, field = ["config", *field.split(".")]
+    place = settings
+    for name in outer:
+        place = place[name]
+    place[field] = value
     content = yaml.safe_dump(settings).replace("'0x1", "0x1").replace("0'", "0")
     assert field in str(refused(tmp_path, content)) or "at most" in str(refused(tmp_path, content))

@@ -60,5 +60,5 @@ def test_a_curve_has_one_point_a_step_on_equally_much_text():
         Record("valid", 2, 64, 2.0, 1.0, 4.5),
         Record("valid", 2, 64, 2.0, 1.0, 4.4),  # on more text
     ]
-    assert [r.bits_per_byte for r in curve(records, "valid")] == [5.0, 4.5]
-    assert [r.bits_per_byte for r in curve(records, "train")] == [4.0]
+    assert [r.cost for r in curve(records, "valid")] == [5.0, 4.5]
+    assert [r.cost for r in curve(records, "train")] == [4.0]

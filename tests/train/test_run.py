@@ -15,9 +15,11 @@ from gatework import cells
 from gatework.data import Corpus
 from gatework.errors import InputError
 from gatework.files import write_atomically
-from gatework.train import Run, RunConfig, Runner, Trainer, cell_settings, fit, generate
-from gatework.train import run as run_module
+from gatework.tasks.text import generate
+from gatework.tasks.text import task as task_module
+from gatework.train import Run, RunConfig, Runner, cell_settings, fit
 from gatework.train.run import Record, new_folder
+from language_models import trainer_on
 
 
 def ignore(runner: Runner, record: Record) -> None:
@@ -55,7 +57,7 @@ def test_measurements_are_json_lines_in_order(finished):
     measured = [json.loads(line) for line in lines]
     assert [m["step"] for m in measured if m["split"] == "valid"] == list(range(1, 13))
     assert [Record(**m) for m in measured] == list(finished.run.records())
-    assert all(m["bytes"] == m["step"] * 4 * 8 for m in measured)
+    assert all(m["seen"] == m["step"] * 4 * 8 for m in measured)
 
 
 def test_a_loaded_model_writes_what_the_trained_one_does(finished):
@@ -76,7 +78,7 @@ RESUMED = [(cells.rnn, 1), (cells.lstm, 5), (cells.lstm, 11), (cells.gru, 8), (f
 @pytest.mark.parametrize(("cell", "stop"), RESUMED)
 def test_a_resumed_run_is_the_uninterrupted_one(make_runner, corpus, tiny, cell, stop, monkeypatch):
     """Bit for bit: weights, moments, random state (dropout draws from it) and figures."""
-    monkeypatch.setattr(run_module, "load_corpus", lambda files: corpus)
+    monkeypatch.setattr(task_module, "load_corpus", lambda *_, **options: corpus)
     config = tiny.model_copy(update={**cell_settings(cell), "layers": 2, "dropout": 0.3})
     whole = make_runner(config, "whole")
     assert fit([whole], ignore)
@@ -94,14 +96,13 @@ def test_a_resumed_run_is_the_uninterrupted_one(make_runner, corpus, tiny, cell,
     assert final[0].keys() == final[1].keys()
     assert all(final[0][name].equal(final[1][name]) for name in final[0])
     figures = [
-        {r.step: r.bits_per_byte for r in w.records() if r.split == "valid"}
-        for w in (whole.run, run)
+        {r.step: r.cost for r in w.records() if r.split == "valid"} for w in (whole.run, run)
     ]
     assert figures[0].items() <= figures[1].items()
 
 
 def test_a_finished_run_can_be_given_a_larger_budget(finished, corpus, tiny, monkeypatch):
-    monkeypatch.setattr(run_module, "load_corpus", lambda files: corpus)
+    monkeypatch.setattr(task_module, "load_corpus", lambda *_, **options: corpus)
     longer = tiny.model_copy(update={"steps": 30})
     run = Run.open(finished.run.path)
     trainer = run.load_trainer(longer)
@@ -112,7 +113,7 @@ def test_a_finished_run_can_be_given_a_larger_budget(finished, corpus, tiny, mon
 
 
 def test_measurements_after_the_checkpoint_are_taken_again(finished, corpus, monkeypatch):
-    monkeypatch.setattr(run_module, "load_corpus", lambda files: corpus)
+    monkeypatch.setattr(task_module, "load_corpus", lambda *_, **options: corpus)
     run = finished.run
     run.log(Record("train", 99, 1, 1.0, 1.0, 2.0))
     with (run.path / "metrics.jsonl").open("a") as file:
@@ -133,7 +134,8 @@ def test_damaged_measurements_are_named(finished, content):
 
 
 def test_a_changed_text_is_refused(finished, monkeypatch):
-    monkeypatch.setattr(run_module, "load_corpus", lambda files: Corpus.of("b", b"x" * 999, b"yy"))
+    other = Corpus.of("b", b"x" * 999, b"yy")
+    monkeypatch.setattr(task_module, "load_corpus", lambda *_, **options: other)
     with pytest.raises(InputError, match="has changed"):
         finished.run.load_trainer(finished.run.config)
 
@@ -156,7 +158,7 @@ def test_several_runners_share_data_steps_and_budget(make_runner, tiny):
     ],
 )
 def test_damaged_files_are_named(finished, corpus, name, damage, monkeypatch):
-    monkeypatch.setattr(run_module, "load_corpus", lambda files: corpus)
+    monkeypatch.setattr(task_module, "load_corpus", lambda *_, **options: corpus)
     path = finished.run.path / name
     content = path.read_bytes()
     path.unlink()
@@ -225,7 +227,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, blocked, monkeypatch):
         raise PermissionError(13, "Permission denied", str(self))
 
     if blocked == "refused":
-        monkeypatch.setattr(run_module.Path, "mkdir", refuse)
+        monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(InputError, match="cannot make the run folder"):
         new_folder("lstm", tmp_path / blocked / "below")
 
@@ -246,7 +248,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_training_without_text_enough_is_refused(tiny):
     with pytest.raises(InputError, match="at least 33 bytes"):
-        Trainer(tiny, Corpus.of("short", b"x" * 30, b"yy"))
+        trainer_on(Corpus.of("short", b"x" * 30, b"yy"), tiny)
 
 
 def test_a_time_budget_ends(make_runner):

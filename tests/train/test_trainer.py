@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from forms import one_of_each_form
 from gatework.cells import catalogue
 from gatework.errors import InputError
-from gatework.train import RunConfig, Trainer, bits_per_byte
+from gatework.tasks.text import bits_per_symbol as bits_per_byte
+from gatework.train import RunConfig, Trainer
 from gatework.train.trainer import learning_rate
+from language_models import trainer_on
 from parts_of_suite import mostly_slow
 
 
 def train(config: RunConfig, corpus, steps: int) -> Trainer:
-    trainer = Trainer(config, corpus)
+    trainer = trainer_on(corpus, config)
     for step in range(steps):
         trainer.step(step / steps)
     return trainer
@@ -58,23 +60,23 @@ def test_the_state_is_carried_until_the_text_begins_again(corpus, tiny):
     trainer = train(tiny, corpus, 1)
     seen = []
     trainer.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
-    for _ in range(trainer.streams.windows):
+    for _ in range(trainer.batches.windows):
         trainer.step(0.5)
     assert all(state is not None for state in seen[:-1])
     assert seen[-1] is None
 
 
 def test_a_step_reports_what_it_did(corpus, tiny):
-    trainer = Trainer(tiny, corpus)
+    trainer = trainer_on(corpus, tiny)
     step = trainer.step(0.5)
-    assert 7 < step.bits_per_byte < 9
+    assert 7 < step.cost < 9
     assert step.gradient_norm > 0
     assert step.learning_rate == learning_rate(0.5, trainer.config.peak_rate)
-    assert (trainer.steps, trainer.bytes) == (1, 4 * 8)
+    assert (trainer.steps, trainer.seen) == (1, 4 * 8)
 
 
 def test_gradients_that_are_not_finite_end_training_before_they_reach_the_weights(corpus, tiny):
-    trainer = Trainer(tiny, corpus)
+    trainer = trainer_on(corpus, tiny)
     with torch.no_grad():
         trainer.model.decoder.bias[0] = float("inf")
     before = [weight.clone() for weight in weights(trainer)]

@@ -45,7 +45,7 @@ def compare(
     runners, folder = begin(cells, parameters, given(settings), out)
     console = Terminal()
     torch.set_num_threads(runners[0].run.config.usable_threads)
-    announce(console, runners[0].trainer.corpus)
+    announce(console, runners[0].trainer)
     with Interrupt() as interrupted, TrainingProgress(runners, console) as progress:
         finished = fit(runners, progress, interrupted)
     runs = f"the runs are saved; measure them with: gatework inspect {shlex.quote(str(folder))}"
@@ -68,10 +68,10 @@ def _show_results(console: Console, found: Comparison) -> None:
         table.add_row(cell, units, *figures)
     last_lag = found.contenders[0].horizon.lags[-1]
     console.print(
-        "\nfor how many bytes back influence stays above a share of that of the newest byte"
+        "\nfor how many steps back influence stays above a share of that of the newest step"
     )
     console.print(table)
-    console.print(f"\ninfluence from 0 to {last_lag} bytes back, logarithmic, 1 to {LOWEST:g}")
+    console.print(f"\ninfluence from 0 to {last_lag} steps back, logarithmic, 1 to {LOWEST:g}")
     width = max(len(contender.config.cell) for contender in found.contenders)
     for contender in found.contenders:
         console.print(f"{contender.config.cell:<{width}}  {_small_curve(contender.horizon)}")

@@ -42,7 +42,7 @@ def inspect(path: Path, out: Path | None, figures: bool, last: bool) -> None:
     write_atomically(page, inspection_page(found).encode())
     for one in found:
         tracked = ", ".join(f"{n} {u.held_out:.2f}" for n, u in one.tracking.items())
-        console.print(f"\n{one.name:<8} {one.bits:.3f} bits per byte, held out")
+        console.print(f"\n{one.name:<8} {one.cost:.3f} {one.task.unit}, held out")
         console.print(f"         {_memory(one.horizon)}")
         console.print(f"         units that follow, r held out: {tracked or 'none'}")
     console.print(f"\npage     {page}")

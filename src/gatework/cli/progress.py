@@ -20,28 +20,30 @@ class _Gauge:
     """What is shown of one model."""
 
     task: TaskID
-    bytes: int
+    unit: str
+    counted: str
+    seen: int
     seconds: float
     rate: float = 0.0
-    """Bytes per second since the record before."""
+    """What is counted, per second, since the record before."""
     training: str = "–"
     held_out: str = "–"
 
     def take(self, record: Record) -> None:
         """Take over what a record says."""
         if record.split == "valid":
-            self.held_out = f"{record.bits_per_byte:.3f}"
+            self.held_out = f"{record.cost:.3f}"
             return
-        self.training = f"{record.bits_per_byte:.3f}"
+        self.training = f"{record.cost:.3f}"
         if record.seconds > self.seconds:
-            self.rate = (record.bytes - self.bytes) / (record.seconds - self.seconds)
-        self.bytes, self.seconds = record.bytes, record.seconds
+            self.rate = (record.seen - self.seen) / (record.seconds - self.seconds)
+        self.seen, self.seconds = record.seen, record.seconds
 
     def line(self, seconds_left: float) -> str:
         """Return it in a line."""
         return (
-            f"{self.training} bits per byte, held out {self.held_out}  "
-            f"{self.rate / 1000:,.0f} kB/s  {_clock(seconds_left)} left"
+            f"{self.training} {self.unit}, held out {self.held_out}  "
+            f"{self.rate:,.0f} {self.counted}/s  {_clock(seconds_left)} left"
         )
 
 
@@ -89,7 +91,8 @@ class TrainingProgress:
 
     def _gauge(self, runner: Runner) -> _Gauge:
         task = self._live.add_task("", total=1.0, name=self._name(runner), line="")
-        return _Gauge(task, runner.trainer.bytes, runner.trainer.seconds)
+        trainer = runner.trainer
+        return _Gauge(task, trainer.task.unit, trainer.task.counted, trainer.seen, trainer.seconds)
 
     def _name(self, runner: Runner) -> str:
         return runner.run.config.cell.ljust(self._width)

@@ -10,8 +10,11 @@ import torch
 
 from gatework.cli.terminal import Terminal
 from gatework.data.characters import readable
+from gatework.errors import InputError
+from gatework.tasks.text.model import LanguageModel
+from gatework.tasks.text.sampling import openings, write_on
+from gatework.tasks.text.task import TextTask
 from gatework.train import Run
-from gatework.train.sample import held_out_of, openings, write_on
 
 __all__ = ["sample"]
 
@@ -32,6 +35,12 @@ def sample(
     torch.set_num_threads(1)  # one byte at a time is nothing to share
     run = Run.open(path)
     model = run.load_model(last=last)
+    if not isinstance(model, LanguageModel):
+        raise InputError(
+            f"{str(path)!r}, a run of the task {run.config.task.kind!r}",
+            "a run that has learned a text",
+            f"use it with: {run.config.task.used_by} {path}",
+        )
     if not last and (best := run.about_best()):
         Terminal(stderr=True).print(f"model  the best, {best} (--last for that one)")
     given = _opening(run) if prompt is None else prompt.encode("utf-8", "surrogateescape")
@@ -45,7 +54,16 @@ def sample(
 
 def _opening(run: Run) -> bytes:
     """What to continue where nothing is given."""
-    found = openings(held_out_of(run), 1)
+    found = openings(_held_out_of(run), 1)
     if not found:
         print("note: no text of the run to begin with; it begins a line", file=sys.stderr)
     return found[0] if found else b""
+
+
+def _held_out_of(run: Run) -> bytes:
+    """The first held-out text of a run; nothing where it is gone or has changed."""
+    assert isinstance(run.task, TextTask)
+    try:
+        return run.task.beginning(run.load_source())
+    except InputError:
+        return b""

@@ -15,12 +15,12 @@ from gatework.cli.asked import given
 from gatework.cli.interrupt import Interrupt, kept
 from gatework.cli.progress import TrainingProgress
 from gatework.cli.terminal import Terminal
-from gatework.data import Corpus, load_corpus
 from gatework.errors import InputError
 from gatework.reports.inspection import LEAST_HELD_OUT
 from gatework.reports.run_page import run_page
 from gatework.reports.trained import report_on
-from gatework.train import Run, RunConfig, Runner, Trainer, fit
+from gatework.tasks import Shown
+from gatework.train import Record, Run, RunConfig, Runner, Trainer, fit
 
 __all__ = ["announce", "resume", "train"]
 
@@ -33,11 +33,10 @@ def train(settings: Mapping[str, Any], out: Path | None) -> None:
         out: the run folder; None for a new one under runs/.
     """
     config = RunConfig.of(**given(settings))
-    corpus = load_corpus(config.files)
-    trainer = Trainer(config, corpus)
-    runner = Runner(trainer, Run.create(config, corpus, out))
+    trainer = Trainer.of(config)
+    runner = Runner(trainer, Run.create(trainer, out))
     console = Terminal()
-    announce(console, corpus)
+    announce(console, trainer)
     _train(runner, console)
 
 
@@ -61,7 +60,7 @@ def resume(path: Path, budget: Mapping[str, Any]) -> None:
         )
     run.go_on(trainer)
     console = Terminal()
-    announce(console, trainer.corpus)
+    announce(console, trainer)
     spent = config.progress(trainer.steps, trainer.seconds)
     console.print(
         f"run    {path}, going on at step {trainer.steps:,}, {spent:.0%}"
@@ -71,23 +70,27 @@ def resume(path: Path, budget: Mapping[str, Any]) -> None:
     _train(Runner(trainer, run), console)
 
 
-def announce(console: Console, corpus: Corpus) -> None:
-    """Say what is learned from."""
-    learned, held_out = _size(len(corpus.train)), _size(len(corpus.valid))
-    console.print(f"text   {corpus.name}: {learned} to learn from, {held_out} held out")
-    for note in corpus.notes:
+def announce(console: Console, trainer: Trainer) -> None:
+    """Say what is learned, and from what."""
+    source, counted = trainer.source, trainer.task.counted
+    learned, held_out = (_size(count, counted) for count in source.sizes)
+    kind = trainer.config.task.kind
+    console.print(f"{kind:<6} {source.name}: {learned} to learn from, {held_out} held out")
+    for note in source.notes:
         console.print(f"note   {note}")
 
 
-def _size(count: int) -> str:
-    """Write a number of bytes as people do.
+def _size(count: int, counted: str) -> str:
+    """Write how much there is as people do.
 
     Example:
-        >>> _size(812), _size(3_400), _size(1_234_567)
+        >>> _size(812, "bytes"), _size(3_400, "bytes"), _size(1_234_567, "bytes")
         ('812 bytes', '3.4 kB', '1.23 MB')
+        >>> _size(3_400, "sequences")
+        '3,400 sequences'
     """
-    if count < 1000:
-        return f"{count} bytes"
+    if counted != "bytes" or count < 1000:
+        return f"{count:,} {counted}"
     return f"{count / 1e3:.1f} kB" if count < 1e6 else f"{count / 1e6:,.2f} MB"
 
 
@@ -103,24 +106,34 @@ def _train(runner: Runner, console: Console) -> None:
     if not finished:
         more = f"gatework train --resume {shlex.quote(str(run.path))}"
         console.print(f"interrupted at step {trainer.steps:,}, all saved; go on with: {more}")
-        run.write_report(run_page(run, None))  # to write a sample takes too long now
+        run.write_report(run_page(run, None))  # to show what it can do takes too long now
         raise typer.Exit(interrupted.exit_code)
     with kept(lambda: f"the run is whole: {run.path}"):
-        written = report_on(runner)
-    _show_results(console, run, written.sample, written.prompt.decode())
+        shown = report_on(runner)
+    _show_results(console, run, shown)
 
 
-def _show_results(console: Console, run: Run, sample: str, prompt: str) -> None:
-    console.print(f"\nsample\n\n{sample}\n")
+def _show_results(console: Console, run: Run, shown: Shown | None) -> None:
+    if shown:
+        console.print(f"\n{shown.title.lower()}\n\n{shown.text}\n")
     last = run.validations()[-1]
-    console.print(f"held out  {last.bits_per_byte:.3f} bits per byte (8 is chance, 0 is certainty)")
+    console.print(f"held out  {last.cost:.3f} {run.task.unit} ({run.task.meaning})")
+    _show_figures(console, last)
     if words := run.about_best():
         console.print(f"best      {words}")
     console.print(f"run       {run.path}")
     console.print(f"report    {run.path / 'report.html'}")
     path = shlex.quote(str(run.path))
-    console.print(
-        f"more      gatework sample {path}" + f" --prompt {shlex.quote(prompt)}" * bool(prompt)
-    )
-    if run.manifest.corpus_bytes[1] >= LEAST_HELD_OUT:
+    if shown and shown.more:
+        command, *options = map(shlex.quote, shown.more)
+        console.print(" ".join([f"more      gatework {command} {path}", *options]))
+    if run.manifest.sizes[1] >= LEAST_HELD_OUT:
         console.print(f"inside    gatework inspect {path}")
+
+
+def _show_figures(console: Console, record: Record) -> None:
+    """What people quote, beside what needs no model; the cost itself stands above."""
+    naive = record.naive or {}
+    for name, value in (record.figures or {}).items():
+        beside = f"  (without a model {naive[name]:.4g})" if name in naive else ""
+        console.print(f"          {value:.4g} {name}{beside}")

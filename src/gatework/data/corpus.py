@@ -11,13 +11,16 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatework.data import stdlib
 from gatework.data.kinds import note_on
+from gatework.data.packed import is_packed, unpacked
+from gatework.data.spans import OpenFile, Span, Spans, Symbols
 from gatework.errors import InputError, explained
-from gatework.files import open_regular, read_bytes
+from gatework.files import open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +29,7 @@ __all__ = [
     "HELD_OUT_SHARE",
     "Corpus",
     "check_files",
+    "held",
     "load_corpus",
     "load_files",
     "load_stdlib",
@@ -33,8 +37,12 @@ __all__ = [
 
 HELD_OUT_SHARE = 0.1
 """The last part of each of the user's files that is kept back for validation."""
-MOST_BYTES = 1 << 33
-"""Of a file, unless a quarter of this machine's memory is less."""
+MOST_HELD = 1 << 26
+"""Bytes of a text that is held in memory; a longer one is read from the disk as it is learned."""
+LOOKED_AT = 1 << 16
+"""Bytes of a file by which is judged what it is."""
+LONGEST = 4
+"""Bytes of a character in UTF-8, at most."""
 EXPECTED = "a file with text (any bytes will do)"
 NAMED = 3
 """Files whose names a corpus of many has in its own."""
@@ -46,15 +54,16 @@ class Corpus:
 
     Attributes:
         name: what the text is, in a few words.
-        train: uint8 [number of bytes], to learn from.
-        valid: uint8 [number of bytes], held out.
-        sha256: checksum of `train` followed by `valid`.
+        train: numbers of the symbols to learn from: uint8 [number of bytes], a tensor or, of a
+            long text, what is read from the disk where it is needed.
+        valid: the same, held out.
+        sha256: checksum of the bytes of `train` followed by those of `valid`.
         notes: what a reader should know, such as modules that this machine lacks.
     """
 
     name: str
-    train: Tensor
-    valid: Tensor
+    train: Symbols
+    valid: Symbols
     sha256: str
     notes: tuple[str, ...] = ()
 
@@ -64,10 +73,33 @@ class Corpus:
         checksum = hashlib.sha256(train + valid).hexdigest()
         return cls(name, _as_tensor(train), _as_tensor(valid), checksum, tuple(notes))
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How much there is to learn from, and how much is held out."""
+        return len(self.train), len(self.valid)
 
-def load_corpus(files: Sequence[Path]) -> Corpus:
-    """Load the given files, or the standard library's source where none is given."""
-    return load_files(files) if files else load_stdlib()
+
+def load_corpus(
+    files: Sequence[Path],
+    held_out: Sequence[Path] = (),
+    share: float = HELD_OUT_SHARE,
+    *,
+    characters: bool = False,
+) -> Corpus:
+    """Load the given files, or the standard library's source where none is given.
+
+    Raises:
+        InputError: as `load_files`; or files are held out where none is learned from.
+    """
+    if files:
+        return load_files(files, held_out, share, characters=characters)
+    if held_out:
+        raise InputError(
+            f"--held-out {held_out[0]} without a text to learn from",
+            "files to learn from beside it",
+            "name them first: gatework train FILE --held-out FILE",
+        )
+    return load_stdlib()
 
 
 def load_stdlib() -> Corpus:
@@ -90,20 +122,42 @@ def load_stdlib() -> Corpus:
     return Corpus.of(name, train, valid, notes)
 
 
-def load_files(files: Sequence[Path]) -> Corpus:
-    """Load files byte by byte, in the order given; the last tenth of each is held out.
+def load_files(
+    files: Sequence[Path],
+    held_out: Sequence[Path] = (),
+    share: float = HELD_OUT_SHARE,
+    *,
+    characters: bool = False,
+) -> Corpus:
+    """Load files byte by byte, in the order given; packed ones (gzip, zstd) as what they hold.
+
+    Args:
+        files: to learn from.
+        held_out: to judge by; without any, the last part of each of `files` is held out.
+        share: that part.
+        characters: cut between characters, not within one.
 
     Raises:
         InputError: a file is missing, is no file, cannot be read, or is empty.
     """
-    texts = [_read(path) for path in files]
-    cuts = [max(0, len(text) - max(2, int(len(text) * HELD_OUT_SHARE))) for text in texts]
-    train = b"".join(text[:cut] for text, cut in zip(texts, cuts, strict=True))
-    valid = b"".join(text[cut:] for text, cut in zip(texts, cuts, strict=True))
-    notes = [note for path, text in zip(files, texts, strict=True) if (note := note_on(path, text))]
+    whole = [_opened(path) for path in files]
+    judged = [_opened(path) for path in held_out]
+    cuts = [_cut(span, share, characters) for span in whole]
+    train = Spans([Span(s.file, 0, s.symbols if judged else c) for s, c in _pairs(whole, cuts)])
+    valid = Spans(judged or [Span(s.file, c, s.symbols - c) for s, c in _pairs(whole, cuts)])
+    named = zip([*files, *held_out], [*whole, *judged], strict=True)
+    notes = [note for path, span in named if (note := note_on(path, _beginning(span)))]
     name = ", ".join(path.name for path in files[:NAMED])
     more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
-    return Corpus.of(name + more, train, valid, notes)
+    checksum = hashlib.sha256()
+    for piece in chain(train.chunks(), valid.chunks()):
+        checksum.update(piece)
+    return Corpus(name + more, held(train), held(valid), checksum.hexdigest(), tuple(notes))
+
+
+def held(text: Spans) -> Symbols:
+    """Return a short text as a tensor in memory, a long one as it is."""
+    return text[:] if len(text) * text.dtype.itemsize <= MOST_HELD else text
 
 
 def check_files(files: Sequence[Path]) -> None:
@@ -120,12 +174,34 @@ def check_files(files: Sequence[Path]) -> None:
         _check_size(path, size)
 
 
-def _read(path: Path) -> bytes:
-    """Read one file, or say what is wrong with it."""
+def _opened(path: Path) -> Span:
+    """Open one file, or say what is wrong with it."""
     with _explained(path):
-        text = read_bytes(path, _most_bytes())
-    _check_size(path, len(text))
-    return text
+        descriptor = open_regular(path)
+        if is_packed(path):
+            os.close(descriptor)
+            descriptor = unpacked(path)
+        size = os.fstat(descriptor).st_size
+    span = Span(OpenFile(descriptor, str(path)), 0, size)
+    _check_size(path, size)
+    return span
+
+
+def _pairs(spans: Sequence[Span], cuts: Sequence[int]) -> list[tuple[Span, int]]:
+    return list(zip(spans, cuts, strict=True))
+
+
+def _cut(span: Span, share: float, characters: bool) -> int:
+    """Where the part of a file begins that is held out: two bytes of it at least."""
+    cut = max(0, span.symbols - max(2, int(span.symbols * share)))
+    if not characters:
+        return cut
+    around = Spans([span]).read(cut, cut + LONGEST)
+    return cut + next((k for k, byte in enumerate(around) if byte & 0xC0 != 0x80), 0)
+
+
+def _beginning(span: Span) -> bytes:
+    return Spans([span]).read(0, LOOKED_AT)
 
 
 def _check_size(path: Path, size: int) -> None:
@@ -145,14 +221,6 @@ def _explained(path: Path) -> Iterator[None]:
     except MemoryError:
         came = f"{str(path)!r} does not fit into memory"
         raise InputError(came, EXPECTED, "give a part of it") from None
-
-
-def _most_bytes() -> int:
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # this system does not say
-        return MOST_BYTES
-    return min(MOST_BYTES, memory // 4) if memory > 0 else MOST_BYTES
 
 
 def _read_modules(modules: Sequence[str]) -> tuple[bytes, list[str]]:

@@ -6,17 +6,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from gatework.data import Corpus
 from gatework.errors import InputError
 from gatework.files import write_atomically
 from gatework.lang import Cell
 from gatework.lens import MemoryHorizon, Passage
 from gatework.reports.held_out import FAR_LAG, horizon_of, passage_of
+from gatework.tasks import Task
+from gatework.tasks.text.model import LanguageModel
 from gatework.train.cells import cell_settings, check_unlike
 from gatework.train.config import RunConfig
 from gatework.train.loop import Runner
-from gatework.train.model import parameter_count
+from gatework.train.models import parameter_count
 from gatework.train.records import Record, curve
 
 __all__ = ["REACH_SHARES", "Contender", "matched_configs", "measure", "save_comparison"]
@@ -32,6 +35,8 @@ class Contender:
     config: RunConfig
     parameters: int
     records: tuple[Record, ...]
+    unit: str
+    counted: str
     horizon: MemoryHorizon
     passage: Passage
 
@@ -41,9 +46,9 @@ class Contender:
         return curve(self.records, "valid")
 
     @property
-    def bits_per_byte(self) -> float:
-        """The last figure on held-out text, of the model that training ended with."""
-        return next(r for r in reversed(self.records) if r.split == "valid").bits_per_byte
+    def cost(self) -> float:
+        """The last figure on held-out data, of the model that training ended with."""
+        return next(r for r in reversed(self.records) if r.split == "valid").cost
 
     @property
     def far_influence(self) -> float:
@@ -51,24 +56,36 @@ class Contender:
         return float(self.horizon.mean()[FAR_LAG])
 
 
-def matched_configs(cells: Sequence[Cell], parameters: int, base: RunConfig) -> list[RunConfig]:
-    """Return the settings for each cell, its hidden size chosen so that all models weigh the same.
-
-    Args:
-        cells: different ones.
-        parameters: numbers to learn in the whole model; met within about a hundredth.
-        base: all other settings.
+def check_cells(cells: Sequence[Cell]) -> None:
+    """Check that cells can be compared.
 
     Raises:
-        InputError: there is no cell, one cannot be trained, two have the same name, or even one
-            unit is too many parameters.
+        InputError: there is none, one cannot be trained, or two have the same name.
     """
     if not cells:
         raise InputError("no cells", "one or more to compare", "give rnn, lstm and gru")
+    for cell in cells:
+        cell_settings(cell)
+    check_unlike(cells)
+
+
+def matched_configs(
+    cells: Sequence[Cell], parameters: int, base: RunConfig, task: Task
+) -> list[RunConfig]:
+    """Return the settings for each cell, its hidden size chosen so that all models weigh the same.
+
+    Args:
+        cells: different ones, which `check_cells` has passed.
+        parameters: numbers to learn in the whole model; met within about a hundredth.
+        base: all other settings.
+        task: what they learn.
+
+    Raises:
+        InputError: even one unit is too many parameters.
+    """
     common = base.model_dump()
     bases = [RunConfig.of(**{**common, **cell_settings(cell)}) for cell in cells]
-    check_unlike(cells)
-    return [_with_parameters(config, parameters) for config in bases]
+    return [_with_parameters(config, parameters, task) for config in bases]
 
 
 def measure(runner: Runner) -> Contender:
@@ -78,12 +95,15 @@ def measure(runner: Runner) -> Contender:
     """
     trainer = runner.trainer
     trainer.model.eval()
+    model, corpus = cast(LanguageModel, trainer.model), cast(Corpus, trainer.source)
     return Contender(
         config=trainer.config,
         parameters=runner.run.manifest.parameters,
         records=tuple(runner.run.records()),
-        horizon=horizon_of(trainer.model, trainer.corpus),
-        passage=passage_of(trainer.model, trainer.corpus),
+        unit=trainer.task.unit,
+        counted=trainer.task.counted,
+        horizon=horizon_of(model, corpus),
+        passage=passage_of(model, corpus),
     )
 
 
@@ -96,22 +116,22 @@ def save_comparison(contenders: Sequence[Contender], path: Path) -> None:
         contender.horizon.save(path.parent / contender.config.cell / "horizon.safetensors")
 
 
-def _with_parameters(config: RunConfig, parameters: int) -> RunConfig:
+def _with_parameters(config: RunConfig, parameters: int, task: Task) -> RunConfig:
     """Find the hidden size by bisection: a model's parameters grow with it."""
 
     def sized(hidden_size: int) -> RunConfig:
         return config.model_copy(update={"hidden_size": hidden_size})
 
     def excess(hidden_size: int) -> int:
-        return parameter_count(sized(hidden_size)) - parameters
+        return parameter_count(sized(hidden_size), task) - parameters
 
     low, high = 1, 2
     if excess(low) > 0:
-        least = parameter_count(sized(low))
+        least = parameter_count(sized(low), task)
         raise InputError(
             f"parameters = {parameters:,}",
-            f"at least {least:,} for {config.cell}, of which the embedding alone has many",
-            "give more --parameters, or a smaller --embedding-size",
+            f"at least {least:,} for {config.cell}, many of which stand around its layers",
+            "give more --parameters, or smaller sizes",
         )
     if excess(high) == excess(low):
         raise InputError(
@@ -133,8 +153,9 @@ def _as_json(contender: Contender) -> dict[str, Any]:
     return {
         "config": contender.config.model_dump(mode="json"),
         "parameters": contender.parameters,
-        "bits_per_byte": contender.bits_per_byte,
-        "learning_curve": [[r.bytes, r.seconds, r.bits_per_byte] for r in contender.validations],
+        "cost": contender.cost,
+        "unit": contender.unit,
+        "learning_curve": [[r.seen, r.seconds, r.cost] for r in contender.validations],
         "reach": {
             str(share): [horizon.reach(share), *horizon.reach_band(share)] for share in REACH_SHARES
         },

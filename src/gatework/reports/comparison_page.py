@@ -4,46 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gatework.data import Corpus
 from gatework.lens import Passage
 from gatework.lens.plots import draw_horizons
 from gatework.reports.comparison import REACH_SHARES, Contender
 from gatework.reports.held_out import FAR_LAG, MAX_LAG
-from gatework.reports.learning import BITS, draw_learning_curves
+from gatework.reports.learning import cost_in_words, draw_learning_curves
 from gatework.reports.page import figure, page, paragraph, section, settings_table, table
 from gatework.reports.passages import COLUMNS, draw_passage, rows_in_words
+from gatework.tasks import Source, Task
+from gatework.train.config import RunConfig
 from gatework.train.records import Record
 
 __all__ = ["comparison_page", "reach_text", "summary"]
 
 INFLUENCE = (
-    "Influence is how much the network's state would change if the byte read k steps earlier "
+    "Influence is how much the network's state would change if what was read k steps earlier "
     "were a little different: the mean norm of ∂hₜ/∂xₜ₋ₖ, taken by back-propagation from "
-    "many places of the held-out text, as a share of the influence of the newest byte (k = 0). "
+    "many places of the held-out data, as a share of the influence of the newest step (k = 0). "
     "The axis is logarithmic: each mark down is a tenth. What has no influence any more is "
     "forgotten; and no error can be traced back to it, so nothing can be learned from it either."
 )
 
 
-def comparison_page(contenders: Sequence[Contender], corpus: Corpus) -> str:
+def comparison_page(contenders: Sequence[Contender], task: Task, source: Source) -> str:
     """Return the report of a comparison."""
     names = [contender.config.cell for contender in contenders]
     lead = (
         f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
-    ) + f" with about {round(contenders[0].parameters, -3):,} parameters each, on {corpus.name}."
+    ) + f" with about {round(contenders[0].parameters, -3):,} parameters each, on {source.name}."
     curves = {contender.config.cell: contender.validations for contender in contenders}
     sections = [
         section("In short", _summary(contenders)),
         section("How far back each remembers", *_memory(contenders)),
-        section("How they learn", *_learning(curves)),
+        section("How they learn", *_learning(curves, task)),
         section("What the gates do", *_gates(contenders)),
-        section("How it was measured", *_method(contenders, corpus)),
+        section("How it was measured", *_method(contenders, task, source)),
     ]
     return page("How far back does a recurrent network remember?", lead, sections)
 
 
 def reach_text(contender: Contender, share: float) -> str:
-    """Return the reach in bytes with its band, as people write it."""
+    """Return the reach in steps with its band, as people write it."""
     low, high = contender.horizon.reach_band(share)
     reach = contender.horizon.reach(share)
     if low == high or reach > MAX_LAG:
@@ -54,13 +55,13 @@ def reach_text(contender: Contender, share: float) -> str:
 def summary(contenders: Sequence[Contender]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return the figures of each cell as a table's header and rows."""
     above = [f"above {100 * share:g} %" for share in REACH_SHARES]
-    header = ("cell", "units", "parameters", "bits per byte", *above, f"left at {FAR_LAG}")
+    header = ("cell", "units", "parameters", contenders[0].unit, *above, f"left at {FAR_LAG}")
     rows = [
         (
             contender.config.cell,
             f"{contender.config.hidden_size:,}",
             f"{contender.parameters:,}",
-            f"{contender.bits_per_byte:.3f}",
+            f"{contender.cost:.3f}",
             *(reach_text(contender, share) for share in REACH_SHARES),
             f"{contender.far_influence:.0e}",
         )
@@ -71,9 +72,9 @@ def summary(contenders: Sequence[Contender]) -> tuple[tuple[str, ...], list[tupl
 
 def _summary(contenders: Sequence[Contender]) -> str:
     words = (
-        "Fewer bits per byte are better. The last columns: for how many bytes back the influence "
-        "of an input stays above a share of that of the newest one, with the 95 % band; and "
-        f"what share is left {FAR_LAG} bytes back."
+        f"Fewer {contenders[0].unit} are better. The last columns: for how many steps back the "
+        "influence of an input stays above a share of that of the newest one, with the 95 % band; "
+        f"and what share is left {FAR_LAG} steps back."
     )
     return table(*summary(contenders)) + paragraph(words, quiet=True)
 
@@ -81,25 +82,24 @@ def _summary(contenders: Sequence[Contender]) -> str:
 def _memory(contenders: Sequence[Contender]) -> list[str]:
     horizons = {contender.config.cell: contender.horizon for contender in contenders}
     alt = "Influence against lag. " + " ".join(
-        f"{c.config.cell} falls below 1 % after {reach_text(c, 0.01)} bytes "
+        f"{c.config.cell} falls below 1 % after {reach_text(c, 0.01)} steps "
         f"and has {c.far_influence:.0e} left at {FAR_LAG}."
         for c in contenders
     )
     caption = (
-        f"Influence of the byte k steps back, mean and 95 % band over "
-        f"{len(contenders[0].horizon.influence)} places of the held-out text."
+        f"Influence of the step k steps back, mean and 95 % band over "
+        f"{len(contenders[0].horizon.influence)} places of the held-out data."
     )
     return [paragraph(INFLUENCE), figure(draw_horizons(horizons).in_page, alt, caption)]
 
 
-def _learning(curves: Mapping[str, Sequence[Record]]) -> list[str]:
-    alt = "Bits per byte against bytes read. " + " ".join(
-        f"{name} ends at {records[-1].bits_per_byte:.3f}."
-        for name, records in curves.items()
-        if records
+def _learning(curves: Mapping[str, Sequence[Record]], task: Task) -> list[str]:
+    alt = f"{task.unit} against {task.counted} learned from. " + " ".join(
+        f"{name} ends at {records[-1].cost:.3f}." for name, records in curves.items() if records
     )
-    svg = draw_learning_curves(curves).in_page
-    return [paragraph(BITS), figure(svg, alt, "Cost of held-out text in the course of training.")]
+    svg = draw_learning_curves(curves, task.unit, task.counted).in_page
+    caption = "Cost of held-out data in the course of training."
+    return [paragraph(cost_in_words(task)), figure(svg, alt, caption)]
 
 
 def _gates(contenders: Sequence[Contender]) -> list[str]:
@@ -108,7 +108,7 @@ def _gates(contenders: Sequence[Contender]) -> list[str]:
         "input gate i lets the new in, the forget gate f keeps the old, the output gate o gives "
         "it out, and c is what is kept. In a GRU the update gate z keeps the old and the reset "
         "gate r decides how much of it the new may see. A vanilla RNN has no gate: all of its "
-        "state h is overwritten with every byte."
+        "state h is overwritten with every step."
     )
     return [paragraph(words), *(_gate_map(contender) for contender in contenders)]
 
@@ -128,23 +128,30 @@ def _activity(passage: Passage) -> str:
     return (", ".join(means) or "no gates") + " on average."
 
 
-def _method(contenders: Sequence[Contender], corpus: Corpus) -> list[str]:
+def _method(contenders: Sequence[Contender], task: Task, source: Source) -> list[str]:
     config = contenders[0].config
     last = contenders[0].validations[-1]
     words = (
-        f"All read the same {last.bytes:,} bytes in the same order, {last.step:,} steps of "
+        f"All learned from the same {last.seen:,} {task.counted} in the same order, in "
+        f"{last.step:,} training steps of {config.batch_size} sequences side by side"
         f"{config.batch_size} streams × {config.window} bytes (truncated back-propagation with "
         f"carried state), with AdamW and one schedule whose peak is {_rates(contenders)}, from "
         "torch's own initial weights, and with hidden sizes chosen so that the models have "
         "equally many parameters. The norm is the Frobenius "
         "norm of the Jacobian with respect to the input's embedding, estimated with random sign "
-        f"vectors from 0 to {MAX_LAG} bytes back; its band is a bootstrap over places of the text."
+        f"vectors from 0 to {MAX_LAG} steps back; its band is a bootstrap over places of the data."
     )
     own = ("cell", "hidden_size", "learning_rate")
     settings = {name: value for name, value in config.shown().items() if name not in own}
-    notes = [paragraph(note, quiet=True) for note in corpus.notes]
-    checksum = {"sha256 of the text": corpus.sha256[:16]}
+    notes = [paragraph(note, quiet=True) for note in source.notes]
+    checksum = {"sha256 of the data": source.sha256[:16]}
     return [paragraph(words), *notes, settings_table({**settings, **checksum})]
+
+
+def _carried(task: Task, config: RunConfig) -> str:
+    if not task.carries:
+        return ""
+    return f" × {config.window} {task.counted} (truncated back-propagation with carried state)"
 
 
 def _rates(contenders: Sequence[Contender]) -> str:

@@ -1,4 +1,4 @@
-"""A model on its held-out text: how far back it remembers, and what its gates do on a passage.
+"""A model on its held-out data: how far back it remembers, and what its gates do on a passage.
 
 T  time steps, one for each byte      B  stretches of the text
 """
@@ -14,7 +14,8 @@ from gatework.data import Corpus, characters_of
 from gatework.errors import InputError
 from gatework.lang.sizes import Sizes
 from gatework.lens import MemoryHorizon, Passage, memory_horizon, read_passage
-from gatework.train.model import LanguageModel
+from gatework.tasks import Source, Task
+from gatework.tasks.text.model import LanguageModel
 
 __all__ = [
     "FAR_LAG",
@@ -42,17 +43,18 @@ PASSAGE_BYTES = 96
 """Length of the passage whose gates are shown."""
 
 
-def check_held_out(corpus: Corpus) -> None:
-    """Check that the held-out text is long enough to look back in.
+def check_held_out(task: Task, source: Source) -> None:
+    """Check that the held-out part is long enough to look back in.
 
     Raises:
         InputError: it is not.
     """
-    if len(corpus.valid) < STRETCH:
+    held_out = source.sizes[1]
+    if held_out < STRETCH:
         raise InputError(
-            f"{len(corpus.valid):,} held-out bytes",
-            f"at least {STRETCH:,}, to look {MAX_LAG} bytes back",
-            f"give a text of {10 * STRETCH:,} bytes or more",
+            f"{held_out:,} held-out {task.counted}",
+            f"at least {STRETCH:,}, to look {MAX_LAG} steps back",
+            f"give a text of {10 * STRETCH:,} {task.counted} or more",
         )
 
 
@@ -95,7 +97,7 @@ def stretches(corpus: Corpus, length: int, together: int) -> Iterator[Tensor]:
 @torch.no_grad()
 def passage_of(model: LanguageModel, corpus: Corpus) -> Passage:
     """Read a passage of held-out text, with some text before it to arrive with a state."""
-    text = bytes(corpus.valid.tolist())
+    text = bytes(corpus.valid[:].tolist())
     start = _passage_start(text)
     before = corpus.valid[max(0, start - SETTLE) : start].long().unsqueeze(1)  # [≤SETTLE, 1]
     shown = corpus.valid[start : start + PASSAGE_BYTES].long().unsqueeze(1)  # [T, 1]

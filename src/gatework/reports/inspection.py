@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,10 @@ from gatework.reports.held_out import (
     sequences_at_once,
     stretches,
 )
-from gatework.train.evaluate import bits_per_byte
-from gatework.train.model import LanguageModel
+from gatework.tasks import Task
+from gatework.tasks.text.evaluation import bits_per_symbol
+from gatework.tasks.text.model import LanguageModel
+from gatework.tasks.text.task import TextTask
 from gatework.train.records import Record, curve
 from gatework.train.run import Run
 
@@ -75,7 +77,7 @@ class Inspection:
         run: where the model comes from.
         corpus: its text.
         records: its learning curve.
-        bits: cost of a held-out byte, in bits.
+        cost: of held-out data, in the task's unit.
         passage: gates and states along a passage.
         horizon: how far back inputs are felt.
         flow: how the gradient of the last step's scores goes back.
@@ -84,14 +86,14 @@ class Inspection:
         units: how well units track properties of the text.
         tracking: of each property, the unit that tracks it best, where one does.
         peaks: passages on which those units are most active.
-        ablation: cost with each gate held open or closed, in bits; None for a cell without gates.
+        ablation: cost with each gate held open or closed; None for a cell without gates.
     """
 
     name: str
     run: Run
     corpus: Corpus
     records: tuple[Record, ...]
-    bits: float
+    cost: float
     passage: Passage
     horizon: MemoryHorizon
     flow: GradientFlow
@@ -101,6 +103,11 @@ class Inspection:
     tracking: Mapping[str, TrackingUnit]
     peaks: Peaks | None
     ablation: Ablation | None
+
+    @property
+    def task(self) -> Task:
+        """What it learned."""
+        return self.run.task
 
     def peak_passage(self, unit: int, rank: int) -> tuple[Character, ...]:
         """The characters of a passage of `peaks`; text around it tells what stands at its ends."""
@@ -128,12 +135,12 @@ def inspect_run(run: Run, told: Told = lambda what: None, *, last: bool = False)
         InputError: the text is gone or has changed, or too little of it is held out.
     """
     corpus = check_inspectable(run)
-    model = run.load_model(last=last).eval()
+    model = cast(LanguageModel, run.load_model(last=last).eval())
     valid = corpus.valid[:MOST_BYTES]
-    bits = bits_per_byte(model, valid)
-    if not math.isfinite(bits):
+    cost = bits_per_symbol(model, valid)
+    if not math.isfinite(cost):
         raise InputError(
-            f"the model of {str(run.path)!r} predicts {bits}: its weights are out of all bounds",
+            f"the model of {str(run.path)!r} predicts {cost}: its weights are out of all bounds",
             "a model whose predictions are numbers",
             "train again, with a smaller learning rate",
         )
@@ -148,7 +155,7 @@ def inspect_run(run: Run, told: Told = lambda what: None, *, last: bool = False)
     flow = gradient_flow(model, _flow_batches(model, corpus))
     told("gates held")
     ablation = (
-        ablate(model, lambda changed: bits_per_byte(changed, valid, ABLATION_BYTES))  # type: ignore[arg-type]
+        ablate(model, lambda changed: bits_per_symbol(changed, valid, ABLATION_BYTES))  # type: ignore[arg-type]
         if saturation.gates
         else None
     )
@@ -157,7 +164,7 @@ def inspect_run(run: Run, told: Told = lambda what: None, *, last: bool = False)
         run=run,
         corpus=corpus,
         records=tuple(curve(run.records(), "valid")),
-        bits=bits,
+        cost=cost,
         passage=passage_of(model, corpus),
         horizon=horizon,
         flow=flow,
@@ -176,7 +183,13 @@ def check_inspectable(run: Run) -> Corpus:
     Raises:
         InputError: the text is gone or has changed, or hardly anything of it is held out.
     """
-    corpus = run.load_text()
+    if not isinstance(run.task, TextTask) or not run.task.of_bytes:
+        raise InputError(
+            f"{str(run.path)!r}, a run of the task {run.config.task.kind!r}",
+            "a run that has learned the bytes of a text",
+            f"measure it with: gatework evaluate {run.path}",
+        )
+    corpus = cast(Corpus, run.load_source())
     if len(corpus.valid) < LEAST_HELD_OUT:
         raise InputError(
             f"{len(corpus.valid):,} held-out bytes in the run {str(run.path)!r}",

@@ -9,15 +9,21 @@ from typing import Any
 
 import torch
 
-from gatework.data import load_corpus
 from gatework.errors import InputError
 from gatework.files import write_atomically
 from gatework.lang import Cell
-from gatework.reports.comparison import Contender, matched_configs, measure, save_comparison
+from gatework.reports.comparison import (
+    Contender,
+    check_cells,
+    matched_configs,
+    measure,
+    save_comparison,
+)
 from gatework.reports.comparison_page import comparison_page, summary
 from gatework.reports.held_out import check_held_out
 from gatework.reports.page import table
 from gatework.reports.trained import Texts, files_of
+from gatework.tasks import task_class
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
 from gatework.train.run import new_folder
 from gatework.train.threads import with_threads
@@ -83,14 +89,15 @@ def begin(
     base = RunConfig.of(**{"window": DEFAULT_WINDOW, **settings})
     if base.seconds is None and base.steps is None:
         base = base.model_copy(update={"seconds": DEFAULT_SECONDS})
-    configs = matched_configs(cells, parameters, base)
-    corpus = load_corpus(base.files)
-    check_held_out(corpus)
-    trainers = [Trainer(config, corpus) for config in configs]
+    check_cells(cells)
+    task, source = task_class(base.task.kind).load(base.task, base.files)
+    check_held_out(task, source)
+    trainers = [
+        Trainer(config, task, source) for config in matched_configs(cells, parameters, base, task)
+    ]
     folder = new_folder("compare", out)
     return [
-        Runner(trainer, Run.create(trainer.config, corpus, folder / trainer.config.cell))
-        for trainer in trainers
+        Runner(trainer, Run.create(trainer, folder / trainer.config.cell)) for trainer in trainers
     ], folder
 
 
@@ -98,7 +105,8 @@ def conclude(runners: Sequence[Runner], folder: Path) -> Comparison:
     """Measure trained models, and write figures and page into their folder."""
     found = Comparison(tuple(map(measure, runners)), folder)
     save_comparison(found.contenders, folder / "comparison.json")
-    page = comparison_page(found.contenders, runners[0].trainer.corpus)
+    trainer = runners[0].trainer
+    page = comparison_page(found.contenders, trainer.task, trainer.source)
     write_atomically(found.page, page.encode())
     return found
 

@@ -1,42 +1,31 @@
-"""A cell trained on a text: what `gatework train` and `gatework.train_cell` do."""
+"""A cell trained on data: what `gatework train` and `gatework.train_cell` do."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from gatework.data import load_corpus
 from gatework.errors import InputError
 from gatework.lang import Cell
 from gatework.reports.run_page import run_page
-from gatework.train import Run, RunConfig, Runner, Trainer, cell_settings, fit, generate
-from gatework.train.sample import as_text, openings
+from gatework.tasks import Shown
+from gatework.train import Run, RunConfig, Runner, Trainer, cell_settings, fit
 from gatework.train.threads import with_threads
 
-__all__ = ["Texts", "Written", "files_of", "report_on", "train_cell"]
-
-SAMPLE_BYTES = 400
+__all__ = ["Texts", "files_of", "report_on", "train_cell"]
 
 Texts = str | Path | Sequence[str | Path] | None
 """The files to learn from."""
 
 
-class Written(NamedTuple):
-    """What a trained model wrote, and words of the text that it could go on from as well."""
-
-    sample: str
-    prompt: bytes
-
-
-def report_on(runner: Runner) -> Written:
-    """Let a trained model write something, and make the page of its run."""
-    prompts = openings(bytes(runner.trainer.corpus.valid.tolist()), 2) or [b""]
-    sample = as_text(prompts[0] + generate(runner.run.load_model(), prompts[0], SAMPLE_BYTES))
-    runner.run.write_report(run_page(runner.run, sample))
-    return Written(sample, prompts[-1])
+def report_on(runner: Runner) -> Shown | None:
+    """Let a trained model show what it can do, and make the page of its run."""
+    shown = runner.trainer.task.show(runner.run.load_model(), runner.trainer.source)
+    runner.run.write_report(run_page(runner.run, shown))
+    return shown
 
 
 def files_of(text: Texts) -> tuple[Path, ...]:
@@ -56,7 +45,7 @@ def files_of(text: Texts) -> tuple[Path, ...]:
 def train_cell(
     cell: Cell, text: Texts = None, *, out: str | Path | None = None, **settings: Any
 ) -> Run:
-    """Train a language model over bytes whose recurrent layers run a cell.
+    """Train a model whose recurrent layers run a cell; of texts unless the settings say else.
 
     As the command `gatework train`, whose folder it leaves: `gatework inspect` and `gatework
     studio` look into it.
@@ -66,7 +55,7 @@ def train_cell(
         text: The file, or the files, to learn from; without it, Python's standard library.
         out: New folder for the run; without it, one under `runs/`.
         settings: Any other of `gatework.train.RunConfig`, such as `seconds=600`, `steps=2000`,
-            `hidden_size=128` or `layers=2`.
+            `hidden_size=128`, `layers=2` or `task="forecast"`, and any of the task's own.
 
     Returns:
         The run: its model by `load_model()`, its measurements by `records()`, its folder `path`.
@@ -84,10 +73,9 @@ def train_cell(
     """
     given = {**settings, **cell_settings(cell), "files": files_of(text)}
     config = RunConfig.of(**given)
-    corpus = load_corpus(config.files)
     with torch.random.fork_rng(devices=[]):
-        trainer = Trainer(config, corpus)
-        run = Run.create(config, corpus, None if out is None else Path(out))
+        trainer = Trainer.of(config)
+        run = Run.create(trainer, None if out is None else Path(out))
         runner = Runner(trainer, run)
         with with_threads(config.usable_threads):
             fit([runner], lambda *_: None)

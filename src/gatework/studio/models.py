@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,8 +34,8 @@ from gatework.lang.sizes import Sizes
 from gatework.lens.axes import Lengths, axis_lengths
 from gatework.show import cell_svg
 from gatework.show.explanation import explain
+from gatework.tasks.text.model import LanguageModel
 from gatework.train import Run
-from gatework.train.model import LanguageModel
 from gatework.train.run import runs_of
 
 __all__ = ["Studied", "open_models"]
@@ -44,6 +44,8 @@ MOST_BEGUN = 4
 """Characters that are named where a byte only begins one."""
 MOST_ROWS = 1_024
 """Rows of a map of a value with axes; where there would be more, the last axes are put together."""
+MOST_HELD_OUT = 1 << 22
+"""Bytes of held-out text that are looked up in."""
 ORDERED_BY = 2_000
 """Bytes of held-out text by which units are put in order."""
 WORDS = {
@@ -212,7 +214,7 @@ class Studied:
             "layers": self.run.config.layers,
             "units": self.run.config.hidden_size,
             "parameters": self.run.manifest.parameters,
-            "corpus": self.run.manifest.corpus,
+            "corpus": self.run.manifest.source,
             "bits": self.bits,
             "order": [order.tolist() for order in self.orders],
             "values": [self._describe_value(n) for n in self.values],
@@ -357,11 +359,17 @@ def open_models(path: Path, *, last: bool = False) -> list[Studied]:
     models = []
     for run in runs:
         model = run.load_model(last=last).eval().requires_grad_(False)
-        sha = run.manifest.corpus_sha256
+        if not isinstance(model, LanguageModel) or model.alphabet is not None:
+            raise InputError(
+                f"{str(run.path)!r}, a run of the task {run.config.task.kind!r}",
+                "a run that has learned the bytes of a text",
+                f"measure it with: gatework evaluate {run.path}",
+            )
+        sha = run.manifest.sha256
         if sha not in corpora:
             corpora[sha] = _corpus(run)
         corpus = corpora[sha]
-        held_out = bytes(corpus.valid.tolist()) if corpus else None
+        held_out = bytes(corpus.valid[:MOST_HELD_OUT].tolist()) if corpus else None
         name = run.path.resolve().name or run.config.cell
         models.append(Studied(name, run, model, held_out, _bits(run, last)))
     return models
@@ -370,14 +378,14 @@ def open_models(path: Path, *, last: bool = False) -> list[Studied]:
 def _bits(run: Run, last: bool) -> float | None:
     """What was measured of the model that is shown."""
     if not last and (best := run.best()):
-        return best.bits_per_byte
+        return best.cost
     records = run.validations()
-    return records[-1].bits_per_byte if records else None
+    return records[-1].cost if records else None
 
 
 def _corpus(run: Run) -> Corpus | None:
     """The text that a run learned from, if it is still there and the same."""
     try:
-        return run.load_text()
+        return cast(Corpus, run.load_source())
     except InputError:
         return None

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from gatework.data import characters_of
+from gatework.nn.recurrent import State
 from gatework.studio.models import Studied
-from gatework.train.model import State
 
 __all__ = ["CHUNK", "LEVELS", "Reading", "decode", "encode"]
 

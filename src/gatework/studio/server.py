@@ -393,7 +393,7 @@ def _passages(studio: Studio, request: Request, body: bytes) -> Response:
         raise _wrong(f"unit {asked.unit}", f"below {studied.rows[asked.value].count}")
     library = studio.library(asked.model)
     if library is None:
-        return JSONResponse({"missing": studied.run.manifest.corpus})
+        return JSONResponse({"missing": studied.run.manifest.source})
     return JSONResponse(library.passages(asked.layer, asked.value, asked.unit))
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Loss,
         Part,
         SequenceModel,
+        Shown,
         Source,
         Task,
     )
@@ -33,6 +34,7 @@ __all__ = [
     "Loss",
     "Part",
     "SequenceModel",
+    "Shown",
     "Source",
     "TableSettings",
     "Task",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -28,11 +29,23 @@ KINDS = {
 class TaskSettings(Checked):
     """What is asked of a source, whatever the kind of task."""
 
+    gives: ClassVar[tuple[str, ...]] = ()
+    """What a model of this kind can give a cell beside its input, by the name the cell has for it,
+    such as the gap in time before each step."""
+    used_by: ClassVar[str] = "gatework evaluate"
+    """The command that uses a trained model."""
+    usual: ClassVar[Mapping[str, Any]] = {}
+    """Settings of a run of this kind that are not those of a text, such as its batch size."""
     kind: str
     held_out: Annotated[tuple[Path, ...], Field(max_length=100_000)] = ()
     """Files to be measured on; without any, a part of what is learned from is held out."""
     held_out_share: float = Field(0.1, gt=0, lt=1)
     """That part, where no files are given."""
+
+    def shown(self) -> dict[str, Any]:
+        """Return the settings that a page shows."""
+        found = self.model_dump(mode="json", exclude_none=True, exclude={"held_out"})
+        return {"task": found.pop("kind"), **{n: v for n, v in found.items() if v != []}}
 
 
 class TableSettings(TaskSettings, Columns):

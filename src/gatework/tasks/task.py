@@ -29,6 +29,7 @@ __all__ = [
     "MakeLayer",
     "Part",
     "SequenceModel",
+    "Shown",
     "Source",
     "Task",
 ]
@@ -133,6 +134,25 @@ class Evaluation:
     """The same figures of what needs no model, such as the commonest class."""
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a trained model does, for people to look at: something that it wrote or predicted.
+
+    Attributes:
+        title: what it is, in a few words, such as "What it writes".
+        words: what is to be seen, in a sentence or two.
+        text: it, as lines for a terminal.
+        picture: it, as SVG for a page; None where the lines say all.
+        more: the command that shows more, without the run: ("sample", "--prompt", "the ").
+    """
+
+    title: str
+    words: str
+    text: str
+    picture: str | None = None
+    more: tuple[str, ...] = ()
+
+
 class SequenceModel(nn.Module, ABC):
     """A model that reads sequences: something before recurrent layers, the layers, a head.
 
@@ -168,12 +188,23 @@ class Task(ABC):
             `config.yaml`, which can come from a stranger, so each task checks it.
     """
 
-    unit: ClassVar[str]
-    """Of the cost, such as "bits per byte"."""
-    counted: ClassVar[str]
-    """What is learned from is counted in, in the plural: "bytes", "steps", "sequences"."""
-    chance: ClassVar[str] = ""
-    """What a cost means, in a few words, such as "8 is chance, 0 is certainty"."""
+    carries: ClassVar[bool] = False
+    """Whether the state at the end of a batch is what the next one begins with."""
+
+    @property
+    @abstractmethod
+    def unit(self) -> str:
+        """Of the cost, such as "bits per byte"."""
+
+    @property
+    @abstractmethod
+    def counted(self) -> str:
+        """What is learned from is counted in, in the plural: "bytes", "steps", "sequences"."""
+
+    @property
+    def meaning(self) -> str:
+        """What a cost means, in a few words, such as "8 is chance, 0 is certainty"."""
+        return "less is better"
 
     def __init__(self, settings: TaskSettings, understood: Mapping[str, Any]) -> None:
         self.settings = settings
@@ -184,7 +215,7 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def load(
-        cls, settings: TaskSettings, files: tuple[Path, ...], known: Self | None = None
+        cls, settings: TaskSettings, files: tuple[Path, ...], known: Task | None = None
     ) -> tuple[Self, Source]:
         """Read files, and understand them.
 
@@ -242,6 +273,10 @@ class Task(ABC):
             source: from `load`.
             quick: read only so much as a point of the learning curve needs.
         """
+
+    def show(self, model: SequenceModel, source: Source) -> Shown | None:
+        """Let a trained model do something that people can look at; None where there is nothing."""
+        return None
 
     @abstractmethod
     def evaluated(self, source: Source, *, quick: bool = False) -> int:

@@ -1,4 +1,4 @@
-"""Training language models over bytes, and the folders that runs leave behind."""
+"""Training, whatever the task, and the folders that runs leave behind."""
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
@@ -10,35 +10,26 @@ from gatework.train.manifest import Manifest
 from gatework.train.records import Record
 
 if TYPE_CHECKING:
-    from gatework.train.evaluate import bits_per_byte
     from gatework.train.loop import Runner, fit
-    from gatework.train.model import LanguageModel
     from gatework.train.run import Run
-    from gatework.train.sample import generate
     from gatework.train.trainer import Trainer
 
 __all__ = [
-    "LanguageModel",
     "Manifest",
     "Record",
     "Run",
     "RunConfig",
     "Runner",
     "Trainer",
-    "bits_per_byte",
     "cell_settings",
     "fit",
-    "generate",
 ]
 
 _NEED_TORCH = {
-    "LanguageModel": "gatework.train.model",
     "Run": "gatework.train.run",
     "Runner": "gatework.train.loop",
     "Trainer": "gatework.train.trainer",
-    "bits_per_byte": "gatework.train.evaluate",
     "fit": "gatework.train.loop",
-    "generate": "gatework.train.sample",
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import TypedDict
 
@@ -26,7 +26,7 @@ __all__ = [
     "CellSettings",
     "cell_settings",
     "check_cell",
-    "check_one_input",
+    "check_inputs",
     "check_unlike",
     "kept_cell",
     "sizes_of",
@@ -70,7 +70,6 @@ def cell_settings(cell: Cell) -> CellSettings:
             "a cell of your own, made by gatework.cell, or one of gatework.cells",
             "give it as it is: gatework.cells.gru",
         )
-    check_one_input(cell)
     if catalogue().get(cell.name) is cell:
         return {"cell": cell.name, "equations": None}
     _check_trainable(cell)
@@ -93,17 +92,23 @@ def check_cell(name: str) -> str:
     )
 
 
-def check_one_input(cell: Cell) -> None:
-    """Raise unless a cell reads its input alone: a command has nothing else to give it.
+def check_inputs(cell: Cell, given: Collection[str] = ()) -> None:
+    """Raise unless all that a cell reads beside its input is given.
+
+    Args:
+        cell: the cell.
+        given: what a command has to give it, by name.
 
     Raises:
         InputError: it reads more.
     """
-    if cell.further:
-        names = ", ".join(row.name for row in cell.further)
+    missing = [row.name for row in cell.further if row.name not in given]
+    if missing:
         raise InputError(
-            f"the cell {cell.name!r} reads {names} beside its input",
-            "a cell that reads one input, here the characters of a text or random numbers",
+            f"the cell {cell.name!r} reads {', '.join(missing)} beside its input",
+            f"a cell that reads its input and {' and '.join(given)}"
+            if given
+            else "a cell that reads one input, here the characters of a text or random numbers",
             "take another cell, or run this one in Python: gatework.nn.Recurrent",
         )
 
@@ -133,16 +138,13 @@ def kept_cell(name: str, equations: str | None) -> Cell:
         InputError: there is no such cell, or these are not its equations.
     """
     if equations is None:
-        cell = catalogue()[check_cell(name)]
-        check_one_input(cell)
-        return cell
+        return catalogue()[check_cell(name)]
     try:
         cell = cell_of_data(_data_of(equations))
     except (ValueError, RecursionError) as error:
         raise _damaged(name, str(error)) from None
     if fault := _fault(cell, name):
         raise _damaged(name, fault)
-    check_one_input(cell)
     _check_trainable(cell)
     return cell
 

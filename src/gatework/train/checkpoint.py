@@ -32,8 +32,10 @@ from torch import Tensor
 
 from gatework.errors import InputError
 from gatework.files import read_bytes, write_atomically
+from gatework.nn.recurrent import State
+from gatework.tasks import SequenceModel, Task
 from gatework.train.config import RunConfig
-from gatework.train.model import LanguageModel, State, state_shapes, weight_shapes
+from gatework.train.models import make_model, state_shapes, weight_shapes
 from gatework.train.trainer import Trainer
 
 __all__ = [
@@ -63,8 +65,8 @@ class Place(_Told):
 
     step: Annotated[int, Field(ge=0, le=2**62)]
     progress: Annotated[float, Field(ge=0, le=1)]
-    bits_per_byte: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-    """Cost of held-out text."""
+    cost: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+    """Cost of held-out data."""
 
 
 class _Spent(_Told):
@@ -82,32 +84,32 @@ class _Content(NamedTuple):
 # ---- weights -------------------------------------------------------------------------------------
 
 
-def save_weights(model: LanguageModel, path: Path, place: Place | None = None) -> None:
+def save_weights(model: SequenceModel, path: Path, place: Place | None = None) -> None:
     """Write the model's `state_dict`, and where in its run it is from."""
     weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
     metadata = {} if place is None else {"place": place.model_dump_json()}
     write_atomically(path, save(weights, metadata))
 
 
-def load_weights(config: RunConfig, path: Path) -> LanguageModel:
+def load_weights(config: RunConfig, task: Task, path: Path) -> SequenceModel:
     """Return the model with what `save_weights` wrote.
 
     Raises:
         InputError: the file is missing, damaged, or of another model.
     """
-    tensors = _read(path, _weights(config)).tensors
-    model = LanguageModel(config)
+    tensors = _read(path, _weights(config, task)).tensors
+    model = make_model(config, task)
     model.load_state_dict(tensors)
     return model
 
 
-def read_place(config: RunConfig, path: Path) -> Place | None:
+def read_place(config: RunConfig, task: Task, path: Path) -> Place | None:
     """Return where in its run a saved model is from; None if that was not written down.
 
     Raises:
         InputError: the file is missing, damaged, or of another model.
     """
-    metadata = _read(path, _weights(config)).metadata
+    metadata = _read(path, _weights(config, task)).metadata
     if "place" not in metadata:
         return None
     try:
@@ -116,8 +118,8 @@ def read_place(config: RunConfig, path: Path) -> Place | None:
         raise _damaged(path, "it does not say where in its run it was saved") from None
 
 
-def _weights(config: RunConfig) -> Shapes:
-    return {name: (torch.float32, shape) for name, shape in weight_shapes(config).items()}
+def _weights(config: RunConfig, task: Task) -> Shapes:
+    return {name: (torch.float32, shape) for name, shape in weight_shapes(config, task).items()}
 
 
 # ---- trainers ------------------------------------------------------------------------------------
@@ -129,11 +131,11 @@ def save_trainer(trainer: Trainer, path: Path) -> None:
     for name, weight in trainer.model.named_parameters():
         for key, value in trainer.optimizer.state[weight].items():
             tensors[f"optimizer.{name}.{key}"] = value
-    for i, part in enumerate(_parts(trainer.carry.state)):
+    for i, part in enumerate(_parts(trainer.carry.state) if trainer.task.carries else ()):
         tensors[f"state.{i}"] = part
     tensors["random"] = torch.get_rng_state()
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    spent = _Spent(seconds=trainer.seconds, windows=trainer.streams.position)
+    spent = _Spent(seconds=trainer.seconds, windows=trainer.batches.position)
     write_atomically(path, save(tensors, {"trainer": spent.model_dump_json()}))
 
 
@@ -145,13 +147,13 @@ class SavedTrainer(NamedTuple):
     path: Path
 
 
-def read_trainer(config: RunConfig, path: Path) -> SavedTrainer:
+def read_trainer(config: RunConfig, task: Task, path: Path) -> SavedTrainer:
     """Read what `save_trainer` wrote.
 
     Raises:
         InputError: the file is missing, damaged, or of another model.
     """
-    needed, further = _checkpoint(config)
+    needed, further = _checkpoint(config, task)
     tensors, metadata = _read(path, needed, further)
     try:
         spent = _Spent.model_validate_json(metadata["trainer"])
@@ -171,7 +173,7 @@ def restore_trainer(trainer: Trainer, saved: SavedTrainer) -> None:
         torch.set_rng_state(tensors["random"])
     except RuntimeError as error:
         raise _damaged(saved.path, f"random: {error}") from None
-    trainer.seconds, trainer.streams.position = saved.spent.seconds, saved.spent.windows
+    trainer.seconds, trainer.batches.position = saved.spent.seconds, saved.spent.windows
     trainer.model.load_state_dict(_under("model.", tensors))
     for name, weight in trainer.model.named_parameters():
         if moments := _under(f"optimizer.{name}.", tensors):
@@ -180,16 +182,16 @@ def restore_trainer(trainer: Trainer, saved: SavedTrainer) -> None:
     trainer.carry.state = parts[0] if len(parts) == 1 else parts or None
 
 
-def _checkpoint(config: RunConfig) -> tuple[Shapes, list[Shapes]]:
+def _checkpoint(config: RunConfig, task: Task) -> tuple[Shapes, list[Shapes]]:
     """What a checkpoint must hold, and the groups that it has from the first step on."""
-    weights = weight_shapes(config)
+    weights = weight_shapes(config, task)
     needed = {f"model.{name}": (torch.float32, shape) for name, shape in weights.items()}
     random = torch.get_rng_state()
     optimizer: list[Shapes] = []  # a weight that no gradient reaches has none of it
     for name, shape in weights.items():
         moments = {f"optimizer.{name}.{moment}": (torch.float32, shape) for moment in MOMENTS}
         optimizer.append({f"optimizer.{name}.step": (torch.float32, ()), **moments})
-    states = state_shapes(config)
+    states = state_shapes(config, task)
     carried = {f"state.{i}": (torch.float32, shape) for i, shape in enumerate(states)}
     return {**needed, "random": (random.dtype, tuple(random.shape))}, [*optimizer, carried]
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from gatework.analysis.gates import gates_of
 from gatework.errors import InputError
 from gatework.lang.definition import Cell
 from gatework.settings import Checked, Count
-from gatework.train.cells import MOST_CHARACTERS, kept_cell
+from gatework.tasks.settings import TaskSettings, settings_of
+from gatework.train.cells import MOST_CHARACTERS, check_inputs, kept_cell
 
 __all__ = ["DEFAULT_SECONDS", "RunConfig"]
 
@@ -49,8 +50,8 @@ class RunConfig(Checked):
     """Units per layer, H."""
     layers: int = Field(1, gt=0, le=100)
     """Recurrent layers, each reading the outputs of the one below."""
-    embedding_size: int = Field(64, gt=0, le=1_000_000)
-    """Numbers by which each byte is represented to the first layer, E."""
+    bidirectional: bool = False
+    """Whether each layer also reads backward; not where the next step is predicted."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the layers' outputs that is dropped in training."""
     batch_size: Count = 16
@@ -63,6 +64,8 @@ class RunConfig(Checked):
     """Decoupled weight decay of AdamW."""
     clip: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Longest gradient; a longer one is scaled down to it."""
+    patience: Count | None = None
+    """Validations without a better one after which training ends; None for the whole budget."""
     seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Time budget of training and validation."""
     steps: Count | None = None
@@ -72,8 +75,31 @@ class RunConfig(Checked):
     threads: int = Field(default_factory=_threads, gt=0, le=1024)
     """Threads that share each operation; unless given, as many as torch has, four at most: a few
     streams of a small network keep no more busy."""
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d{1,3})?)$")
+    """Where the model is: "cpu", or a card: "cuda", "cuda:1"."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """In which layers compute; bfloat16 by autocast, for cards."""
     files: Annotated[tuple[Path, ...], Field(max_length=100_000)] = ()
-    """The texts; none stands for the standard library's source."""
+    """What is learned from; of a text, none stands for the standard library's source."""
+    task: SerializeAsAny[TaskSettings] = Field(default_factory=lambda: settings_of("text"))
+    """What is learned."""
+
+    @classmethod
+    def of(cls, /, **settings: Any) -> Self:
+        """Make it from settings; those that are the task's own may stand among the others.
+
+        Raises:
+            InputError: naming every field that is wrong.
+        """
+        own = {name: value for name, value in settings.items() if name in cls.model_fields}
+        others = {name: value for name, value in settings.items() if name not in own}
+        task = settings_of(_joined(own.get("task", "text"), others))
+        return super().of(**{**task.usual, **own, "task": task})
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _task_is_known(cls, given: Any) -> TaskSettings:
+        return settings_of(given)
 
     @field_validator("files")
     @classmethod
@@ -89,7 +115,7 @@ class RunConfig(Checked):
 
     @model_validator(mode="after")
     def _cell_is_known(self) -> Self:
-        kept_cell(self.cell, self.equations)
+        check_inputs(kept_cell(self.cell, self.equations), self.task.gives)
         return self
 
     @property
@@ -114,8 +140,9 @@ class RunConfig(Checked):
 
     def shown(self) -> dict[str, Any]:
         """Return the settings that a page shows; the equations have a place of their own."""
-        hidden = {"files", "equations"}
-        return self.model_dump(mode="json", exclude_none=True, exclude=hidden)
+        hidden = {"files", "equations", "task"}
+        shown = self.model_dump(mode="json", exclude_none=True, exclude=hidden)
+        return {**shown, **self.task.shown()}
 
     def progress(self, steps: int, seconds: float) -> float:
         """Return the share of the budget that is spent, from 0 to 1."""
@@ -123,3 +150,12 @@ class RunConfig(Checked):
         by_time = seconds / budget if budget else 0.0
         by_steps = steps / self.steps if self.steps else 0.0
         return min(1.0, max(by_time, by_steps))
+
+
+def _joined(task: Any, others: dict[str, Any]) -> Any:
+    """A task with more of its settings."""
+    if not others:
+        return task
+    if isinstance(task, TaskSettings):
+        return {**task.model_dump(), **others}
+    return {**task, **others} if isinstance(task, dict) else {"kind": task, **others}

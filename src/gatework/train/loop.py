@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gatework.errors import InputError
+from gatework.tasks import Evaluation
 from gatework.train.checkpoint import Place
-from gatework.train.evaluate import bits_per_byte
 from gatework.train.records import Record, Split
 from gatework.train.run import Run
 from gatework.train.trainer import Step, Trainer
@@ -18,11 +18,9 @@ from gatework.train.trainer import Step, Trainer
 __all__ = ["Runner", "fit"]
 
 VALIDATIONS, SPARING = 12, 6
-"""Validations in a run, evenly over its budget, while so many times as many bytes are learned from
-as are held out and read: to learn from a byte takes two to four times as long as to read it, so
-validation takes less than a tenth of the time."""
-CURVE_BYTES, FINAL_BYTES = 2**16, 2**18
-"""Held-out bytes read for a point of the curve, and for the figure at the end."""
+"""Validations in a run, evenly over its budget, while so many times as much is learned from as is
+held out and read: to learn takes two to four times as long as to read, so validation takes less
+than a tenth of the time."""
 RECORD_SECONDS = 1.0
 """Time between two records of the training cost."""
 FIRST_SAVE, SAVE_SECONDS = 5.0, 30.0
@@ -55,65 +53,75 @@ class Runner:
         return self._log(
             "train",
             progress,
-            sum(step.bits_per_byte for step in steps) / len(steps),
+            sum(step.cost for step in steps) / len(steps),
             learning_rate=steps[-1].learning_rate,
             gradient_norm=sum(step.gradient_norm for step in steps) / len(steps),
         )
 
     def validate(self, progress: float) -> Record:
-        """Log the cost on held-out text, and keep the model if it is the best so far."""
+        """Log how well it does on held-out data, and keep the model if it is the best so far."""
         began = time.perf_counter()
-        bits = self._held_out_cost(CURVE_BYTES)
+        found = self._evaluated(quick=True)
         if progress < 1:  # what is measured after the budget is spent is not part of it
             self.trainer.seconds += time.perf_counter() - began
-        self._keep_if_best(bits, progress)
-        return self._log("valid", progress, bits)
+        self._keep_if_best(found.cost, progress)
+        return self._log("valid", progress, found.cost, **_told(found))
 
     def finish(self) -> Record | None:
-        """Log the cost on more held-out text, where there is more than `validate` reads."""
-        if self.held_out <= CURVE_BYTES:
+        """Log how well it does on more held-out data, where there is more than `validate` reads."""
+        if self._read(quick=False) <= self._read(quick=True):
             return None
-        return self._log("valid", 1.0, self._held_out_cost(FINAL_BYTES))
+        found = self._evaluated(quick=False)
+        return self._log("valid", 1.0, found.cost, **_told(found))
 
-    @property
-    def held_out(self) -> int:
-        """Held-out bytes that there are to read."""
-        return len(self.trainer.corpus.valid) - 1
+    def _read(self, *, quick: bool) -> int:
+        """How much held-out data a validation reads."""
+        return self.trainer.task.evaluated(self.trainer.source, quick=quick)
 
     def validations(self, progress: float) -> int:
         """How many validations there should have been, at a share of the budget."""
-        apart = SPARING * max(1, min(self.held_out, CURVE_BYTES))
-        return math.floor(min(VALIDATIONS * progress, self.trainer.bytes / apart))
+        apart = SPARING * max(1, self._read(quick=True))
+        return math.floor(min(VALIDATIONS * progress, self.trainer.seen / apart))
 
     @property
     def validates_soon(self) -> bool:
         """Whether a validation is a matter of a moment, judged by how long learning takes."""
         trainer = self.trainer
-        per_byte = trainer.seconds / max(1, trainer.bytes)
-        return per_byte * min(self.held_out, CURVE_BYTES) / 2 < PATIENCE
+        each = trainer.seconds / max(1, trainer.seen)
+        return each * self._read(quick=True) / 2 < PATIENCE
+
+    @property
+    def has_ceased_to_improve(self) -> bool:
+        """Whether there were as many validations without a better one as the settings wait for."""
+        patience, best = self.trainer.config.patience, self.run.best()
+        if patience is None or best is None:
+            return False
+        later = {r.step for r in self.run.records() if r.split == "valid" and r.step > best.step}
+        return len(later) >= patience
 
     def save(self) -> None:
         """Save the run."""
         self._saved = self.trainer.seconds
         self.run.save(self.trainer)
 
-    def _held_out_cost(self, limit: int) -> float:
-        bits = bits_per_byte(self.trainer.model, self.trainer.corpus.valid, limit)
-        if math.isfinite(bits):
-            return bits
+    def _evaluated(self, *, quick: bool) -> Evaluation:
+        trainer = self.trainer
+        found = trainer.task.evaluate(trainer.model, trainer.source, quick=quick)
+        if math.isfinite(found.cost):
+            return found
         raise InputError(
-            f"training diverged at step {self.trainer.steps}: held-out text costs {bits} bits",
+            f"training diverged at step {trainer.steps}: held-out data costs {found.cost}",
             "finite predictions",
-            f"train with a learning rate below {self.trainer.config.peak_rate}",
+            f"train with a learning rate below {trainer.config.peak_rate}",
         )
 
-    def _keep_if_best(self, bits: float, progress: float) -> None:
+    def _keep_if_best(self, cost: float, progress: float) -> None:
         if self._best is None:  # the first time, perhaps of a run that goes on
             best = self.run.best()
-            self._best = best.bits_per_byte if best else math.inf
-        if bits < self._best:
-            self._best = bits
-            place = Place(step=self.trainer.steps, progress=progress, bits_per_byte=bits)
+            self._best = best.cost if best else math.inf
+        if cost < self._best:
+            self._best = cost
+            place = Place(step=self.trainer.steps, progress=progress, cost=cost)
             self.run.save_best(self.trainer.model, place)
 
     @property
@@ -127,19 +135,24 @@ class Runner:
         seconds = self.trainer.seconds
         return seconds - self._saved >= min(SAVE_SECONDS, max(FIRST_SAVE, seconds / 2))
 
-    def _log(self, split: Split, progress: float, bits: float, **more: Any) -> Record:
+    def _log(self, split: Split, progress: float, cost: float, **more: Any) -> Record:
         trainer = self.trainer
         record = Record(
             split=split,
             step=trainer.steps,
-            bytes=trainer.bytes,
+            seen=trainer.seen,
             seconds=trainer.seconds,
             progress=progress,
-            bits_per_byte=bits,
+            cost=cost,
             **more,
         )
         self.run.log(record)
         return record
+
+
+def _told(found: Evaluation) -> dict[str, Any]:
+    """The figures of a record; none where the cost says all."""
+    return {"figures": dict(found.figures) or None, "naive": dict(found.naive) or None}
 
 
 def fit(
@@ -149,7 +162,7 @@ def fit(
 ) -> bool:
     """Train until the budget is spent, all runners step by step together.
 
-    Those that train side by side see the same bytes in the same order, take the same number of
+    Those that train side by side see the same data in the same order, take the same number of
     steps, and have the first one's budget in common. A run that was saved goes on where it was.
 
     Args:
@@ -183,6 +196,8 @@ def fit(
                 listen(runner, runner.record(progress))
             if validate:
                 listen(runner, runner.validate(progress))
+        if validate and all(runner.has_ceased_to_improve for runner in runners):
+            break
     if progress >= 1:
         for runner in runners:
             if last := runner.finish():

@@ -21,7 +21,7 @@ from gatework.settings import Checked
 from gatework.train.config import RunConfig
 
 if TYPE_CHECKING:
-    from gatework.data import Corpus
+    from gatework.tasks import Source, Task
 
 __all__ = ["MANIFEST", "Manifest", "find_runs", "is_run", "read_manifest"]
 
@@ -36,20 +36,23 @@ Text = Annotated[str, Field(max_length=10_000)]
 class Manifest(Checked):
     """What `config.yaml` of a run holds: the settings, and what they met."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     """Version of the run folder's layout."""
     config: RunConfig
-    corpus: Text
-    """What the text was."""
-    corpus_bytes: tuple[int, int]
-    """Bytes to learn from, bytes held out."""
-    corpus_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    source: Text
+    """What was learned from."""
+    sizes: tuple[Annotated[int, Field(ge=0, le=2**62)], Annotated[int, Field(ge=0, le=2**62)]]
+    """How much there was to learn from and how much was held out, in what the task counts."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of all of it."""
+    understood: dict[Text, Any] = Field(default_factory=dict)
+    """What the task found in it: columns, classes, scales."""
     parameters: Annotated[int, Field(ge=0, le=2**62)]
     """Learned numbers in the whole model."""
     versions: Annotated[dict[Text, Text], Field(max_length=20)]
 
     @classmethod
-    def describe(cls, config: RunConfig, corpus: Corpus, parameters: int) -> Manifest:
+    def describe(cls, config: RunConfig, task: Task, source: Source, parameters: int) -> Manifest:
         """Describe a run that is about to begin."""
         versions = {
             "gatework": version("gatework"),
@@ -58,9 +61,10 @@ class Manifest(Checked):
         }
         return cls(
             config=config,
-            corpus=corpus.name,
-            corpus_bytes=(len(corpus.train), len(corpus.valid)),
-            corpus_sha256=corpus.sha256,
+            source=source.name,
+            sizes=source.sizes,
+            sha256=source.sha256,
+            understood=task.understood,
             parameters=parameters,
             versions=versions,
         )
@@ -87,6 +91,12 @@ def read_manifest(path: Path) -> Manifest:
         raise _damaged(file, f"cannot be read ({reason})") from None
     if not isinstance(settings, dict):
         raise _damaged(file, "holds no settings")
+    if settings.get("format") == 1:
+        raise InputError(
+            f"{str(file)!r} is of a run of an earlier Gatework",
+            "a run folder of this one's layout",
+            "train again; its weights can be read with safetensors",
+        )
     return Manifest.of(**{str(name): value for name, value in settings.items()})
 
 

@@ -21,6 +21,7 @@ MOST_BYTES = 1 << 28
 
 Split = Literal["train", "valid"]
 Counted = Annotated[int, Field(ge=0, le=2**62)]
+Text = Annotated[str, Field(max_length=100)]
 Measured = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
@@ -31,15 +32,20 @@ class Record:
     split: Split
     """"train" (a mean over the steps since the last such record) or "valid"."""
     step: Counted
-    bytes: Counted
-    """Bytes learned from so far."""
+    seen: Counted
+    """How much was learned from so far, in what the task counts."""
     seconds: Measured
     """Time spent so far."""
     progress: Annotated[float, Field(ge=0, le=1)]
     """Share of the budget that is spent, 0 to 1."""
-    bits_per_byte: Measured
+    cost: Measured
+    """Mean cost of what was predicted, in the task's unit."""
     learning_rate: Measured | None = None
     gradient_norm: Measured | None = None
+    figures: dict[Text, float] | None = None
+    """What people quote of held-out data, by name."""
+    naive: dict[Text, float] | None = None
+    """The same of what needs no model."""
 
 
 _RECORD = TypeAdapter(Record)
@@ -68,7 +74,7 @@ def read_records(path: Path) -> list[Record]:
 
 
 def curve(records: Iterable[Record], split: Split) -> list[Record]:
-    """Return the learning curve: of each step the first record, all on equally much text.
+    """Return the learning curve: of each step the first record, all on equally much data.
 
     Args:
         records: of a run.

@@ -1,9 +1,9 @@
 """The run folder: everything a run leaves on disk.
 
-config.yaml              settings, text, versions (`Manifest`)
+config.yaml              settings, source, versions (`Manifest`)
 metrics.jsonl            one measurement per line (`Record`)
 weights.safetensors      the model's weights, by the names of its `state_dict`
-best.safetensors         the same of the model that did best on held-out text
+best.safetensors         the same of the model that did best on held-out data
 checkpoint.safetensors   all that is needed to go on (`gatework train --resume`)
 report.html              curves, sample and settings on one page
 """
@@ -14,12 +14,13 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from gatework.data import Corpus, load_corpus
 from gatework.errors import InputError
 from gatework.files import write_atomically
+from gatework.tasks import SequenceModel, Source, Task, task_class
 from gatework.train.checkpoint import (
     Place,
     load_weights,
@@ -32,14 +33,14 @@ from gatework.train.checkpoint import (
 from gatework.train.claim import Claim, claim
 from gatework.train.config import RunConfig
 from gatework.train.manifest import MANIFEST, Manifest, find_runs, is_run, read_manifest
-from gatework.train.model import LanguageModel, parameter_count
+from gatework.train.models import parameter_count
 from gatework.train.records import Record, curve, read_records, to_line
 from gatework.train.trainer import Trainer
 
 __all__ = ["Record", "Run", "check_writable", "new_folder", "runs_of"]
 
-MUCH_WORSE = 0.05
-"""Bits by which a last model is so much worse than the best that it is worth a word."""
+MUCH_WORSE = 0.02
+"""Share by which a last model is so much worse than the best that it is worth a word."""
 BEST, LAST, CHECKPOINT, METRICS = (
     "best.safetensors",
     "weights.safetensors",
@@ -62,14 +63,16 @@ class Run:
         self._claim: Claim | None = None  # held while this run is being trained
 
     @classmethod
-    def create(cls, config: RunConfig, corpus: Corpus, path: Path | None = None) -> Run:
-        """Make a new folder for a run: `path`, or a new name under `runs/`.
+    def create(cls, trainer: Trainer, path: Path | None = None) -> Run:
+        """Make a new folder for a run that begins: `path`, or a new name under `runs/`.
 
         Raises:
             InputError: `path` holds something already, or cannot be written, or another process
                 trains in it.
         """
-        manifest = Manifest.describe(config, corpus, parameter_count(config))
+        config, task = trainer.config, trainer.task
+        count = parameter_count(config, task)
+        manifest = Manifest.describe(config, task, trainer.source, count)
         run = cls(new_folder(config.cell, path), manifest)
         run._claim = claim(run.path)
         _empty_folder(run.path)  # asked again: another process may have used it just before
@@ -91,8 +94,17 @@ class Run:
         """The settings of the run."""
         return self.manifest.config
 
-    def load_model(self, *, last: bool = False) -> LanguageModel:
-        """Return the model that did best on held-out text, or the one that the run ended with.
+    @cached_property
+    def task(self) -> Task:
+        """What the run learns, as it was understood when it began.
+
+        Raises:
+            InputError: `config.yaml` does not say.
+        """
+        return task_class(self.config.task.kind)(self.config.task, self.manifest.understood)
+
+    def load_model(self, *, last: bool = False) -> SequenceModel:
+        """Return the model that did best on held-out data, or the one that the run ended with.
 
         Args:
             last: return the last one; also returned where no best one was kept.
@@ -101,7 +113,7 @@ class Run:
             InputError: the weights are missing or damaged.
         """
         name = BEST if self.has_best and not last else LAST
-        return load_weights(self.config, self.path / name)
+        return load_weights(self.config, self.task, self.path / name)
 
     @property
     def has_best(self) -> bool:
@@ -114,10 +126,10 @@ class Run:
         Raises:
             InputError: its file is damaged.
         """
-        return read_place(self.config, self.path / BEST) if self.has_best else None
+        return read_place(self.config, self.task, self.path / BEST) if self.has_best else None
 
     def validations(self) -> list[Record]:
-        """Return the measurements on held-out text; the last one is on the most of it."""
+        """Return the measurements on held-out data; the last one is on the most of it."""
         return [record for record in self.records() if record.split == "valid"]
 
     def about_best(self) -> str | None:
@@ -128,13 +140,13 @@ class Run:
         best, points = self.best(), curve(self.records(), "valid")
         if best is None or not points or best.step == points[-1].step:
             return None
-        words = f"{best.bits_per_byte:.3f} at {best.progress:.0%}, kept beside the last model"
-        worse = points[-1].bits_per_byte - best.bits_per_byte
-        if worse < MUCH_WORSE:
+        words = f"{best.cost:.3f} at {best.progress:.0%}, kept beside the last model"
+        worse = points[-1].cost - best.cost
+        if worse < MUCH_WORSE * best.cost:
             return words
         return (
-            f"{words}, which is {worse:.2f} bits worse: it has begun to learn its text by heart; "
-            "more text, --dropout 0.2 or fewer steps help"
+            f"{words}, which is {worse:.2f} worse: it has begun to learn its data by heart; "
+            "more data, --dropout 0.2 or fewer steps help"
         )
 
     def save(self, trainer: Trainer) -> None:
@@ -143,7 +155,7 @@ class Run:
             save_trainer(trainer, self.path / CHECKPOINT)
             save_weights(trainer.model, self.path / LAST)
 
-    def save_best(self, model: LanguageModel, place: Place) -> None:
+    def save_best(self, model: SequenceModel, place: Place) -> None:
         """Keep a model as the best so far."""
         with self._told():
             save_weights(model, self.path / BEST, place)
@@ -155,32 +167,33 @@ class Run:
             config: the run's own settings, but for the budget, which may be another.
 
         Raises:
-            InputError: the text is no longer the same, the checkpoint cannot be used, the folder
+            InputError: the data is no longer the same, the checkpoint cannot be used, the folder
                 cannot be written to, or another process trains in it.
         """
         self._claim = claim(self.path)
         check_writable(self.path, "copy the run to a folder of yours, and resume it there")
-        corpus = self.load_text()
+        source = self.load_source()
         self.best()  # a damaged file is told now, not at the first validation
-        saved = read_trainer(config, self.path / CHECKPOINT)  # before a model is made
-        trainer = Trainer(config, corpus)
+        saved = read_trainer(config, self.task, self.path / CHECKPOINT)  # before a model is made
+        trainer = Trainer(config, self.task, source)
         restore_trainer(trainer, saved)
         return trainer
 
-    def load_text(self) -> Corpus:
-        """Return the text that the run learns from.
+    def load_source(self) -> Source:
+        """Return what the run learns from.
 
         Raises:
             InputError: it is gone or has changed.
         """
-        corpus = load_corpus(self.config.files)
-        if corpus.sha256 != self.manifest.corpus_sha256:
+        known, config = self.task, self.config
+        _, source = type(known).load(config.task, config.files, known)
+        if source.sha256 != self.manifest.sha256:
             raise InputError(
-                f"the text has changed since the run began: {corpus.name}",
-                f"{self.manifest.corpus}, sha256 {self.manifest.corpus_sha256[:12]}…",
-                "restore the text, or begin a new run",
+                f"what the run learns from has changed since it began: {source.name}",
+                f"{self.manifest.source}, sha256 {self.manifest.sha256[:12]}…",
+                "restore it, or begin a new run",
             )
-        return corpus
+        return source
 
     def go_on(self, trainer: Trainer) -> None:
         """Make ready for more: take over the trainer's settings, which may have a new budget.

@@ -6,16 +6,17 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from gatework.data import Corpus, Streams, Window
 from gatework.errors import InputError
 from gatework.nn import Carry
+from gatework.tasks import Source, Task, task_class
+from gatework.tasks.task import Batch, Loss
 from gatework.train.config import RunConfig
-from gatework.train.model import ALPHABET, LanguageModel, parameter_count
+from gatework.train.models import make_model, parameter_count
 
 __all__ = ["Step", "Trainer", "learning_rate"]
 
@@ -27,40 +28,46 @@ WARM_UP = 0.02
 class Step:
     """What one training step measured."""
 
-    bits_per_byte: float
-    """Mean cost of a byte of the window, in bits, before the step."""
+    cost: float
+    """Mean cost of what was predicted, in the task's unit, before the step."""
     gradient_norm: float
     """Euclidean length of the gradient of all parameters, before clipping."""
     learning_rate: float
 
 
 class Trainer:
-    """Truncated back-propagation through time with AdamW.
+    """Back-propagation through time with AdamW, whatever the task.
 
-    The state at the end of a window is the beginning of the next one's; the gradient stops
-    between them (Williams & Peng 1990).
+    Where the task carries states, that at the end of a batch is the beginning of the next one's;
+    the gradient stops between them (Williams & Peng 1990).
 
     Args:
         config: the settings.
-        corpus: the text; its training part is read in `config.batch_size` streams.
+        task: what is learned.
+        source: from what.
 
     Raises:
-        InputError: the text is too short for these settings.
+        InputError: there is too little to learn from for these settings.
 
     Example:
+        >>> from gatework.data import Corpus
+        >>> config = RunConfig.of(hidden_size=8, batch_size=2, window=16)
         >>> corpus = Corpus.of("abc", train=b"abc" * 100, valid=b"abc" * 10)
-        >>> trainer = Trainer(RunConfig.of(hidden_size=8, batch_size=2, window=16), corpus)
-        >>> trainer.step(progress=0.5).bits_per_byte > 7
+        >>> trainer = Trainer(config, task_class("text")(config.task, {}), corpus)
+        >>> trainer.step(progress=0.5).cost > 7
         True
     """
 
-    def __init__(self, config: RunConfig, corpus: Corpus) -> None:
+    def __init__(self, config: RunConfig, task: Task, source: Source) -> None:
         self.config = config
-        self.corpus = corpus
-        self.streams = Streams(corpus.train, config.batch_size, config.window)
+        self.task = task
+        self.source = source
+        self.batches = task.batches(
+            source, batch_size=config.batch_size, window=config.window, seed=config.seed
+        )
         torch.manual_seed(config.seed)
-        with _fitting(config):
-            self.model = LanguageModel(config)
+        with _fitting(config, task):
+            self.model = make_model(config, task).to(config.device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), config.peak_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -68,18 +75,27 @@ class Trainer:
         self.seconds = 0.0
         """Time spent so far on training and validation, also before an interruption."""
 
+    @classmethod
+    def of(cls, config: RunConfig) -> Trainer:
+        """Return a trainer on the files that the settings name.
+
+        Raises:
+            InputError: one of them cannot be used, or there is too little in them.
+        """
+        return cls(config, *task_class(config.task.kind).load(config.task, config.files))
+
     @property
     def steps(self) -> int:
         """Steps taken so far."""
-        return self.streams.position
+        return self.batches.position
 
     @property
-    def bytes(self) -> int:
-        """Bytes learned from so far."""
-        return self.steps * self.config.batch_size * self.config.window
+    def seen(self) -> int:
+        """How much was learned from so far, in what the task counts."""
+        return self.batches.seen
 
     def step(self, progress: float) -> Step:
-        """Learn from the next window.
+        """Learn from the next batch.
 
         Args:
             progress: share of the budget that is spent, 0 to 1; it sets the step size.
@@ -88,22 +104,29 @@ class Trainer:
             InputError: the gradient is no longer finite. The weights are left as they were.
         """
         self._set_learning_rate(learning_rate(progress, self.config.peak_rate))
-        with _fitting(self.config):
-            loss = self._backward(self.streams.next())
+        with _fitting(self.config, self.task):
+            mean = self._backward(self.batches.next())
             norm = self._clip_gradient()
             self.optimizer.step()
-        return Step(loss / math.log(2), norm, self.optimizer.param_groups[0]["lr"])
+        return Step(self.task.cost(mean), norm, self.optimizer.param_groups[0]["lr"])
 
-    def _backward(self, window: Window) -> float:
-        """Give every parameter its gradient; return the mean cost of a byte in nats."""
-        if window.fresh:
+    def _backward(self, batch: Batch) -> float:
+        """Give every parameter its gradient; return the mean loss."""
+        if batch.fresh:
             self.carry.reset()
         self.model.train()
-        scores, _ = self.carry(window.inputs)
-        loss = cross_entropy(scores.view(-1, ALPHABET), window.targets.reshape(-1))
+        loss = self._loss(batch)
+        mean = loss.total / max(1, loss.terms)
         self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        return loss.item()
+        torch.autograd.backward(mean)
+        return mean.item()
+
+    def _loss(self, batch: Batch) -> Loss:
+        batch = _on(self.config.device, batch)
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(torch.device(self.config.device).type, torch.bfloat16, enabled=half):
+            predictions, _ = self.carry(batch.inputs, lengths=batch.lengths, **batch.more)
+        return self.task.loss(predictions.float(), batch)
 
     def _set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -120,8 +143,18 @@ class Trainer:
         return norm.item()
 
 
+def _on(device: str, batch: Batch) -> Batch:
+    """The batch on a device; lengths stay where they are read, on the processor."""
+    if device == "cpu":
+        return batch
+    more: dict[str, Any] = {name: value.to(device) for name, value in batch.more.items()}
+    return batch._replace(
+        inputs=batch.inputs.to(device), targets=batch.targets.to(device), more=more
+    )
+
+
 @contextmanager
-def _fitting(config: RunConfig) -> Iterator[None]:
+def _fitting(config: RunConfig, task: Task) -> Iterator[None]:
     """Tell what to make smaller where the memory does not suffice."""
     try:
         yield
@@ -129,10 +162,11 @@ def _fitting(config: RunConfig) -> Iterator[None]:
         if isinstance(error, RuntimeError) and "alloc" not in str(error):
             raise
         raise InputError(
-            f"a model of {parameter_count(config):,} parameters, in training on "
-            f"{config.batch_size:,} streams of {config.window:,} bytes, does not fit into memory",
+            f"a model of {parameter_count(config, task):,} parameters, in training on "
+            f"{config.batch_size:,} sequences of {config.window:,} {task.counted}, does not fit "
+            "into memory",
             "sizes that this machine can hold",
-            "make hidden_size, embedding_size, layers, batch_size or window smaller",
+            "make hidden_size, layers, batch_size or window smaller",
         ) from error
 
 

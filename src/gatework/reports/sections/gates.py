@@ -28,7 +28,7 @@ SATURATION = (
     "the bottom left is used gradually, on the diagonal as a switch."
 )
 HELD = (
-    "What a byte of held-out text costs when a gate is held at one value for all units. The more "
+    "What held-out data costs when a gate is held at one value for all units. The more "
     "it costs, the more depends on that gate."
 )
 
@@ -92,9 +92,9 @@ def _by_place(one: Inspection) -> Iterator[str]:
 def _held_rows(one: Inspection) -> list[tuple[str, ...]]:
     assert one.ablation is not None
     cost = dict(zip(one.ablation.changes, one.ablation.metric, strict=True))
-    as_is = f"{one.ablation.baseline:.2f} bits"
+    as_is = f"{one.ablation.baseline:.3g}"
     return [
-        (short_name(one, g), f"{cost[f'{g} = 0']:.2f} bits", as_is, f"{cost[f'{g} = 1']:.2f} bits")
+        (short_name(one, g), f"{cost[f'{g} = 0']:.3g}", as_is, f"{cost[f'{g} = 1']:.3g}")
         for g in one.saturation.gates
     ]
 

@@ -13,10 +13,12 @@ __all__ = ["LEARNING"]
 
 def _curves(found: Found) -> Iterator[str]:
     told = " ".join(
-        f"{one.name} ends at {one.records[-1].bits_per_byte:.3f}." for one in found if one.records
+        f"{one.name} ends at {one.records[-1].cost:.3f}." for one in found if one.records
     )
-    drawing = draw_learning_curves({one.name: one.records for one in found}).in_page
-    yield figure(drawing, told or "No figures.", "Cost of held-out text in the course of training.")
+    drawing = draw_learning_curves(
+        {one.name: one.records for one in found}, found[0].task.unit, found[0].task.counted
+    ).in_page
+    yield figure(drawing, told or "No figures.", "Cost of held-out data in the course of training.")
 
 
 LEARNING = Section("How it learned", (Part(_curves),))

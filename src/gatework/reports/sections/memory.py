@@ -26,7 +26,7 @@ __all__ = ["MEMORY", "reach"]
 
 VERDICTS = {"vanishing": "vanishes", "healthy": "arrives", "exploding": "explodes"}
 HORIZON = (
-    "Influence is how much the network's output would change if the byte read k steps earlier were "
+    "Influence is how much the network's output would change if what it read k steps earlier were "
     "a little different, as a share of the largest; the axis is logarithmic. What has no influence "
     "any more is forgotten."
 )
@@ -38,7 +38,7 @@ FLOW = (
 )
 RADIUS = (
     "The spectral radius is the largest |eigenvalue| of the recurrent Jacobian ∂sₜ/∂sₜ₋₁ of all "
-    "states of a layer together, on average over some steps of the text: the factor of the one "
+    "states of a layer together, on average over some held-out steps: the factor of the one "
     "direction that lasts longest in that step. Near 1 something can last; how much of the "
     "gradient does, the growth rates tell."
 )
@@ -50,15 +50,15 @@ RETENTION = (
 
 
 def reach(horizon: MemoryHorizon) -> str:
-    """For how many bytes an influence of 1 % is felt, in words."""
+    """For how many steps an influence of 1 % is felt, in words."""
     steps, farthest = horizon.reach(0.01), int(horizon.lags[-1])
     return f"{steps}" if steps <= farthest else f"more than {farthest}"
 
 
 def _horizons(found: Found) -> Iterator[str]:
     horizons = {one.name: one.horizon for one in found}
-    told = " ".join(f"{n} falls below 1 % after {reach(h)} bytes." for n, h in horizons.items())
-    caption = "Influence of the byte k steps back: mean and 95 % band over places of held-out text."
+    told = " ".join(f"{n} falls below 1 % after {reach(h)} steps." for n, h in horizons.items())
+    caption = "Influence of the step k steps back: mean and 95 % band over places of held-out data."
     yield figure(draw_horizons(horizons).in_page, told, caption)
 
 

@@ -14,7 +14,7 @@ __all__ = ["METHOD"]
 def _method(found: Found) -> Iterator[str]:
     first = found[0]
     words = (
-        f"Saturation, retention and units: {first.saturation.steps:,} bytes of held-out text, the "
+        f"Saturation, retention and units: {first.saturation.steps:,} steps of held-out data, the "
         f"state carried on; units are judged on {first.units.held_out_steps:,} of them. Horizon: "
         f"{len(first.horizon.influence)} places. Gradient: a random weighting of the scores after "
         f"{FLOW_STEPS} steps, {len(next(iter(first.flow.norms.values())))} sequences. The same "

@@ -1,4 +1,4 @@
-"""The text and the gates under it: what gates and states of a few units do, byte by byte."""
+"""The data and the gates under it: what gates and states of a few units do, step by step."""
 
 from __future__ import annotations
 

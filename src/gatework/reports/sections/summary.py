@@ -15,12 +15,12 @@ __all__ = ["SUMMARY"]
 
 
 def _summary(found: Found) -> Iterator[str]:
-    header = ("", "bits per byte", "feels 1 % back to", f"left at {FAR_LAG}", "gradient")
+    header = ("", found[0].task.unit, "feels 1 % back to", f"left at {FAR_LAG}", "gradient")
     rows = [
         (
             one.name,
-            f"{one.bits:.3f}",
-            f"{reach(one.horizon)} bytes",
+            f"{one.cost:.3f}",
+            f"{reach(one.horizon)} steps",
             _left(one.horizon),
             _verdict(one.flow),
         )
@@ -33,10 +33,10 @@ def _summary(found: Found) -> Iterator[str]:
 
 def _in_words(one: Inspection) -> str:
     words = [
-        f"{one.name} pays {one.bits:.2f} bits for each byte of text that it has never seen: 8 is "
-        "what chance pays, 0 certainty.",
-        f"A byte that it has read still has 1 % of the strongest influence "
-        f"{reach(one.horizon)} bytes later.",
+        f"On data that it has never seen {one.name} pays {one.cost:.2f} {one.task.unit}: "
+        f"{one.task.meaning}.",
+        f"What it has read still has 1 % of the strongest influence {reach(one.horizon)} steps "
+        "later.",
     ]
     if one.tracking:
         told = [_tracks(one, name, unit) for name, unit in one.tracking.items()]

@@ -1,4 +1,4 @@
-"""Writing on: text drawn from a model, a byte at a time."""
+"""Writing on: text drawn from a model, a symbol at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from gatework.data import characters_of
 from gatework.data.characters import readable
 from gatework.errors import InputError
 from gatework.nn import Carry
-from gatework.train.model import LanguageModel
-from gatework.train.run import Run
+from gatework.tasks.text.model import LanguageModel
 
-__all__ = ["as_text", "generate", "held_out_of", "openings", "write_on"]
+__all__ = ["as_text", "generate", "openings", "write_on"]
 
 TRIED, LINE, OPENING = 40, 200, 8
 """Places looked at for a line to begin with; bytes of it; the most characters that are taken."""
@@ -24,7 +23,7 @@ TRIED, LINE, OPENING = 40, 200, 8
 def generate(
     model: LanguageModel, prompt: bytes, length: int, *, temperature: float = 0.7, seed: int = 0
 ) -> bytes:
-    """Continue a text. See `write_on`, which gives it byte by byte.
+    """Continue a text. See `write_on`, which gives it symbol by symbol.
 
     Returns:
         The drawn bytes, without the prompt.
@@ -35,27 +34,27 @@ def generate(
 def write_on(
     model: LanguageModel, prompt: bytes, length: int, *, temperature: float = 0.7, seed: int = 0
 ) -> Iterator[bytes]:
-    """Continue a text, byte by byte as it is drawn.
+    """Continue a text, symbol by symbol as it is drawn.
 
-    Each byte is drawn from softmax(scores / temperature): towards 0 the likeliest byte is
+    Each symbol is drawn from softmax(scores / temperature): towards 0 the likeliest one is
     always taken, 1 draws as the model believes, above 1 is wilder.
 
     Args:
         model: left in evaluation mode.
         prompt: what the model reads first; a line feed where it is empty.
-        length: bytes to draw.
+        length: symbols to draw.
         temperature: above 0.
         seed: of the draws; the same seed gives the same text.
 
     Returns:
-        The drawn bytes one by one, without the prompt.
+        The bytes of the drawn symbols one by one, without the prompt.
 
     Raises:
         InputError: length below 1, temperature not above 0, or the model's predictions are no
             numbers.
     """
     if length < 1:
-        raise InputError(f"length = {length}", "at least 1 byte", "give a larger --length")
+        raise InputError(f"length = {length}", "at least 1", "give a larger --length")
     if not 0 < temperature < float("inf"):
         came = f"temperature = {temperature}"
         raise InputError(came, "a number above 0", "0.7 is a good start; smaller is safer")
@@ -68,7 +67,7 @@ def _draw(
 ) -> Iterator[bytes]:
     model.eval()
     generator = torch.Generator().manual_seed(seed)
-    inputs = torch.tensor(list(prompt)).unsqueeze(1)  # [T, 1]
+    inputs = torch.tensor(model.symbols_of(prompt)).unsqueeze(1)  # [T, 1]
     carry = Carry(model)
     scores, _ = carry(inputs)
     for _ in range(length):
@@ -81,7 +80,7 @@ def _draw(
                 "train again, with a smaller learning rate",
             )
         inputs = torch.multinomial(chances, 1, generator=generator).unsqueeze(1)  # [1, 1]
-        yield bytes([int(inputs)])
+        yield model.spelled(int(inputs))
         scores, _ = carry(inputs)
 
 
@@ -122,11 +121,3 @@ def _opening(text: bytes, begin: int) -> bytes:
     if as_text(given) != word[1] or not re.search(r"\w|[^\x00-\x7f]", word[1]):
         return b""
     return "".join(c.text for c in characters_of(given)[:OPENING]).encode()
-
-
-def held_out_of(run: Run) -> bytes:
-    """Return the held-out text of a run; nothing where it is gone or has changed."""
-    try:
-        return bytes(run.load_text().valid.tolist())
-    except InputError:
-        return b""

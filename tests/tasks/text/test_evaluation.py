@@ -8,13 +8,15 @@ from itertools import pairwise
 import pytest
 import torch
 
-from gatework.train import LanguageModel, RunConfig, bits_per_byte
+from gatework.tasks.text import LanguageModel
+from gatework.tasks.text import bits_per_symbol as bits_per_byte
+from language_models import language_model
 
 
 @pytest.fixture
 def model() -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(RunConfig.of(cell="gru", hidden_size=8, embedding_size=4))
+    return language_model(cell="gru", hidden_size=8, embedding_size=4)
 
 
 def random_text(length: int) -> torch.Tensor:

@@ -9,16 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatework.data import load_corpus
 from gatework.errors import InputError
-from gatework.train import LanguageModel, Run, RunConfig, generate
-from gatework.train.sample import as_text, held_out_of, openings, write_on
+from gatework.tasks.text import LanguageModel, generate
+from gatework.tasks.text.sampling import as_text, openings, write_on
+from language_models import language_model
 
 
 @pytest.fixture
 def model() -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(RunConfig.of(cell="lstm", hidden_size=8, embedding_size=4))
+    return language_model(cell="lstm", hidden_size=8, embedding_size=4)
 
 
 def test_the_seed_decides_the_text(model):
@@ -84,19 +84,6 @@ def test_a_text_that_is_not_utf_8_gives_what_can_be_printed_of_it():
     assert openings(text, 3) == [b"au "]
     assert openings(b"\xff\xfe\0\1" * 100, 2) == []
     assert openings(b"", 2) == []
-
-
-def test_the_held_out_text_of_a_run_is_that_which_it_never_saw(tmp_path):
-    path = tmp_path / "poems.txt"
-    path.write_text(TEXTS["Chinese"], encoding="utf-8")
-    config = RunConfig.of(hidden_size=4, embedding_size=4, files=(path,))
-    corpus = load_corpus(config.files)
-    run = Run.create(config, corpus, tmp_path / "run")
-    assert held_out_of(run) == bytes(corpus.valid.tolist())
-    path.write_text("something else", encoding="utf-8")
-    assert held_out_of(run) == b""
-    path.unlink()
-    assert held_out_of(run) == b""
 
 
 @given(st.binary(max_size=80))

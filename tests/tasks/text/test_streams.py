@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatework.data import Streams
 from gatework.errors import InputError
+from gatework.tasks.text.streams import Streams
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(0, 40))
 

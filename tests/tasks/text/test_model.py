@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gatework.train import LanguageModel, RunConfig
-from gatework.train.model import parameter_count
+from gatework.tasks import task_class
+from gatework.tasks.text import LanguageModel
+from gatework.train import RunConfig
+from gatework.train.models import make_model, parameter_count
+from language_models import language_model
 
 
 def make(cell: str, layers: int = 1) -> LanguageModel:
     torch.manual_seed(0)
-    config = RunConfig.of(cell=cell, hidden_size=10, embedding_size=5, layers=layers)
-    return LanguageModel(config).eval()
+    return language_model(cell=cell, hidden_size=10, embedding_size=5, layers=layers).eval()
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -35,8 +37,10 @@ def test_a_score_depends_on_no_later_byte():
     assert not before[4:].equal(after[4:])
 
 
-def test_counting_parameters_counts_and_leaves_the_random_state_alone(tiny):
+def test_counting_parameters_counts_and_leaves_the_random_state_alone():
+    tiny = RunConfig.of(cell="lstm", hidden_size=12, embedding_size=6)
+    task = task_class("text")(tiny.task, {})
     before = torch.get_rng_state()
-    counted = parameter_count(tiny)
+    counted = parameter_count(tiny, task)
     assert torch.get_rng_state().equal(before)
-    assert counted == sum(p.numel() for p in LanguageModel(tiny).parameters())
+    assert counted == sum(p.numel() for p in make_model(tiny, task).parameters())

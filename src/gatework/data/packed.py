@@ -1,0 +1,82 @@
+"""Packed files (gzip, zstd) as what they hold, unpacked onto the disk, not into memory."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
+
+from gatework.errors import InputError
+
+__all__ = ["is_packed", "unpacked"]
+
+MARKS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+"""How packed files begin."""
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is one that `unpacked` can read."""
+    with path.open("rb") as file:
+        return _kind(file) is not None
+
+
+def unpacked(path: Path) -> int:
+    """Return the descriptor of a file without a name that has what is packed in another.
+
+    Raises:
+        InputError: it is damaged, or zstd cannot be read here.
+    """
+    with path.open("rb") as file, TemporaryFile() as plain:
+        kind = _kind(file)
+        try:
+            with OPENERS[kind or "gzip"](file) as content:
+                shutil.copyfileobj(content, plain, 1 << 20)
+        except _errors() as error:
+            raise InputError(
+                f"{str(path)!r} cannot be unpacked ({error})",
+                f"a whole {kind} file",
+                "restore it, or unpack it yourself and name what comes out",
+            ) from None
+        plain.flush()
+        return os.dup(plain.fileno())
+
+
+def _kind(file: BinaryIO) -> str | None:
+    start = file.read(4)
+    file.seek(0)
+    return next((kind for mark, kind in MARKS.items() if start.startswith(mark)), None)
+
+
+def _gzip(file: BinaryIO) -> Any:
+    return gzip.GzipFile(fileobj=file)
+
+
+def _zstd(file: BinaryIO) -> Any:
+    if find_spec("zstandard") is None:
+        raise InputError(
+            f"{file.name!r} is packed with zstd",
+            "the package that reads it",
+            "pip install zstandard, or unpack the file: unzstd",
+        )
+    import zstandard
+
+    return zstandard.open(file, "rb")
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What is raised where packed content is damaged."""
+    of_gzip = (EOFError, zlib.error, gzip.BadGzipFile)
+    if find_spec("zstandard") is None:
+        return of_gzip
+    import zstandard
+
+    return (*of_gzip, zstandard.ZstdError)
+
+
+OPENERS: dict[str, Callable[[BinaryIO], Any]] = {"gzip": _gzip, "zstd": _zstd}

@@ -1,0 +1,82 @@
+"""A language model.
+
+T  time steps      B  sequences      E  embedding size      H  hidden size      S  symbols
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from gatework.data.alphabet import Alphabet
+from gatework.nn.recurrent import State
+from gatework.tasks.task import MakeLayer, SequenceModel
+
+__all__ = ["BYTES", "LanguageModel"]
+
+BYTES = 256
+"""Symbols of a text of bytes: every value of one."""
+
+
+class LanguageModel(SequenceModel):
+    """Predicts each next symbol from all before it.
+
+        e_t = embedding[symbol_t]           [E]
+        h_t = layers(e_1 … e_t)             [H]
+        p(symbol_{t+1}) = softmax(W h_t + b)
+
+    Args:
+        alphabet: The characters that are its symbols; None for bytes.
+        embedding_size: E.
+        layers: Makes the recurrent layers for an input of size E.
+        dropout: Share of the layers' outputs that is dropped in training.
+    """
+
+    def __init__(
+        self, alphabet: Alphabet | None, embedding_size: int, layers: MakeLayer, dropout: float
+    ) -> None:
+        super().__init__()
+        self.alphabet = alphabet
+        symbols = BYTES if alphabet is None else len(alphabet)
+        self.embedding = nn.Embedding(symbols, embedding_size)
+        self.layer = layers(embedding_size)
+        self.dropout = nn.Dropout(dropout)
+        self.decoder = nn.Linear(self.layer.output_size, symbols)
+
+    def symbols_of(self, text: bytes) -> list[int]:
+        """Return the numbers of a text's symbols."""
+        if self.alphabet is None:
+            return list(text)
+        return [int(n) for n in self.alphabet.numbers(text.decode("utf-8", "surrogateescape"))]
+
+    def spelled(self, symbol: int) -> bytes:
+        """Return the bytes of a symbol."""
+        if self.alphabet is None:
+            return bytes([symbol])
+        return self.alphabet.text([symbol]).encode()
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Return the embeddings [T, B, E] of symbols int64 [T, B]."""
+        embedded: Tensor = self.embedding(inputs)
+        return embedded
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        **more: Tensor,
+    ) -> tuple[Tensor, State]:
+        """Return the scores of the next symbol after each input, and the state left behind.
+
+        Args:
+            inputs: int64 [T, B].
+            state: as returned by the call before; None where the text begins.
+            lengths: int64 [B], where texts are of unequal lengths.
+            more: nothing.
+
+        Returns:
+            scores [T, B, S] (logarithms of probabilities up to a constant), state.
+        """
+        outputs, state = self.layer(self.encode(inputs), state, lengths=lengths)  # [T, B, H]
+        return self.decoder(self.dropout(outputs)), state

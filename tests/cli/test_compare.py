@@ -89,7 +89,7 @@ def test_models_weigh_the_same(parameters):
     listed = [cells.rnn, cells.lstm, cells.gru, cells.projected_lstm]
     base = RunConfig.of()
     task = task_class("text")(base.task, {})
-    for config in matched_configs(listed, parameters, base, task):
+    for config in matched_configs(check_cells(listed, base), parameters, task):
         assert parameter_count(config, task) == pytest.approx(parameters, rel=0.01)
 
 
@@ -99,7 +99,7 @@ LONG_NAME = replace(cells.gru, name="g" * 101)
 @pytest.mark.parametrize("chosen", [(), (cells.rnn, cells.rnn), (cells.rnn, LONG_NAME)])
 def test_cells_that_cannot_be_compared_are_named(chosen):
     with pytest.raises(InputError):
-        check_cells(chosen)
+        check_cells(chosen, RunConfig.of())
 
 
 @pytest.mark.parametrize(

@@ -56,36 +56,32 @@ class Contender:
         return float(self.horizon.mean()[FAR_LAG])
 
 
-def check_cells(cells: Sequence[Cell]) -> None:
-    """Check that cells can be compared.
+def check_cells(cells: Sequence[Cell], base: RunConfig) -> list[RunConfig]:
+    """Return the settings of cells that are to be compared, all but their sizes.
 
     Raises:
         InputError: there is none, one cannot be trained, or two have the same name.
     """
     if not cells:
         raise InputError("no cells", "one or more to compare", "give rnn, lstm and gru")
-    for cell in cells:
-        cell_settings(cell)
+    common = base.model_dump()
+    configs = [RunConfig.of(**{**common, **cell_settings(cell)}) for cell in cells]
     check_unlike(cells)
+    return configs
 
 
-def matched_configs(
-    cells: Sequence[Cell], parameters: int, base: RunConfig, task: Task
-) -> list[RunConfig]:
+def matched_configs(configs: Sequence[RunConfig], parameters: int, task: Task) -> list[RunConfig]:
     """Return the settings for each cell, its hidden size chosen so that all models weigh the same.
 
     Args:
-        cells: different ones, which `check_cells` has passed.
+        configs: from `check_cells`.
         parameters: numbers to learn in the whole model; met within about a hundredth.
-        base: all other settings.
         task: what they learn.
 
     Raises:
         InputError: even one unit is too many parameters.
     """
-    common = base.model_dump()
-    bases = [RunConfig.of(**{**common, **cell_settings(cell)}) for cell in cells]
-    return [_with_parameters(config, parameters, task) for config in bases]
+    return [_with_parameters(config, parameters, task) for config in configs]
 
 
 def measure(runner: Runner) -> Contender:

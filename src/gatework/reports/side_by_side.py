@@ -89,11 +89,11 @@ def begin(
     base = RunConfig.of(**{"window": DEFAULT_WINDOW, **settings})
     if base.seconds is None and base.steps is None:
         base = base.model_copy(update={"seconds": DEFAULT_SECONDS})
-    check_cells(cells)
+    configs = check_cells(cells, base)
     task, source = task_class(base.task.kind).load(base.task, base.files)
     check_held_out(task, source)
     trainers = [
-        Trainer(config, task, source) for config in matched_configs(cells, parameters, base, task)
+        Trainer(config, task, source) for config in matched_configs(configs, parameters, task)
     ]
     folder = new_folder("compare", out)
     return [

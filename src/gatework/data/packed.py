@@ -6,7 +6,7 @@ import gzip
 import os
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from gatework.errors import InputError
 
-__all__ = ["is_packed", "unpacked"]
+__all__ = ["is_packed", "lines_of", "unpacked"]
 
 MARKS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 """How packed files begin."""
@@ -45,6 +45,26 @@ def unpacked(path: Path) -> int:
             ) from None
         plain.flush()
         return os.dup(plain.fileno())
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """Go through the lines of a text, packed or not.
+
+    Raises:
+        InputError: it is not UTF-8, or damaged.
+    """
+    descriptor = unpacked(path) if is_packed(path) else os.open(path, os.O_RDONLY)
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
+        for number, line in enumerate(file, 1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                raise InputError(
+                    f"{path}, line {number:,} is not UTF-8",
+                    "a text in one encoding",
+                    f"convert it: iconv -f LATIN1 -t UTF-8 {path} > utf8-{path.name}",
+                ) from None
 
 
 def _kind(file: BinaryIO) -> str | None:

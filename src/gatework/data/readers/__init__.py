@@ -1,0 +1,1 @@
+"""Readers of files with sequences of numbers, one a kind of file."""

@@ -103,7 +103,8 @@ def _lengths(
             f"{cases} whole numbers from 1 to {steps}",
             "correct them",
         )
-    return np.maximum(given, 0).astype(np.int64)
+    lengths: NDArray[np.int64] = np.maximum(given, 0).astype(np.int64)
+    return lengths
 
 
 def _rows(values: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -1,0 +1,114 @@
+"""A model that labels sequences, or each of their steps.
+
+T  time steps      B  sequences      F  features      H  size of the layers' outputs      K  scores
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from gatework.nn.recurrent import State
+from gatework.tasks.task import MakeLayer, SequenceModel
+
+__all__ = ["Labeller"]
+
+
+class Labeller(SequenceModel):
+    """Layers over all steps, then a linear head on what they gave.
+
+    Args:
+        features: F.
+        static: Numbers that hold for a whole sequence, which the head reads too.
+        scores: K.
+        pool: "last", "mean" or "max" of the outputs; None for scores of every step.
+        noise: Deviation of noise that is added to the inputs in training.
+        layers: Makes the recurrent layers.
+        dropout: Share of what the head reads that is dropped in training.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        static: int,
+        scores: int,
+        pool: str | None,
+        noise: float,
+        layers: MakeLayer,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.noise = noise
+        self.pool = pool
+        self.layer = layers(features)
+        self.dropout = nn.Dropout(dropout)
+        size = self.layer.output_size * self.layer.num_directions
+        self.head = nn.Linear(size + static, scores)
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Return the features as they are, with noise in training."""
+        if self.training and self.noise:
+            return inputs + self.noise * torch.randn_like(inputs)
+        return inputs
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        **more: Tensor,
+    ) -> tuple[Tensor, State]:
+        """Return scores [B, K], or [T, B, K] of every step, and the state left behind.
+
+        Args:
+            inputs: float32 [T, B, F].
+            state: to begin with; None for the initial one.
+            lengths: int64 [B]; None where all have T steps.
+            more: `static` [B, numbers], and what the cell reads beside its input.
+        """
+        own = {row.name: more[row.name] for row in self.layer.cell.further}
+        outputs, state = self.layer(self.encode(inputs), state, lengths=lengths, **own)
+        read = outputs if self.pool is None else self._pooled(outputs, lengths)
+        if "static" in more:
+            static = more["static"]
+            read = torch.cat([read, static.expand(*read.shape[:-1], -1)], dim=-1)
+        return self.head(self.dropout(read)), state
+
+    def _pooled(self, outputs: Tensor, lengths: Tensor | None) -> Tensor:
+        """Outputs [T, B, H] as one row for each sequence, [B, H]."""
+        steps, count, _ = outputs.shape
+        if lengths is None:
+            lengths = torch.full((count,), steps)
+        lengths = lengths.to(outputs.device)
+        return POOLS[str(self.pool)](outputs, lengths, self.layer.num_directions)
+
+
+def _last(outputs: Tensor, lengths: Tensor, directions: int) -> Tensor:
+    """Where each direction has read all: the last step, and the first of the backward one."""
+    at = (lengths - 1).clamp(min=0).view(1, -1, 1).expand(1, -1, outputs.shape[2])
+    last = outputs.gather(0, at)[0]
+    if directions == 1:
+        return last
+    half = outputs.shape[2] // 2
+    return torch.cat([last[:, :half], outputs[0, :, half:]], dim=1)
+
+
+def _mean(outputs: Tensor, lengths: Tensor, directions: int) -> Tensor:
+    """Past a sequence's end its outputs are 0."""
+    return outputs.sum(0) / lengths.clamp(min=1).unsqueeze(1)
+
+
+def _max(outputs: Tensor, lengths: Tensor, directions: int) -> Tensor:
+    steps = torch.arange(len(outputs), device=outputs.device)
+    past = (steps.unsqueeze(1) >= lengths).unsqueeze(2)
+    return outputs.masked_fill(past, -torch.inf).amax(0).nan_to_num(neginf=0.0)
+
+
+POOLS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+    "last": _last,
+    "mean": _mean,
+    "max": _max,
+}

@@ -1,0 +1,436 @@
+"""Labels as a task: whole sequences, bucketed by length, a head on what the layers gave.
+
+T  time steps      B  sequences      F  features      K  classes
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy, mse_loss
+
+from gatework.data.dividing import by_sequence
+from gatework.data.reading import read_sequences
+from gatework.data.scaling import Scaling, fit
+from gatework.data.sequences import Sequences
+from gatework.errors import InputError
+from gatework.tasks.bucketed import Bucketed
+from gatework.tasks.divided import Divided, Side
+from gatework.tasks.features import Features, log_gaps
+from gatework.tasks.labelling.metrics import classified, confusion, regressed
+from gatework.tasks.labelling.model import Labeller
+from gatework.tasks.labelling.settings import (
+    LabelSettings,
+    PooledSettings,
+)
+from gatework.tasks.labelling.targets import MISSING, Classes, Numbers
+from gatework.tasks.settings import TaskSettings
+from gatework.tasks.task import (
+    ALL,
+    Batch,
+    Evaluation,
+    Loss,
+    MakeLayer,
+    Part,
+    SequenceModel,
+    Shown,
+    Source,
+    Task,
+)
+
+__all__ = ["TASKS", "ClassifyTask", "LabelTask", "RegressTask", "TagTask"]
+
+AT_ONCE = 64
+"""Sequences that are read side by side in evaluation."""
+QUICK = 2_000
+"""Held-out sequences that a point of the learning curve reads."""
+SHOWN = 12
+"""Classes whose confusion is shown."""
+
+
+class LabelTask(Task):
+    """What classification, regression and tagging have in common."""
+
+    settings: LabelSettings
+    targets: Classes | Numbers
+    kind: ClassVar[str]
+    of_classes: ClassVar[bool] = True
+
+    def __init__(self, settings: TaskSettings, understood: Mapping[str, Any]) -> None:
+        super().__init__(settings, understood)
+        self.features = Features.of_data(self.understood.get("features"))
+        self.targets = (Classes if self.of_classes else Numbers).of_data(self.understood)
+        columns = self.understood.get("static_columns", [])
+        self.static_columns = tuple(str(name) for name in columns)
+        self.static = Scaling.of_data(self.understood.get("static"), len(self.static_columns))
+
+    counted = "sequences"
+    pool: str | None = None
+
+    @classmethod
+    def load(
+        cls, settings: TaskSettings, files: tuple[Path, ...], known: Task | None = None
+    ) -> tuple[Self, Divided]:
+        """Read labelled sequences.
+
+        Raises:
+            InputError: a file is missing or is not what was asked for.
+        """
+        asked = cast(LabelSettings, settings)
+        every = read_sequences(files, asked, cls.kind)
+        if asked.held_out:
+            other = read_sequences(asked.held_out, asked, cls.kind)
+            learned, judged = np.arange(len(every)), Side(other, np.arange(len(other)))
+        else:
+            learned, rest = by_sequence(every, asked.held_out_share, asked.division)
+            judged = Side(every, rest)
+        task = cast(Self, known) or cls(asked, cls._understood(asked, every, learned))
+        side = Side(task.features.placed(every), learned)
+        judged = Side(task.features.placed(judged.sequences), judged.indices)
+        task.targets.numbers(task.labels_of(judged), every.name)  # an unknown class is told now
+        other_sum = judged.sequences.sha256 if asked.held_out else ""
+        return task, Divided(
+            every.name,
+            every.sha256[:32] + (other_sum or every.sha256)[32:],
+            every.notes,
+            side,
+            judged,
+        )
+
+    @classmethod
+    def _understood(
+        cls, settings: LabelSettings, every: Sequences, learned: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        """What is found in the sequences that are learned from."""
+        side = Side(every, learned)
+        labels = cls.labels_of(side)
+        targets = Classes if cls.of_classes else Numbers
+        features = Features.fit(every, learned, with_gaps=settings.gaps)
+        static = (
+            fit([every.static[learned]]) if every.static is not None else fit([np.empty((1, 0))])
+        )
+        return {
+            "features": features.as_data(),
+            "static_columns": list(every.static_columns),
+            "static": static.as_data(),
+            **targets.of(labels, every.name).as_data(),
+        }
+
+    @staticmethod
+    def labels_of(side: Side) -> NDArray[Any]:
+        """The labels of some sequences, or of their rows.
+
+        Raises:
+            InputError: there are none.
+        """
+        sequences = side.sequences
+        if sequences.labels is None:
+            raise InputError(
+                f"no labels in {sequences.name}",
+                "a label for each sequence, or each row",
+                "name their column: --target COLUMN",
+            )
+        if not sequences.per_row:
+            found: NDArray[Any] = sequences.labels[side.indices]
+            return found
+        return np.concatenate([sequences.labels[sequences.rows(i)] for i in side.indices.tolist()])
+
+    def make_model(self, layers: MakeLayer, dropout: float) -> Labeller:
+        """Make a model with random weights."""
+        return Labeller(
+            self.features.size,
+            len(self.static_columns),
+            self.targets.scores,
+            self.pool,
+            self.settings.noise,
+            layers,
+            dropout,
+        )
+
+    # ---- batches
+
+    def batches(
+        self, source: Source, *, batch_size: int, window: int, seed: int, part: Part = ALL
+    ) -> Bucketed:
+        """Return whole sequences, those of like length side by side."""
+        side = cast(Divided, source).learned
+        return Bucketed(
+            side.lengths, batch_size, seed, part, lambda numbers: self.gather(side, numbers)
+        )
+
+    def gather(self, side: Side, numbers: NDArray[np.int64]) -> Batch:
+        """Return some sequences as a batch, padded to the longest.
+
+        Args:
+            side: where they are from.
+            numbers: their places in `side.indices`.
+        """
+        indices = side.indices[numbers]
+        lengths = side.sequences.lengths[indices]
+        steps, count = int(lengths.max(initial=0)), len(indices)
+        inputs = np.zeros((steps, count, self.features.size), np.float32)
+        gaps, times = np.zeros((2, steps, count, 1), np.float32)
+        there = np.zeros((steps, count, self.features.size), np.float32)
+        for b, index in enumerate(indices.tolist()):
+            rows, length = side.sequences.rows(index), int(lengths[b])
+            own = None if side.sequences.times is None else side.sequences.times[rows]
+            inputs[:length, b] = self.features.of(side.sequences.values[rows], own)
+            there[:length, b] = self.features.there(side.sequences.values[rows])
+            if own is not None:
+                gaps[:length, b] = log_gaps(own, length)
+                times[:length, b, 0] = own - own[0]
+        more = {
+            "gap": torch.from_numpy(gaps),
+            "mask": torch.from_numpy(there),
+            "time": torch.from_numpy(times),
+        }
+        if self.static_columns:
+            more["static"] = self._static(side.sequences, indices)
+        return Batch(
+            torch.from_numpy(inputs),
+            self._targets(side, indices, lengths),
+            torch.from_numpy(lengths),
+            more=more,
+        )
+
+    def _static(self, sequences: Sequences, indices: NDArray[np.int64]) -> Tensor:
+        assert sequences.static is not None
+        scaled = self.static.apply(sequences.static[indices])
+        return torch.from_numpy(np.nan_to_num(scaled, nan=0.0))
+
+    def _targets(
+        self, side: Side, indices: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> Tensor:
+        """What is predicted [B], where there is one for each sequence; 0 where nothing is known."""
+        if side.sequences.labels is None:
+            return torch.zeros(len(indices), dtype=torch.long)
+        labels = side.sequences.labels[indices]
+        return torch.from_numpy(self.targets.numbers(labels, side.sequences.name))
+
+    # ---- use
+
+    def every(self, side: Side, count: int | None = None) -> Iterator[tuple[NDArray[Any], Batch]]:
+        """Go through sequences in the order of their lengths.
+
+        Args:
+            side: the sequences.
+            count: so many, evenly spread; None for all.
+        """
+        order = np.argsort(side.lengths, kind="stable")
+        if count is not None and count < len(order):
+            order = order[np.linspace(0, len(order) - 1, count).astype(int)]
+        for begin in range(0, len(order), AT_ONCE):
+            numbers = order[begin : begin + AT_ONCE]
+            yield numbers, self.gather(side, numbers)
+
+    @torch.no_grad()
+    def scores(self, model: SequenceModel, batch: Batch) -> Tensor:
+        """Return what a model predicts, in evaluation mode."""
+        model.eval()
+        device = next(model.parameters()).device
+        more = {name: value.to(device) for name, value in batch.more.items()}
+        found, _ = model(batch.inputs.to(device), lengths=batch.lengths, **more)
+        return cast(Tensor, found).float().cpu()
+
+    def evaluated(self, source: Source, *, quick: bool = False) -> int:
+        """Return how many held-out sequences are read."""
+        held_out = source.sizes[1]
+        return min(held_out, QUICK) if quick else held_out
+
+    def evaluate(self, model: SequenceModel, source: Source, *, quick: bool = False) -> Evaluation:
+        """Measure a model on held-out sequences."""
+        divided = cast(Divided, source)
+        total, terms = 0.0, 0
+        truth, found = [], []
+        for _, batch in self.every(divided.held_out, QUICK if quick else None):
+            scores = self.scores(model, batch)
+            loss = self.loss(scores, batch)
+            total, terms = total + float(loss.total), terms + loss.terms
+            known = self.known(batch)
+            truth.append(batch.targets[known].numpy())
+            found.append(self.decided(scores)[known.numpy()])
+        if not terms:
+            return Evaluation(float("nan"))
+        figures, naive = self.figures(np.concatenate(truth), np.concatenate(found), divided)
+        return Evaluation(self.cost(total / terms), figures, naive)
+
+    def known(self, batch: Batch) -> Tensor:
+        """Of which predictions the truth is known."""
+        return torch.ones(batch.targets.shape, dtype=torch.bool)
+
+    @abstractmethod
+    def decided(self, scores: Tensor) -> NDArray[Any]:
+        """Return what scores say: classes by number, or scaled numbers."""
+
+    @abstractmethod
+    def figures(
+        self, truth: NDArray[Any], found: NDArray[Any], source: Divided
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Return figures that people quote, and those of what needs no model."""
+
+
+class _OfClasses(LabelTask):
+    """Classes, of sequences or rows."""
+
+    targets: Classes
+    unit = "nats"
+
+    @property
+    def meaning(self) -> str:
+        """What chance costs."""
+        return f"{np.log(self.targets.scores):.3g} is chance, 0 is certainty"
+
+    def decided(self, scores: Tensor) -> NDArray[np.int64]:
+        """Return the likeliest class."""
+        found: NDArray[np.int64] = scores.argmax(-1).numpy()
+        return found
+
+    def figures(
+        self, truth: NDArray[Any], found: NDArray[Any], source: Divided
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Return accuracy and macro F1, and those of the class that is commonest."""
+        classes = self.targets.scores
+        learned = self.targets.numbers(self.labels_of(source.learned), source.name)
+        commonest = np.bincount(learned[learned != MISSING], minlength=classes).argmax()
+        naive = confusion(truth, np.full_like(truth, commonest), classes)
+        return classified(confusion(truth, found, classes)), classified(naive)
+
+    def _entropy(self, scores: Tensor, targets: Tensor) -> Loss:
+        known = targets != MISSING
+        weights = self.weights.to(scores.device) if self.weights is not None else None
+        total = cross_entropy(scores, targets, weights, ignore_index=MISSING, reduction="sum")
+        return Loss(total, int(known.sum()))
+
+    @property
+    def weights(self) -> Tensor | None:
+        """How much each class weighs; None where all examples weigh the same."""
+        shares = self.understood.get("shares")
+        if not getattr(self.settings, "balanced", False) or not isinstance(shares, list):
+            return None
+        return 1 / (len(shares) * torch.tensor(shares, dtype=torch.float32).clamp(min=1e-6))
+
+    @classmethod
+    def _understood(
+        cls, settings: LabelSettings, every: Sequences, learned: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        found = super()._understood(settings, every, learned)
+        classes = Classes.of_data(found)
+        numbers = classes.numbers(cls.labels_of(Side(every, learned)), every.name)
+        counts = np.bincount(numbers[numbers != MISSING], minlength=classes.scores)
+        return {**found, "shares": (counts / counts.sum()).tolist()}
+
+    def show(self, model: SequenceModel, source: Source) -> Shown:
+        """Say which classes were taken for which."""
+        truth, found = [], []
+        for _, batch in self.every(cast(Divided, source).held_out, QUICK):
+            known = self.known(batch)
+            truth.append(batch.targets[known].numpy())
+            found.append(self.decided(self.scores(model, batch))[known.numpy()])
+        counts = confusion(np.concatenate(truth), np.concatenate(found), self.targets.scores)
+        return Shown(
+            "What it takes for what",
+            "Of held-out data: a row for each class, in it how often it was taken for each.",
+            _table(self.targets.names, counts),
+            more=("evaluate",),
+        )
+
+
+class ClassifyTask(_OfClasses):
+    """Predict the class of each sequence."""
+
+    kind = "classify"
+
+    @property
+    def pool(self) -> str:  # type: ignore[override]
+        """Which outputs decide."""
+        return cast(PooledSettings, self.settings).pool
+
+    def loss(self, predictions: Tensor, batch: Batch) -> Loss:
+        """Return the cross entropy of the classes [B], in nats."""
+        return self._entropy(predictions, batch.targets)
+
+    def known(self, batch: Batch) -> Tensor:
+        """Which sequences have a label."""
+        return batch.targets != MISSING
+
+
+class TagTask(_OfClasses):
+    """Predict the class of each row."""
+
+    kind = "tag"
+
+    def _targets(
+        self, side: Side, indices: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> Tensor:
+        """The classes of steps [T, B]; nothing past a sequence's end."""
+        targets = np.full((int(lengths.max(initial=0)), len(indices)), MISSING, np.int64)
+        labels = side.sequences.labels
+        if labels is not None:
+            for b, index in enumerate(indices.tolist()):
+                own = labels[side.sequences.rows(index)]
+                targets[: len(own), b] = self.targets.numbers(own, side.sequences.name)
+        return torch.from_numpy(targets)
+
+    def loss(self, predictions: Tensor, batch: Batch) -> Loss:
+        """Return the cross entropy of the classes of all steps, in nats."""
+        return self._entropy(predictions.flatten(0, 1), batch.targets.flatten())
+
+    def known(self, batch: Batch) -> Tensor:
+        """Which steps have a label."""
+        return batch.targets != MISSING
+
+
+class RegressTask(LabelTask):
+    """Predict a number for each sequence."""
+
+    kind = "regress"
+    of_classes = False
+    targets: Numbers
+    unit = "squared error"
+    meaning = "1 is what the mean of all targets costs, 0 is certainty"
+
+    @property
+    def pool(self) -> str:  # type: ignore[override]
+        """Which outputs decide."""
+        return cast(PooledSettings, self.settings).pool
+
+    def loss(self, predictions: Tensor, batch: Batch) -> Loss:
+        """Return the squared error of the scaled targets [B]."""
+        total = mse_loss(predictions[:, 0], batch.targets.float(), reduction="sum")
+        return Loss(total, len(batch.targets))
+
+    def decided(self, scores: Tensor) -> NDArray[np.float32]:
+        """Return the scaled numbers."""
+        found: NDArray[np.float32] = scores[:, 0].numpy()
+        return found
+
+    def figures(
+        self, truth: NDArray[Any], found: NDArray[Any], source: Divided
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Return errors in the targets' own unit, and those of the mean target."""
+        true = self.targets.undo(truth)
+        mean = np.full_like(true, self.targets.scaling.means[0])
+        return regressed(true, self.targets.undo(found)), regressed(true, mean)
+
+
+def _table(names: Sequence[str], counts: NDArray[np.int64]) -> str:
+    """A confusion matrix as lines; of many classes those that are confused most."""
+    mistakes = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
+    shown = np.sort(np.argsort(-mistakes, kind="stable")[:SHOWN])
+    cells = [[names[k], *(f"{n:,}" for n in counts[k, shown])] for k in shown]
+    rows = [["", *(names[k] for k in shown)], *cells]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    if len(shown) < len(names):
+        lines.append(f"the {len(shown)} of {len(names)} classes that are confused most")
+    return "\n".join(lines)
+
+
+TASKS = {"classify": ClassifyTask, "regress": RegressTask, "tag": TagTask}

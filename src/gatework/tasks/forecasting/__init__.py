@@ -1,0 +1,1 @@
+"""Forecasts: the next values of series, with quantiles, from all before them."""

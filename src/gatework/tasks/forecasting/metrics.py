@@ -1,0 +1,50 @@
+"""Figures that people quote of forecasts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["coverage", "errors"]
+
+
+def errors(
+    truth: NDArray[np.float64], found: NDArray[np.float64], usual: NDArray[np.float64]
+) -> dict[str, float]:
+    """Return MAE, MASE and sMAPE over all values that are known.
+
+    MASE (Hyndman & Koehler 2006) is the error as a share of the usual one: of the seasonal naive
+    forecast in what was learned from. sMAPE is 200 |y − f| / (|y| + |f|), in percent.
+
+    Args:
+        truth: [values]; NaN where it is not known.
+        found: [values], forecasts.
+        usual: [values], the usual error of each value's series.
+
+    Example:
+        >>> errors(np.array([1.0, np.nan]), np.array([2.0, 3.0]), np.array([4.0, 4.0]))
+        {'MAE': 1.0, 'MASE': 0.25, 'sMAPE': 66.66666666666667}
+    """
+    known = ~np.isnan(truth) & ~np.isnan(found)
+    truth, found, usual = truth[known], found[known], usual[known]
+    apart = np.abs(found - truth)
+    size = np.abs(found) + np.abs(truth)
+    return {
+        "MAE": float(apart.mean()),
+        "MASE": float((apart / np.maximum(usual, 1e-12)).mean()),
+        "sMAPE": float((200 * apart / np.maximum(size, 1e-12)).mean()),
+    }
+
+
+def coverage(
+    truth: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> float:
+    """Return the share of known values that lie between two quantiles.
+
+    Example:
+        >>> coverage(np.array([1.0, 5.0]), np.zeros(2), np.full(2, 2.0))
+        0.5
+    """
+    known = ~np.isnan(truth)
+    inside = (truth >= low) & (truth <= high)
+    return float(inside[known].mean())

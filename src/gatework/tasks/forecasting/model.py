@@ -1,0 +1,94 @@
+"""A model that forecasts: layers over the past, a small network for each step ahead.
+
+T  steps read      P  of them from which is forecast      B  windows      K  steps ahead
+F  features      A  features known ahead      L  earlier values      Y  targets      Q  quantiles
+
+Wen et al. 2017, "A Multi-Horizon Quantile Recurrent Forecaster": every step of the past forecasts,
+the quantiles of all steps ahead at once. Here a forecast begins at the value of the season before.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gatework.nn.recurrent import State
+from gatework.tasks.task import MakeLayer, SequenceModel
+
+__all__ = ["Forecaster"]
+
+WIDTH = 32
+"""Units of the network for a step ahead."""
+
+
+class Forecaster(SequenceModel):
+    """Quantiles of the next K values of each target.
+
+        c_{t,k} = W_k h_t + V a_{t+k} + U l_{t+k}
+        q_{t,k} = w · l_{t+k} + R relu(c_{t,k})
+
+    with a what is known ahead and l earlier values of the targets.
+
+    Args:
+        features: F.
+        ahead: A.
+        earlier: L, for each target.
+        targets: Y.
+        horizon: K.
+        quantiles: Q.
+        layers: Makes the recurrent layers.
+        dropout: Share of the layers' outputs that is dropped in training.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        ahead: int,
+        earlier: int,
+        targets: int,
+        horizon: int,
+        quantiles: int,
+        layers: MakeLayer,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.shape = (horizon, targets, quantiles)
+        self.layer = layers(features)
+        self.dropout = nn.Dropout(dropout)
+        self.past = nn.Linear(self.layer.output_size, horizon * WIDTH)
+        self.known = nn.Linear(ahead + earlier * targets, WIDTH, bias=False)
+        self.head = nn.Linear(WIDTH, targets * quantiles)
+        self.begin = nn.Parameter(torch.zeros(targets, earlier))
+        """Weights w of the earlier values; all on the last, that of the longest season."""
+        with torch.no_grad():
+            self.begin[:, -1] = 1.0
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Return the features as they are."""
+        return inputs
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        **more: Tensor,
+    ) -> tuple[Tensor, State]:
+        """Return quantiles [P, B, K, Y, Q] in their order, and the state left behind.
+
+        Args:
+            inputs: float32 [T, B, F]; from the last P steps is forecast.
+            state: to begin with; None for the initial one.
+            lengths: not used: windows have one length.
+            more: `ahead` [P, B, K, A] and `earlier` [P, B, K, Y, L].
+        """
+        ahead, earlier = more["ahead"], more["earlier"]
+        outputs, state = self.layer(self.encode(inputs), state)
+        last = self.dropout(outputs[len(outputs) - len(ahead) :])  # [P, B, H]
+        horizon, targets, quantiles = self.shape
+        past = self.past(last).unflatten(-1, (horizon, WIDTH))  # [P, B, K, WIDTH]
+        known = torch.cat([ahead, earlier.flatten(-2)], dim=-1)
+        found = self.head(torch.relu(past + self.known(known)))
+        begin = (earlier * self.begin).sum(-1, keepdim=True)  # [P, B, K, Y, 1]
+        return begin + found.unflatten(-1, (targets, quantiles)), state

@@ -1,0 +1,175 @@
+"""Windows of series: what is read, what is known ahead, what came before, what is to be found.
+
+T  steps read      P  of them from which is forecast      K  steps ahead
+F  features      A  known ahead      Y  targets      L  earlier values
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from gatework.data.scaling import Scaling
+from gatework.data.sequences import Sequences
+from gatework.tasks.features import Features
+from gatework.tasks.forecasting.calendar import calendar_of
+
+__all__ = ["Shape", "Window", "Windows"]
+
+
+class Shape(NamedTuple):
+    """How long the parts of a window are."""
+
+    context: int
+    """Steps that a forecast is made from."""
+    horizon: int
+    """K."""
+    lags: tuple[int, ...]
+    """How many steps before what is predicted earlier values lie: L − 1 seasons."""
+
+
+class Window(NamedTuple):
+    """One window, scaled."""
+
+    inputs: NDArray[np.float32]
+    """[T, F]"""
+    ahead: NDArray[np.float32]
+    """[P, K, A]"""
+    earlier: NDArray[np.float32]
+    """[P, K, Y, L]: the last value that is known, then those of a season before."""
+    targets: NDArray[np.float32]
+    """[P, K, Y]; NaN where it is not known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Takes windows out of series.
+
+    Attributes:
+        sequences: the series; the targets are their first columns.
+        features: of their columns.
+        future: places of the columns that are known ahead.
+        calendar: what of the calendar is told.
+        scales: of each series the scaling of its targets.
+        shape: of the windows.
+        static: scaling of the static columns.
+    """
+
+    sequences: Sequences
+    features: Features
+    targets: int
+    future: tuple[int, ...]
+    calendar: tuple[str, ...]
+    scales: list[Scaling]
+    shape: Shape
+    static: Scaling
+    step: float
+    """Usual time between rows."""
+
+    def window(self, series: int, last: int, forecasts: int = 1) -> Window:
+        """Return the window whose last forecast is made from a row.
+
+        Args:
+            series: which.
+            last: row (of all) that is the last to be read; what lies before the series is missing.
+            forecasts: P, from the last steps.
+        """
+        context, horizon, lags = self.shape
+        steps = context + forecasts - 1
+        first, stop = last + 1 - steps, last + 1 + horizon
+        values, times = self._rows(series, first, stop)
+        features = self._features(series, values, times)
+        scaled = self.scales[series].apply(values[:, : self.targets])  # [T + K, Y]
+        ahead = self._ahead(values, features, times)
+        begin = steps - forecasts + 1  # of the first step ahead of the first forecast
+        return Window(
+            features[:steps],
+            _following(ahead[begin:], forecasts, horizon),
+            self._earlier(scaled, begin, forecasts, lags),
+            _following(scaled[begin:], forecasts, horizon),
+        )
+
+    def _rows(
+        self, series: int, first: int, stop: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+        """Values and times of rows, of which some may lie before or after the series."""
+        rows = self.sequences.rows(series)
+        low, high = max(first, rows.start), min(stop, rows.stop)
+        values = np.full((stop - first, len(self.sequences.columns)), np.nan, np.float32)
+        values[low - first : high - first] = self.sequences.values[low:high]
+        if self.sequences.times is None:
+            return values, None
+        at = np.arange(first, stop)
+        there = np.clip(at, rows.start, rows.stop - 1)
+        return values, self.sequences.times[there] + (at - there) * self.step
+
+    def _features(
+        self, series: int, values: NDArray[np.float32], times: NDArray[np.float64] | None
+    ) -> NDArray[np.float32]:
+        """What layers read of rows [R, F]: targets by their series' own scale."""
+        own = values.copy()
+        scale, usual = self.scales[series], self.features.scaling
+        y = self.targets
+        own[:, :y] = scale.apply(values[:, :y]) * usual.scales[:y] + usual.means[:y]
+        parts = [self.features.of(own, times)]
+        if times is not None:
+            parts.append(calendar_of(times, self.calendar))
+        if self.sequences.static is not None:
+            numbers = np.nan_to_num(self.static.apply(self.sequences.static[series]))
+            parts.append(np.broadcast_to(numbers, (len(values), len(numbers))))
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    def _ahead(
+        self,
+        values: NDArray[np.float32],
+        features: NDArray[np.float32],
+        times: NDArray[np.float64] | None,
+    ) -> NDArray[np.float32]:
+        """What is known ahead of rows [R, A]: columns that were named, and the calendar."""
+        known = features[:, self.places_ahead]
+        if times is None:
+            return known
+        return np.concatenate([known, calendar_of(times, self.calendar)], axis=1)
+
+    @property
+    def places_ahead(self) -> list[int]:
+        """The features of the columns that are known ahead."""
+        names = {self.features.columns[k] for k in self.future}
+        return [
+            k
+            for k, name in enumerate(self.features.names)
+            if name in names or name.partition(" = ")[0] in names
+        ]
+
+    def _earlier(
+        self, scaled: NDArray[np.float32], begin: int, forecasts: int, lags: tuple[int, ...]
+    ) -> NDArray[np.float32]:
+        """Earlier values [P, K, Y, L]; 0, the mean, where one is not known."""
+        horizon = self.shape.horizon
+        known = np.nan_to_num(_carried(scaled[: begin + forecasts - 1]))
+        last = known[begin - 1 :]  # [P, Y]
+        parts = [np.repeat(last[:, None], horizon, axis=1)]
+        for lag in lags:
+            before = known[begin - lag :] if lag < begin else known
+            short = max(0, lag - begin)
+            padded = np.concatenate([np.zeros((short, self.targets), np.float32), before])
+            parts.append(_following(padded, forecasts, horizon))
+        return np.stack(parts, axis=-1)
+
+
+def _following(rows: NDArray[np.float32], forecasts: int, horizon: int) -> NDArray[np.float32]:
+    """Of rows [R, n] those that follow each forecast: [P, K, n]."""
+    found = sliding_window_view(rows[: forecasts + horizon - 1], horizon, axis=0)  # [P, n, K]
+    return found.swapaxes(1, 2)
+
+
+def _carried(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows [R, n] with the last known value in place of a missing one."""
+    known = np.where(np.isnan(rows), 0, np.arange(len(rows))[:, None])
+    at = np.maximum.accumulate(known, axis=0)
+    found: NDArray[np.float32] = np.take_along_axis(rows, at, axis=0)
+    return found

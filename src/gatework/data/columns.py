@@ -32,6 +32,9 @@ class Columns(Checked):
     """Columns that hold for a whole sequence."""
     ignore: Names = ()
     """Columns that are left out."""
+    steps_first: bool = False
+    """Whether arrays are [cases, steps, channels], as torch and Keras have them; else [cases,
+    channels, steps], as aeon and sktime."""
 
     @model_validator(mode="after")
     def _each_column_has_one_part(self) -> Columns:

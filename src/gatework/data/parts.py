@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import NamedTuple
 
 from gatework.data.columns import Columns
 from gatework.errors import InputError, suggest
 
-__all__ = ["Parts", "parts_of"]
+__all__ = ["USUAL", "Parts", "parts_of"]
 
 USUAL = {
-    "id": ("unique_id",),
-    "time": ("ds",),
+    "id": ("unique_id", "id", "series_id", "item_id", "sequence"),
+    "time": ("ds", "timestamp", "datetime", "date", "time"),
     "target": ("y", "label", "target", "class"),
 }
-"""Names that columns have by custom: the long table of Nixtla's libraries, and what labels are
-called."""
+"""Names that columns have by custom, in capitals or not, the first one that is there counts: the
+long table of Nixtla's libraries, and what others call the same."""
 OPTIONS = {"id": "--id", "time": "--time-column", "target": "--target"}
 
 
@@ -36,13 +37,14 @@ class Parts(NamedTuple):
         return tuple(dict.fromkeys((*self.inputs, *self.future)))
 
 
-def parts_of(names: Sequence[str], asked: Columns, kind: str) -> Parts:
+def parts_of(names: Sequence[str], asked: Columns, kind: str, dates: Sequence[str] = ()) -> Parts:
     """Return the part of each column.
 
     Args:
         names: of the columns there are.
         asked: what was said.
         kind: of the task.
+        dates: columns that hold dates; a single one is that of the times.
 
     Raises:
         InputError: a column that was named is not there, or there is nothing to predict.
@@ -52,15 +54,13 @@ def parts_of(names: Sequence[str], asked: Columns, kind: str) -> Parts:
         if given not in names:
             raise _missing(given, part, names)
     here = [name for name in names if name not in ignored]
-    id_ = asked.id or _usual("id", here)
-    time = asked.time or _usual("time", here)
-    target = asked.target or tuple(filter(None, [_usual("target", here)]))
+    said = {name for _, name in _given(asked)}
+    free = [name for name in here if name not in said]
+    id_ = asked.id or _usual("id", free)
+    time = asked.time or _usual("time", free) or _single([n for n in dates if n in free])
+    target = asked.target or tuple(filter(None, [_usual("target", free)]))
     if not target:
-        raise InputError(
-            f"no column to predict among {_listed(here)}",
-            "one that is called y, or the name of another",
-            f"write --target {here[-1] if here else 'COLUMN'}",
-        )
+        raise _no_target(here, {id_, time} | said)
     if kind != "forecast" and len(target) > 1:
         raise InputError(
             f"--target {','.join(target)} for the task {kind!r}",
@@ -71,7 +71,7 @@ def parts_of(names: Sequence[str], asked: Columns, kind: str) -> Parts:
         raise InputError(
             f"no column that tells sequences apart among {_listed(here)}",
             f"one, since the task {kind!r} predicts one thing for each sequence",
-            f"write --id COLUMN, such as --id {here[0]}; or --task tag, for each row",
+            f"write --id COLUMN, such as --id {quote(here[0])}; or --task tag, for each row",
         )
     taken = {id_, time, *asked.future, *asked.static}
     predicted = set() if kind == "forecast" else set(target)
@@ -96,7 +96,22 @@ def _given(asked: Columns) -> list[tuple[str, str]]:
 
 
 def _usual(part: str, names: Sequence[str]) -> str | None:
-    return next((usual for usual in USUAL[part] if usual in names), None)
+    lower = {name.lower(): name for name in reversed(names)}
+    return next((lower[usual] for usual in USUAL[part] if usual in lower), None)
+
+
+def _single(names: Sequence[str]) -> str | None:
+    return names[0] if len(names) == 1 else None
+
+
+def _no_target(names: Sequence[str], taken: set[str | None]) -> InputError:
+    possible = [name for name in names if name not in taken]
+    text = "; a text is learned with --task text" if len(possible) < 2 else ""
+    return InputError(
+        f"no column to predict among {_listed(names)}",
+        "one that is called y, or the name of another",
+        f"write --target {quote(possible[-1]) if possible else 'COLUMN'}{text}",
+    )
 
 
 def _missing(name: str, part: str, names: Sequence[str]) -> InputError:

@@ -93,6 +93,10 @@ def read_sequences(files: Sequence[Path], columns: Columns, kind: str) -> Sequen
 
 def check_readable(path: Path) -> None:
     """Check that a file is there and holds something."""
+    if path.is_dir():
+        raise InputError(
+            f"{str(path)!r} is a directory", EXPECTED, f"name the files in it, such as {path}/*.csv"
+        )
     with explained(path, EXPECTED), open(open_regular(path), "rb") as file:
         if not file.read(1):
             raise InputError(f"{str(path)!r} is empty", EXPECTED, "name a file with content")

@@ -59,6 +59,7 @@ def read(files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
             case, label = _case(path, number, line, labelled=header.label is not None)
             if cases and case.shape[1] != cases[0].shape[1]:
                 raise _wrong(path, number, f"{case.shape[1]} channels", str(cases[0].shape[1]))
+            _check_label(path, number, header, label)
             cases.append(case)
             labels.append(label)
     if not cases:
@@ -133,6 +134,13 @@ def _case(path: Path, number: int, line: str, *, labelled: bool) -> tuple[NDArra
     for row in rows:  # a channel that ends early has nothing more to say
         row.extend([np.nan] * (longest - len(row)))
     return np.array(rows, np.float32).T, last.strip() if labelled else ""
+
+
+def _check_label(path: Path, number: int, header: _Header, label: str) -> None:
+    """Raise where a class is none of those that the header names, if it names some."""
+    known = header.words.get("classlabel", [])[1:]
+    if header.label == "classlabel" and known and label not in known:
+        raise _wrong(path, number, f"the class {label!r}", f"one of {', '.join(known)}")
 
 
 def _labels(

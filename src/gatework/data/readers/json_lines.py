@@ -10,7 +10,7 @@ from typing import Any
 from gatework.data.columns import Columns
 from gatework.data.needed import needed
 from gatework.data.packed import lines_of
-from gatework.data.parts import parts_of
+from gatework.data.parts import USUAL, parts_of
 from gatework.data.reading import checksum, name_of
 from gatework.data.rows import Rows
 from gatework.data.sequences import Sequences
@@ -21,6 +21,7 @@ __all__ = ["read"]
 NUMBER = "sequence"
 """Name of the column that tells sequences apart where each line is one and none has a name."""
 EXPECTED = 'an object a line: {"id": "a", "x": [1, 2, 3], "y": "walk"}, or a row: {"x": 1}'
+USUAL_IDS = set(USUAL["id"])
 AT_ONCE = 10_000
 """Lines that are put into a table at once."""
 
@@ -41,21 +42,21 @@ def read(files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
         raise InputError(f"no line in {name_of(files)}", EXPECTED, "check the file")
     whole = any(isinstance(value, list) for value in objects[0][2].values())
     asked = columns
-    if whole and columns.id is None and "unique_id" not in objects[0][2]:
+    if whole and columns.id is None and not USUAL_IDS & {name.lower() for name in objects[0][2]}:
         asked = columns.model_copy(update={"id": NUMBER})
         objects = [(p, n, {NUMBER: f"{k + 1}", **o}) for k, (p, n, o) in enumerate(objects)]
     names = list(objects[0][2])
-    rows = Rows(parts_of(names, asked, kind), kind)
     pl = needed("polars", "tables")
-    for begin in range(0, len(objects), AT_ONCE):
-        some = objects[begin : begin + AT_ONCE]
-        table = {name: [] for name in names}  # type: dict[str, list[Any]]
-        for path, number, one in some:
-            _add(table, path, number, one, whole=whole)
-        for name, column in table.items():
-            _check_alike(some[0][0], name, column)
-        rows.add(pl.DataFrame(table, strict=False, nan_to_null=False), str(some[0][0]))
-    return rows.sequences(name_of(files), checksum(files))
+    with Rows(parts_of(names, asked, kind), kind) as rows:
+        for begin in range(0, len(objects), AT_ONCE):
+            some = objects[begin : begin + AT_ONCE]
+            table: dict[str, list[Any]] = {name: [] for name in names}
+            for path, number, one in some:
+                _add(table, path, number, one, whole=whole)
+            for name, column in table.items():
+                _check_alike(some[0][0], name, column)
+            rows.add(pl.DataFrame(table, strict=False, nan_to_null=False), str(some[0][0]))
+        return rows.sequences(name_of(files), checksum(files))
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:

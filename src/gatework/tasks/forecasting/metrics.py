@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,9 +32,9 @@ def errors(
     apart = np.abs(found - truth)
     size = np.abs(found) + np.abs(truth)
     return {
-        "MAE": float(apart.mean()),
-        "MASE": float((apart / np.maximum(usual, 1e-12)).mean()),
-        "sMAPE": float((200 * apart / np.maximum(size, 1e-12)).mean()),
+        "MAE": _mean(apart),
+        "MASE": _mean(apart / np.maximum(usual, 1e-12)),
+        "sMAPE": _mean(200 * apart / np.maximum(size, 1e-12)),
     }
 
 
@@ -47,4 +49,9 @@ def coverage(
     """
     known = ~np.isnan(truth)
     inside = (truth >= low) & (truth <= high)
-    return float(inside[known].mean())
+    return _mean(inside[known])
+
+
+def _mean(values: NDArray[Any]) -> float:
+    """The mean; of no value none."""
+    return float(values.mean()) if len(values) else float("nan")

@@ -5,7 +5,7 @@ P  steps from which is forecast     B  windows     K  steps ahead     Y  targets
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
@@ -48,6 +48,8 @@ AT_ONCE = 64
 """Forecasts that are made side by side."""
 QUICK = 500
 """Held-out forecasts that a point of the learning curve makes."""
+MOST_STEPS = 10**6
+"""Of a context or a season."""
 NUMBERS = 1 << 16
 """Rows that a series' scale is taken from at once."""
 
@@ -109,12 +111,15 @@ class ForecastTask(Task):
         known = self.understood
         self.features = Features.of_data(known.get("features"))
         self.targets = _names(known, "targets", self.features.columns)
+        if not self.targets:
+            raise _damaged("targets")
         self.future = _names(known, "future", self.features.columns)
         self.calendar = _names(known, "calendar", CALENDAR)
-        self.static_columns = tuple(str(name) for name in known.get("static_columns", []))
+        self.static_columns = _names(known, "static_columns")
         self.static = Scaling.of_data(known.get("static"), len(self.static_columns))
         self.seasons = _whole(known, "seasons")
-        (self.context,) = _whole(known, "context") or (1,)
+        self.context = _whole(known, "context", exactly=1)[0]
+        self.step = _step(known)
 
     @property
     def shape(self) -> Shape:
@@ -210,7 +215,6 @@ class ForecastTask(Task):
             for start, cut in zip(sequences.starts[:-1].tolist(), cuts.tolist(), strict=True)
         ]
         future = tuple(self.features.columns.index(name) for name in self.future)
-        step = float(self.understood.get("step", 1.0))
         return Windows(
             sequences,
             self.features,
@@ -220,7 +224,7 @@ class ForecastTask(Task):
             scales,
             self.shape,
             self.static,
-            step,
+            self.step,
         )
 
     def _begins(self, sequences: Sequences, cuts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -347,6 +351,8 @@ class ForecastTask(Task):
         if not places:
             return Evaluation(float("nan"))
         found = self.forecast(model, series.windows, places)
+        if np.isnan(found.truth).all():
+            return Evaluation(float("nan"))
         return Evaluation(self._quantile_loss(series, found), *self._figures(series, found))
 
     def _quantile_loss(self, source: Series, found: Forecasts) -> float:
@@ -462,20 +468,36 @@ class _Cut:
         return slice(int(self._sequences.starts[index]), int(self._cuts[index]))
 
 
-def _names(understood: Mapping[str, Any], what: str, known: Any) -> tuple[str, ...]:
+def _names(
+    understood: Mapping[str, Any], what: str, known: Collection[str] | None = None
+) -> tuple[str, ...]:
+    """Names that were written down, all of them known ones."""
     names = understood.get(what)
-    if not isinstance(names, list) or not {str(name) for name in names} <= set(known):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise _damaged(what)
-    return tuple(str(name) for name in names)
+    if known is not None and not set(names) <= set(known):
+        raise _damaged(what)
+    return tuple(names)
 
 
-def _whole(understood: Mapping[str, Any], what: str) -> tuple[int, ...]:
+def _whole(understood: Mapping[str, Any], what: str, exactly: int | None = None) -> tuple[int, ...]:
+    """Numbers of steps that were written down."""
     numbers = understood.get(what)
     if not isinstance(numbers, list) or not all(
-        isinstance(n, int) and 0 < n <= 10**6 for n in numbers
+        type(n) is int and 0 < n <= MOST_STEPS for n in numbers
     ):
         raise _damaged(what)
+    if exactly is not None and len(numbers) != exactly:
+        raise _damaged(what)
     return tuple(numbers)
+
+
+def _step(understood: Mapping[str, Any]) -> float:
+    """The usual time between rows that was written down."""
+    step = understood.get("step")
+    if not isinstance(step, int | float) or not 0 < step < np.inf:
+        raise _damaged("step")
+    return float(step)
 
 
 def _damaged(what: str) -> InputError:

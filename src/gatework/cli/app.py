@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.rich_utils import rich_format_error
@@ -19,12 +19,16 @@ from gatework.cli.interrupt import Signalled, heard
 from gatework.cli.options import (
     CELL_HELP,
     BatchSize,
+    Bidirectional,
+    Device,
     Dropout,
     EmbeddingSize,
     Files,
     Last,
     Layers,
     Out,
+    Patience,
+    Precision,
     Rate,
     Seed,
     Steps,
@@ -32,6 +36,7 @@ from gatework.cli.options import (
     Time,
     cells_option,
 )
+from gatework.cli.task_options import takes_task_options
 from gatework.printable import printable
 
 __all__ = ["app", "main"]
@@ -110,8 +115,11 @@ def _root(
     "gatework train\n\n"
     "gatework train notes.txt --cell gru --time 10m\n\n"
     "gatework train notes.txt --cell my_cells.py:latch\n\n"
+    "gatework train loads.csv --task forecast --horizon 24\n\n"
+    "gatework train Vowels_TRAIN.ts --task classify --held-out Vowels_TEST.ts\n\n"
     "gatework train --resume runs/mine --time 30m"
 )
+@takes_task_options
 def train(
     files: Files = None,
     cell: Annotated[
@@ -128,20 +136,34 @@ def train(
     seed: Seed = None,
     batch_size: BatchSize = None,
     window: Annotated[
-        int | None, typer.Option(help="Bytes between two cuts of the gradient.", show_default="64")
+        int | None, typer.Option(help="Steps between two cuts of the gradient.", show_default="64")
     ] = None,
     lr: Rate = None,
+    bidirectional: Bidirectional = None,
+    patience: Patience = None,
+    device: Device = None,
+    precision: Precision = None,
     threads: Threads = None,
     out: Out = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Go on with a run, exactly where it was saved."),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Repeat a run: its config.yaml; other options change it."
+        ),
+    ] = None,
+    *,
+    asked: dict[str, Any],
 ) -> None:
-    """Train a byte-level language model; without a FILE, on Python's own source.
+    """Train a recurrent model on a text, a table or labelled sequences.
 
-    Ends with a figure on held-out text, a sample, and a folder that
-    holds settings, measurements, weights and a report.
+    Without a FILE it learns Python's own source. What is learned is seen
+    from the file; gatework data FILE tells what was understood. Ends with
+    figures on what was held out, beside those of what needs no model, and
+    a folder that holds settings, measurements, weights and a report.
     Ctrl-C ends early and loses nothing.
     """
     settings = {
@@ -153,22 +175,29 @@ def train(
         "batch_size": batch_size,
         "window": window,
         "learning_rate": lr,
+        "bidirectional": bidirectional,
+        "patience": patience,
+        "device": device,
+        "precision": precision,
         "threads": threads,
         "files": files or None,
+        **asked,
     }
     budget = {"seconds": time, "steps": steps}
-    from gatework.cli import asked
+    from gatework.cli import asked as checks
 
-    asked.check_alone()
+    checks.check_alone()
     if resume is not None:
-        asked.check_resumed({"cell": cell, **settings, "out": out})
-        asked.check_runs(resume)
+        checks.check_resumed({"cell": cell, **settings, "out": out, "config": config})
+        checks.check_runs(resume)
         from gatework.cli import training
 
         training.resume(resume, budget)
     else:
-        wanted = {**asked.cell_settings_typed(cell), **settings, **budget}
-        asked.check_settings(wanted)
+        repeated = {} if config is None else checks.settings_of_run(config)
+        typed = checks.given({**checks.cell_settings_typed(cell), **settings, **budget})
+        wanted = {**repeated, **typed}
+        checks.check_settings(wanted)
         from gatework.cli import training
 
         training.train(wanted, out)
@@ -202,6 +231,7 @@ def sample(
     "gatework compare --cell gru --cell 'gru\\[r=1]' --parameters 500000\n\n"
     "gatework compare --cell my_cells.py:latch --cell lstm"
 )
+@takes_task_options
 def compare(
     files: Files = None,
     cells: Annotated[list[str] | None, cells_option("rnn,lstm,gru")] = None,
@@ -216,15 +246,17 @@ def compare(
     seed: Seed = None,
     batch_size: BatchSize = None,
     window: Annotated[
-        int | None, typer.Option(help="Bytes between two cuts of the gradient.", show_default="128")
+        int | None, typer.Option(help="Steps between two cuts of the gradient.", show_default="128")
     ] = None,
     lr: Rate = None,
     threads: Threads = None,
     out: Out = None,
+    *,
+    asked: dict[str, Any],
 ) -> None:
-    """Train cells side by side on the same text and show how far back each remembers.
+    """Train cells side by side on the same data and show how far back each remembers.
 
-    All have equally many parameters and read the same bytes. The time
+    All have equally many parameters and learn from the same. The time
     budget, three minutes unless given, is for all of them together.
     Leaves one HTML page, and a run folder for each cell.
     """
@@ -240,12 +272,13 @@ def compare(
         "learning_rate": lr,
         "threads": threads,
         "files": files or None,
+        **asked,
     }
-    from gatework.cli import asked
+    from gatework.cli import asked as checks
 
-    asked.check_alone()
-    chosen = asked.trainable_cells_typed(cells or ["rnn,lstm,gru"])
-    asked.check_settings(settings)
+    checks.check_alone()
+    chosen = checks.trainable_cells_typed(cells or ["rnn,lstm,gru"])
+    checks.check_settings(settings)
     from gatework.cli import comparing
 
     comparing.compare(chosen, parameters, settings, out)

@@ -30,6 +30,7 @@ __all__ = [
     "check_settings",
     "check_studio",
     "given",
+    "settings_of_run",
     "trainable_cells_typed",
 ]
 
@@ -84,13 +85,30 @@ def check_card(
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Check settings of a new run, and that its texts are there.
+    """Check settings of a new run, and that its files are there.
 
     Raises:
         InputError: one is wrong.
     """
     config = RunConfig.of(**{"threads": 1, **given(settings)})  # their default is torch's
-    check_files(config.files)
+    check_files((*config.files, *config.task.held_out))
+    if not config.files and config.task.kind != "text":
+        raise InputError(
+            f"no FILE for the task {config.task.kind!r}",
+            "a table, an array, a .ts file or JSON lines",
+            "name one: gatework train FILE",
+        )
+
+
+def settings_of_run(path: Path) -> dict[str, Any]:
+    """Return the settings that a `config.yaml`, or the run folder that has it, writes down.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    folder = path if path.is_dir() else path.parent
+    config = read_manifest(folder).config
+    return {name: getattr(config, name) for name in type(config).model_fields}
 
 
 def check_resumed(settings: Mapping[str, Any]) -> None:

@@ -12,12 +12,16 @@ import typer
 __all__ = [
     "CELL_HELP",
     "BatchSize",
+    "Bidirectional",
+    "Device",
     "Dropout",
     "EmbeddingSize",
     "Files",
     "Last",
     "Layers",
     "Out",
+    "Patience",
+    "Precision",
     "Rate",
     "Seed",
     "Steps",
@@ -76,13 +80,13 @@ Files = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="FILE",
-        help="Texts to learn from; any bytes will do. The last tenth of each is held out.",
+        help="What to learn from: texts (any bytes will do), tables, arrays, .ts, JSON lines.",
         show_default="the Python standard library's source",
     ),
 ]
 Layers = Annotated[int | None, typer.Option(help="Recurrent layers.", show_default="1")]
 EmbeddingSize = Annotated[
-    int | None, typer.Option(help="Numbers that stand for a byte.", show_default="64")
+    int | None, typer.Option(help="Numbers that stand for a symbol of a text.", show_default="64")
 ]
 Dropout = Annotated[
     float | None, typer.Option(help="Share of outputs dropped in training.", show_default="0.0")
@@ -96,7 +100,8 @@ Time = Annotated[
 Steps = Annotated[int | None, typer.Option(help="Step budget instead, or as well.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights and dropout.", show_default="0")]
 BatchSize = Annotated[
-    int | None, typer.Option(help="Streams read side by side.", show_default="16")
+    int | None,
+    typer.Option(help="Sequences read side by side.", show_default="16; of a forecast 32"),
 ]
 Threads = Annotated[
     int | None,
@@ -107,6 +112,22 @@ Rate = Annotated[
     typer.Option(
         "--lr", help="Peak learning rate.", show_default="0.01, or 0.002 for cells without gates"
     ),
+]
+Bidirectional = Annotated[
+    bool | None,
+    typer.Option(
+        "--bidirectional", help="Layers read backward too; not where the next step is predicted."
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(help="End after so many validations without a better one.", show_default="never"),
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, or a card: cuda, cuda:1.", show_default="cpu")
+]
+Precision = Annotated[
+    str | None, typer.Option(help="float32, or bfloat16 on a card.", show_default="float32")
 ]
 Out = Annotated[
     Path | None,

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from gatework.analysis.gates import gates_of
-from gatework.errors import InputError
+from gatework.errors import InputError, suggest
 from gatework.lang.definition import Cell
+from gatework.printable import brief
 from gatework.settings import Checked, Count
 from gatework.tasks.settings import TaskSettings, settings_of
 from gatework.train.cells import MOST_CHARACTERS, check_inputs, kept_cell
@@ -93,7 +94,7 @@ class RunConfig(Checked):
         """
         own = {name: value for name, value in settings.items() if name in cls.model_fields}
         others = {name: value for name, value in settings.items() if name not in own}
-        task = settings_of(_joined(own.get("task", "text"), others))
+        task = _task(own.get("task", "text"), others)
         return super().of(**{**task.usual, **own, "task": task})
 
     @field_validator("task", mode="before")
@@ -152,10 +153,16 @@ class RunConfig(Checked):
         return min(1.0, max(by_time, by_steps))
 
 
-def _joined(task: Any, others: dict[str, Any]) -> Any:
-    """A task with more of its settings."""
-    if not others:
-        return task
-    if isinstance(task, TaskSettings):
-        return {**task.model_dump(), **others}
-    return {**task, **others} if isinstance(task, dict) else {"kind": task, **others}
+def _task(task: Any, more: dict[str, Any]) -> TaskSettings:
+    """The settings of a task, with more of them."""
+    base = settings_of(task)
+    known = type(base).model_fields
+    if unknown := [name for name in more if name not in known]:
+        named = f"the task {base.kind!r}"
+        raise InputError(
+            f"{unknown[0]} = {brief(more[unknown[0]])} for {named}",
+            f"a setting of a run, or one of {named}: {', '.join(sorted(known))}",
+            f"{suggest(unknown[0], [*known, *RunConfig.model_fields])}leave it out, or name "
+            "another task",
+        )
+    return settings_of({**base.model_dump(exclude_unset=True), "kind": base.kind, **more})

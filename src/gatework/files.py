@@ -60,12 +60,17 @@ def open_regular(path: Path) -> int:
     return descriptor
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Fill a file beside `path`, then put it there in one move.
 
     Whoever reads `path` finds the old content or the new, never a part of one. What stands in the
     place of the file beside it, left by a process that was killed or a link that leads elsewhere,
     is removed, not followed.
+
+    Args:
+        path: the file.
+        content: of it.
+        durable: wait until it is on the disk, so that it outlives a loss of power.
 
     Raises:
         OSError: the disk is full, or the folder gone or not to be written to; `strerror` says so.
@@ -76,6 +81,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
         with partial.open("xb") as file:
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
         reason = f"cannot be written ({error.strerror}; it needs {len(content):,} bytes)"

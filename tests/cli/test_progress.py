@@ -22,7 +22,12 @@ RECORDS = [
 
 @pytest.fixture
 def runner() -> Runner:
-    trainer = SimpleNamespace(seen=0, seconds=0.0, task=task_class("text")(settings_of("text"), {}))
+    trainer = SimpleNamespace(
+        config=SimpleNamespace(cell="gru"),
+        seen=0,
+        seconds=0.0,
+        task=task_class("text")(settings_of("text"), {}),
+    )
     return Runner(trainer, SimpleNamespace(config=SimpleNamespace(cell="gru")))
 
 

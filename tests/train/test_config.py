@@ -40,7 +40,6 @@ from gatework.train.manifest import Manifest
         ("steps", 0),
         ("seed", -1),
         ("seed", 2**63),
-        ("no_such_field", 1),
     ],
 )
 def test_a_bad_value_is_named(field, value):
@@ -49,6 +48,19 @@ def test_a_bad_value_is_named(field, value):
     assert caught.value.came == f"{field} = {value!r}"
     assert field in caught.value.expected
     assert field in caught.value.mend
+
+
+def test_a_setting_of_nothing_is_named_with_the_nearest():
+    with pytest.raises(InputError, match=r"hiden_size = 1 for the task 'text'") as caught:
+        RunConfig.of(hiden_size=1)
+    assert "did you mean 'hidden_size'" in caught.value.mend
+
+
+def test_settings_of_the_task_may_stand_among_the_others():
+    config = RunConfig.of(symbols="characters", hidden_size=8)
+    assert config.task.symbols == "characters"
+    again = RunConfig.of(**{**config.model_dump(), "embedding_size": 3})
+    assert (again.task.symbols, again.task.embedding_size) == ("characters", 3)
 
 
 def test_all_faults_are_named_at_once():

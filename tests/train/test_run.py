@@ -46,6 +46,7 @@ def test_a_run_leaves_what_it_promises(finished, tiny):
         "weights.safetensors",
         "best.safetensors",
         "checkpoint.safetensors",
+        "checkpoint.previous.safetensors",
     }
     assert Run.open(path).config == tiny
     for name, weight in load_file(path / "weights.safetensors").items():
@@ -140,6 +141,26 @@ def test_a_changed_text_is_refused(finished, monkeypatch):
         finished.run.load_trainer(finished.run.config)
 
 
+@pytest.mark.parametrize("damage", [b"", b"noise", None])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_goes_on(
+    make_runner, corpus, tiny, damage, monkeypatch
+):
+    monkeypatch.setattr(task_module, "load_corpus", lambda *_, **options: corpus)
+    whole, parted = make_runner(tiny, "whole"), make_runner(tiny, "parted")
+    assert fit([whole], ignore)
+    assert not fit([parted], ignore, interrupted=after(5, parted))
+    path = parted.run.path / "checkpoint.safetensors"
+    path.unlink() if damage is None else path.write_bytes(damage)
+    run = Run.open(parted.run.path)
+    trainer = run.load_trainer(run.config)
+    assert "checkpoint.safetensors" in run.passed_over
+    assert trainer.steps == 0  # the checkpoint before, with which it began
+    run.go_on(trainer)
+    assert fit([Runner(trainer, run)], ignore)
+    weights = [load_file(r.path / "weights.safetensors") for r in (whole.run, run)]
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+
+
 def test_several_runners_share_data_steps_and_budget(make_runner, tiny):
     runners = [make_runner(tiny.model_copy(update={"cell": c}), c) for c in ("rnn", "gru")]
     heard = []
@@ -160,6 +181,7 @@ def test_several_runners_share_data_steps_and_budget(make_runner, tiny):
 def test_damaged_files_are_named(finished, corpus, name, damage, monkeypatch):
     monkeypatch.setattr(task_module, "load_corpus", lambda *_, **options: corpus)
     path = finished.run.path / name
+    (finished.run.path / "checkpoint.previous.safetensors").unlink()
     content = path.read_bytes()
     path.unlink()
     if damage == "cut":

@@ -30,6 +30,7 @@ from gatework.cli.options import (
     Patience,
     Precision,
     Rate,
+    SaveEvery,
     Seed,
     Steps,
     Threads,
@@ -143,6 +144,7 @@ def train(
     patience: Patience = None,
     device: Device = None,
     precision: Precision = None,
+    save_every: SaveEvery = None,
     threads: Threads = None,
     out: Out = None,
     resume: Annotated[
@@ -179,6 +181,7 @@ def train(
         "patience": patience,
         "device": device,
         "precision": precision,
+        "save_seconds": save_every,
         "threads": threads,
         "files": files or None,
         **asked,
@@ -186,7 +189,6 @@ def train(
     budget = {"seconds": time, "steps": steps}
     from gatework.cli import asked as checks
 
-    checks.check_alone()
     if resume is not None:
         checks.check_resumed({"cell": cell, **settings, "out": out, "config": config})
         checks.check_runs(resume)

@@ -162,8 +162,8 @@ def check_alone() -> None:
     if count.isdecimal() and int(count) > 1:
         raise InputError(
             f"{count} processes, started by torchrun",
-            "one process: gatework shares the work among threads",
-            "start it without torchrun, with --threads N",
+            "one process: this command shares the work among threads",
+            "start it without torchrun, with --threads N; gatework train can be started by it",
         )
 
 

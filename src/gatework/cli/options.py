@@ -23,6 +23,7 @@ __all__ = [
     "Patience",
     "Precision",
     "Rate",
+    "SaveEvery",
     "Seed",
     "Steps",
     "Threads",
@@ -128,6 +129,15 @@ Device = Annotated[
 ]
 Precision = Annotated[
     str | None, typer.Option(help="float32, or bfloat16 on a card.", show_default="float32")
+]
+SaveEvery = Annotated[
+    float | None,
+    typer.Option(
+        metavar="TIME",
+        parser=parse_duration,
+        help="Time between two checkpoints.",
+        show_default="1m",
+    ),
 ]
 Out = Annotated[
     Path | None,

@@ -57,7 +57,7 @@ class TrainingProgress:
 
     def __init__(self, runners: Sequence[Runner], console: Console) -> None:
         self._console = console
-        self._width = max(8, *(len(runner.run.config.cell) for runner in runners))
+        self._width = max(8, *(len(runner.trainer.config.cell) for runner in runners))
         self._live = Progress(
             TextColumn("{task.fields[name]}"),
             BarColumn(bar_width=16),
@@ -95,7 +95,7 @@ class TrainingProgress:
         return _Gauge(task, trainer.task.unit, trainer.task.counted, trainer.seen, trainer.seconds)
 
     def _name(self, runner: Runner) -> str:
-        return runner.run.config.cell.ljust(self._width)
+        return runner.trainer.config.cell.ljust(self._width)
 
     def _seconds_left(self, record: Record) -> float:
         """Judge by the share of the budget that is spent."""

@@ -67,9 +67,7 @@ OPTIONS: dict[str, Any] = {
     "held_out_steps": Annotated[
         int | None, _option("Of a forecast: last steps that are held out.", DATA)
     ],
-    "gaps": Annotated[
-        bool | None, _option("Read the time since the row before.", DATA, is_flag=True)
-    ],
+    "gaps": Annotated[bool | None, _option("Read the time since the row before.", DATA)],
     "symbols": Annotated[str | None, _option("Of a text: bytes (unless given) or characters.")],
     "horizon": Annotated[int | None, _option("Of a forecast: steps ahead; 24, unless given.")],
     "context": Annotated[
@@ -92,7 +90,7 @@ OPTIONS: dict[str, Any] = {
         _option("Of a sequence: last, mean (unless given) or max of the layers' outputs."),
     ],
     "balanced": Annotated[
-        bool | None, _option("Of classes: rare ones weigh as much as common ones.", is_flag=True)
+        bool | None, _option("Of classes: rare ones weigh as much as common ones.")
     ],
     "noise": Annotated[
         float | None, _option("Of labels: deviation of noise added to scaled inputs.")

@@ -21,6 +21,9 @@ from gatework.reports.run_page import run_page
 from gatework.reports.trained import report_on
 from gatework.tasks import Shown
 from gatework.train import Record, Run, RunConfig, Runner, Trainer, fit
+from gatework.train.manifest import is_run
+from gatework.train.models import parameter_count
+from gatework.train.ranks import Ranks, restarted, started_by_torchrun
 
 __all__ = ["announce", "resume", "train"]
 
@@ -33,9 +36,13 @@ def train(settings: Mapping[str, Any], out: Path | None) -> None:
         out: the run folder; None for a new one under runs/.
     """
     config = RunConfig.of(**given(settings))
-    trainer = Trainer.of(config)
-    runner = Runner(trainer, Run.create(trainer, out))
-    console = Terminal()
+    ranks = started_by_torchrun(config.device)
+    if out is not None and restarted() and is_run(out):
+        _go_on(out, config, ranks)
+        return
+    trainer = Trainer.of(config, ranks)
+    runner = Runner(trainer, Run.create(trainer, out) if ranks.leads else None)
+    console = Terminal(quiet=not ranks.leads)
     announce(console, trainer)
     _train(runner, console)
 
@@ -51,23 +58,33 @@ def resume(path: Path, budget: Mapping[str, Any]) -> None:
     config = run.config
     if given(budget):
         config = RunConfig.of(**{**config.model_dump(), **budget})
-    trainer = run.load_trainer(config)
-    if config.progress(trainer.steps, trainer.seconds) >= 1:
+    _go_on(path, config, started_by_torchrun(config.device))
+
+
+def _go_on(path: Path, config: RunConfig, ranks: Ranks) -> None:
+    """Train from where a run was saved last."""
+    run = Run.open(path)
+    trainer = run.load_trainer(config, ranks)
+    if config.progress(trainer.steps, trainer.seconds) >= 1 and run.has_report:
         raise InputError(
             f"{path} has spent its budget ({trainer.steps:,} steps, {trainer.seconds:.0f} s)",
             "a larger budget, to go on",
             "give --time or --steps, counted from the beginning of the run",
         )
-    run.go_on(trainer)
-    console = Terminal()
+    ranks.wait()  # all have read the checkpoint
+    if ranks.leads:
+        run.go_on(trainer)
+    console = Terminal(quiet=not ranks.leads)
     announce(console, trainer)
+    if run.passed_over:
+        console.print(f"note   {run.passed_over}; going on from the checkpoint before it")
     spent = config.progress(trainer.steps, trainer.seconds)
     console.print(
         f"run    {path}, going on at step {trainer.steps:,}, {spent:.0%}"
         if trainer.steps
         else f"run    {path}, beginning anew: it was ended before anything was saved"
     )
-    _train(Runner(trainer, run), console)
+    _train(Runner(trainer, run if ranks.leads else None), console)
 
 
 def announce(console: Console, trainer: Trainer) -> None:
@@ -95,14 +112,15 @@ def _size(count: int, counted: str) -> str:
 
 
 def _train(runner: Runner, console: Console) -> None:
-    run, trainer = runner.run, runner.trainer
-    torch.set_num_threads(run.config.usable_threads)
-    size = f"{run.manifest.parameters:,} parameters"
-    console.print(
-        f"model  {run.config.layers} × {run.config.cell}, {run.config.hidden_size} units, {size}"
-    )
+    trainer, config = runner.trainer, runner.trainer.config
+    torch.set_num_threads(config.usable_threads)
+    size = f"{parameter_count(config, trainer.task):,} parameters"
+    console.print(f"model  {config.layers} × {config.cell}, {config.hidden_size} units, {size}")
     with Interrupt() as interrupted, TrainingProgress([runner], console) as progress:
         finished = fit([runner], progress, interrupted)
+    if not trainer.ranks.leads:
+        raise typer.Exit(0 if finished else interrupted.exit_code)
+    run = runner.run
     if not finished:
         more = f"gatework train --resume {shlex.quote(str(run.path))}"
         console.print(f"interrupted at step {trainer.steps:,}, all saved; go on with: {more}")
@@ -127,7 +145,7 @@ def _show_results(console: Console, run: Run, shown: Shown | None) -> None:
     if shown and shown.more:
         command, *options = map(shlex.quote, shown.more)
         console.print(" ".join([f"more      gatework {command} {path}", *options]))
-    if run.manifest.sizes[1] >= LEAST_HELD_OUT:
+    if run.config.task.kind == "text" and run.manifest.sizes[1] >= LEAST_HELD_OUT:
         console.print(f"inside    gatework inspect {path}")
 
 

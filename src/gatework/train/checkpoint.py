@@ -9,8 +9,8 @@ checkpoint.safetensors, all that an interrupted run needs to go on exactly:
 
     model.<name>               weights
     optimizer.<name>.<moment>  AdamW's step count and moments of that weight
-    state.<i>                  the recurrent state carried into the next window
-    random                     torch's random state (dropout draws from it)
+    state.<i>                  the recurrent state carried into the next window, of all processes
+    random.<rank>              torch's random state (dropout draws from it), of each process
     metadata "trainer"         JSON: seconds spent, windows read
 
 No pickle: a file from a stranger can be wrong, but it cannot run anything. What the settings say
@@ -125,18 +125,29 @@ def _weights(config: RunConfig, task: Task) -> Shapes:
 # ---- trainers ------------------------------------------------------------------------------------
 
 
-def save_trainer(trainer: Trainer, path: Path) -> None:
-    """Write everything the trainer needs to go on."""
+def save_trainer(trainer: Trainer, path: Path | None) -> None:
+    """Write everything the trainer needs to go on.
+
+    Args:
+        trainer: of this process; where several train together, each calls this.
+        path: the file; None for a process that does not write.
+    """
+    carried = _parts(trainer.carry.state) if trainer.task.carries else ()
+    own = ([part.cpu() for part in carried], torch.get_rng_state())
+    everyone = trainer.ranks.gathered(own)
+    if path is None:
+        return
     tensors = {f"model.{name}": w for name, w in trainer.model.state_dict().items()}
     for name, weight in trainer.model.named_parameters():
         for key, value in trainer.optimizer.state[weight].items():
             tensors[f"optimizer.{name}.{key}"] = value
-    for i, part in enumerate(_parts(trainer.carry.state) if trainer.task.carries else ()):
-        tensors[f"state.{i}"] = part
-    tensors["random"] = torch.get_rng_state()
+    for i, parts in enumerate(zip(*(states for states, _ in everyone), strict=True)):
+        tensors[f"state.{i}"] = torch.cat(parts, dim=1)  # [L * D, B, n], B of all processes
+    for rank, (_, random) in enumerate(everyone):
+        tensors[f"random.{rank}"] = random
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     spent = _Spent(seconds=trainer.seconds, windows=trainer.batches.position)
-    write_atomically(path, save(tensors, {"trainer": spent.model_dump_json()}))
+    write_atomically(path, save(tensors, {"trainer": spent.model_dump_json()}), durable=True)
 
 
 class SavedTrainer(NamedTuple):
@@ -147,13 +158,19 @@ class SavedTrainer(NamedTuple):
     path: Path
 
 
-def read_trainer(config: RunConfig, task: Task, path: Path) -> SavedTrainer:
+def read_trainer(config: RunConfig, task: Task, path: Path, ranks: int = 1) -> SavedTrainer:
     """Read what `save_trainer` wrote.
+
+    Args:
+        config: the run's settings.
+        task: what it learns.
+        path: the file.
+        ranks: how many processes trained together, and will again.
 
     Raises:
         InputError: the file is missing, damaged, or of another model.
     """
-    needed, further = _checkpoint(config, task)
+    needed, further = _checkpoint(config, task, ranks)
     tensors, metadata = _read(path, needed, further)
     try:
         spent = _Spent.model_validate_json(metadata["trainer"])
@@ -170,22 +187,24 @@ def restore_trainer(trainer: Trainer, saved: SavedTrainer) -> None:
     """
     tensors = saved.tensors
     try:
-        torch.set_rng_state(tensors["random"])
+        rank = trainer.ranks.rank
+        torch.set_rng_state(tensors[f"random.{rank}"])
     except RuntimeError as error:
-        raise _damaged(saved.path, f"random: {error}") from None
+        raise _damaged(saved.path, f"random.{rank}: {error}") from None
     trainer.seconds, trainer.batches.position = saved.spent.seconds, saved.spent.windows
     trainer.model.load_state_dict(_under("model.", tensors))
     for name, weight in trainer.model.named_parameters():
         if moments := _under(f"optimizer.{name}.", tensors):
             trainer.optimizer.state[weight] = dict(moments)
-    parts = tuple(_under("state.", tensors).values())
+    own = trainer.ranks.part.slice(trainer.config.batch_size)
+    parts = tuple(part[:, own].contiguous() for part in _under("state.", tensors).values())
     trainer.carry.state = parts[0] if len(parts) == 1 else parts or None
 
 
-def _checkpoint(config: RunConfig, task: Task) -> tuple[Shapes, list[Shapes]]:
+def _checkpoint(config: RunConfig, task: Task, ranks: int) -> tuple[Shapes, list[Shapes]]:
     """What a checkpoint must hold, and the groups that it has from the first step on."""
     weights = weight_shapes(config, task)
-    needed = {f"model.{name}": (torch.float32, shape) for name, shape in weights.items()}
+    needed: Shapes = {f"model.{name}": (torch.float32, shape) for name, shape in weights.items()}
     random = torch.get_rng_state()
     optimizer: list[Shapes] = []  # a weight that no gradient reaches has none of it
     for name, shape in weights.items():
@@ -193,7 +212,9 @@ def _checkpoint(config: RunConfig, task: Task) -> tuple[Shapes, list[Shapes]]:
         optimizer.append({f"optimizer.{name}.step": (torch.float32, ()), **moments})
     states = state_shapes(config, task)
     carried = {f"state.{i}": (torch.float32, shape) for i, shape in enumerate(states)}
-    return {**needed, "random": (random.dtype, tuple(random.shape))}, [*optimizer, carried]
+    for rank in range(ranks):
+        needed[f"random.{rank}"] = (random.dtype, tuple(random.shape))
+    return needed, [*optimizer, carried]
 
 
 # ---- reading -------------------------------------------------------------------------------------

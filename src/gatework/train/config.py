@@ -71,6 +71,8 @@ class RunConfig(Checked):
     """Time budget of training and validation."""
     steps: Count | None = None
     """Step budget; with a time budget too, training ends with whichever ends first."""
+    save_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
+    """Time between two checkpoints, at most."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the initial weights and of dropout."""
     threads: int = Field(default_factory=_threads, gt=0, le=1024)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gatework.errors import InputError
 from gatework.tasks import Evaluation
-from gatework.train.checkpoint import Place
+from gatework.train.checkpoint import Place, save_trainer
 from gatework.train.records import Record, Split
 from gatework.train.run import Run
 from gatework.train.trainer import Step, Trainer
@@ -23,22 +23,31 @@ held out and read: to learn takes two to four times as long as to read, so valid
 than a tenth of the time."""
 RECORD_SECONDS = 1.0
 """Time between two records of the training cost."""
-FIRST_SAVE, SAVE_SECONDS = 5.0, 30.0
-"""Time spent before the first checkpoint, and at most between two later ones."""
+FIRST_SAVE = 5.0
+"""Time spent before the first checkpoint, at most."""
 PATIENCE = 0.5
 """Time that a last validation may take when the user has asked to end."""
 
 
 @dataclass(eq=False)
 class Runner:
-    """A trainer, the folder that it is saved in, and its steps since the last record."""
+    """A trainer, the folder that it is saved in, and its steps since the last record.
+
+    Of processes that train together only the leading one has the folder.
+    """
 
     trainer: Trainer
-    run: Run
+    own_run: Run | None
     _steps: list[Step] = field(default_factory=list)
     _recorded: float = 0.0
     _saved: float = 0.0
     _best: float | None = None
+
+    @property
+    def run(self) -> Run:
+        """The folder."""
+        assert self.own_run is not None
+        return self.own_run
 
     def step(self, progress: float) -> None:
         """Take a step."""
@@ -67,12 +76,16 @@ class Runner:
         self._keep_if_best(found.cost, progress)
         return self._log("valid", progress, found.cost, **_told(found))
 
-    def finish(self) -> Record | None:
-        """Log how well it does on more held-out data, where there is more than `validate` reads."""
-        if self._read(quick=False) <= self._read(quick=True):
-            return None
-        found = self._evaluated(quick=False)
-        return self._log("valid", 1.0, found.cost, **_told(found))
+    def finish(self) -> Iterator[Record]:
+        """Log how well it does in the end, on more held-out data where `validate` reads a part.
+
+        A process that was killed after its last step has not validated yet: that is done now.
+        """
+        if not any(r.split == "valid" and r.step == self.trainer.steps for r in self.run.records()):
+            yield self.validate(1.0)
+        if self._read(quick=False) > self._read(quick=True):
+            found = self._evaluated(quick=False)
+            yield self._log("valid", 1.0, found.cost, **_told(found))
 
     def _read(self, *, quick: bool) -> int:
         """How much held-out data a validation reads."""
@@ -102,7 +115,10 @@ class Runner:
     def save(self) -> None:
         """Save the run."""
         self._saved = self.trainer.seconds
-        self.run.save(self.trainer)
+        if self.own_run is None:
+            save_trainer(self.trainer, None)  # has a part of what the leading process writes
+        else:
+            self.own_run.save(self.trainer)
 
     def _evaluated(self, *, quick: bool) -> Evaluation:
         trainer = self.trainer
@@ -133,7 +149,8 @@ class Runner:
     def save_is_due(self) -> bool:
         """Whether the last checkpoint is old; early in a run, one of a few seconds is."""
         seconds = self.trainer.seconds
-        return seconds - self._saved >= min(SAVE_SECONDS, max(FIRST_SAVE, seconds / 2))
+        apart = self.trainer.config.save_seconds
+        return seconds - self._saved >= min(apart, max(FIRST_SAVE, seconds / 2))
 
     def _log(self, split: Split, progress: float, cost: float, **more: Any) -> Record:
         trainer = self.trainer
@@ -174,35 +191,69 @@ def fit(
     Returns:
         Whether the budget was spent.
     """
-    progress = _progress(runners)
-    for runner in runners:
-        runner.save()
-    ending = False
-    while progress < 1 and not ending:
+    ranks = runners[0].trainer.ranks
+    (progress,) = ranks.agree(_progress(runners))
+    _save(runners)
+    ending: float = False
+    ceased: float = False
+    while progress < 1 and not ending and not ceased:
         marks = runners[0].validations(progress)
         for runner in runners:
             runner.step(progress)
-        progress, ending = _progress(runners), interrupted()
+        decided = _decided(runners, marks, interrupted()) if ranks.leads else Decided()
+        progress, ending, save, validate = decided = Decided(*ranks.agree(*decided))
+        if save:
+            _save(runners)
+        if ranks.leads:
+            _measure(runners, decided, listen)
+            ceased = bool(validate) and all(r.has_ceased_to_improve for r in runners)
+        if validate:
+            (ceased,) = ranks.agree(ceased)
+    if ceased:
+        _save(runners)
+    finished = progress >= 1 or bool(ceased)
+    if finished and ranks.leads:
         for runner in runners:
-            if ending or progress >= 1 or runner.save_is_due:
-                runner.save()
-        validate = (
-            progress >= 1
-            or runners[0].validations(progress) > marks
-            or (ending and all(runner.validates_soon for runner in runners))
-        )
-        for runner in runners:
-            if ending or validate or runner.record_is_due:
-                listen(runner, runner.record(progress))
-            if validate:
-                listen(runner, runner.validate(progress))
-        if validate and all(runner.has_ceased_to_improve for runner in runners):
-            break
-    if progress >= 1:
-        for runner in runners:
-            if last := runner.finish():
+            for last in runner.finish():
                 listen(runner, last)
-    return progress >= 1
+    ranks.wait()
+    return finished
+
+
+class Decided(NamedTuple):
+    """What is done after a step; numbers, since it is told to other processes."""
+
+    progress: float = 0.0
+    ending: float = False
+    save: float = False
+    validate: float = False
+
+
+def _decided(runners: Sequence[Runner], marks: int, interrupted: bool) -> Decided:
+    progress = _progress(runners)
+    save = interrupted or progress >= 1 or any(runner.save_is_due for runner in runners)
+    validate = (
+        progress >= 1
+        or runners[0].validations(progress) > marks
+        or (interrupted and all(runner.validates_soon for runner in runners))
+    )
+    return Decided(progress, interrupted, save, validate)
+
+
+def _save(runners: Sequence[Runner]) -> None:
+    for runner in runners:
+        runner.save()
+
+
+def _measure(
+    runners: Sequence[Runner], decided: Decided, listen: Callable[[Runner, Record], None]
+) -> None:
+    """Log what the steps cost, and where it is time how well the models do."""
+    for runner in runners:
+        if decided.ending or decided.validate or runner.record_is_due:
+            listen(runner, runner.record(decided.progress))
+        if decided.validate:
+            listen(runner, runner.validate(decided.progress))
 
 
 def _progress(runners: Sequence[Runner]) -> float:

@@ -5,12 +5,15 @@ metrics.jsonl            one measurement per line (`Record`)
 weights.safetensors      the model's weights, by the names of its `state_dict`
 best.safetensors         the same of the model that did best on held-out data
 checkpoint.safetensors   all that is needed to go on (`gatework train --resume`)
+checkpoint.previous.safetensors   the same of a while before, should the last be damaged
 report.html              curves, sample and settings on one page
 """
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,6 +26,7 @@ from gatework.files import write_atomically
 from gatework.tasks import SequenceModel, Source, Task, task_class
 from gatework.train.checkpoint import (
     Place,
+    SavedTrainer,
     load_weights,
     read_place,
     read_trainer,
@@ -34,17 +38,20 @@ from gatework.train.claim import Claim, claim
 from gatework.train.config import RunConfig
 from gatework.train.manifest import MANIFEST, Manifest, find_runs, is_run, read_manifest
 from gatework.train.models import parameter_count
+from gatework.train.ranks import ALONE, Ranks
 from gatework.train.records import Record, curve, read_records, to_line
 from gatework.train.trainer import Trainer
 
 __all__ = ["Record", "Run", "check_writable", "new_folder", "runs_of"]
 
+REPORT = "report.html"
 MUCH_WORSE = 0.02
 """Share by which a last model is so much worse than the best that it is worth a word."""
-BEST, LAST, CHECKPOINT, METRICS = (
+BEST, LAST, CHECKPOINT, PREVIOUS, METRICS = (
     "best.safetensors",
     "weights.safetensors",
     "checkpoint.safetensors",
+    "checkpoint.previous.safetensors",
     "metrics.jsonl",
 )
 
@@ -55,11 +62,13 @@ class Run:
     Attributes:
         path: the folder.
         manifest: what its `config.yaml` holds.
+        passed_over: what is wrong with the last checkpoint, where the one before was taken.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self.passed_over = ""
         self._claim: Claim | None = None  # held while this run is being trained
 
     @classmethod
@@ -150,34 +159,67 @@ class Run:
         )
 
     def save(self, trainer: Trainer) -> None:
-        """Write the checkpoint, then the weights."""
+        """Write the checkpoint, then the weights; the checkpoint before is kept."""
         with self._told():
+            self._keep_previous()
             save_trainer(trainer, self.path / CHECKPOINT)
             save_weights(trainer.model, self.path / LAST)
+
+    def _keep_previous(self) -> None:
+        """Give the last checkpoint a second name, which it keeps when there is a new one."""
+        last, partial = self.path / CHECKPOINT, self.path / f".{PREVIOUS}.partial"
+        if last.exists():
+            partial.unlink(missing_ok=True)
+            try:
+                os.link(last, partial)
+            except OSError:  # a disk without links
+                shutil.copyfile(last, partial)
+            os.replace(partial, self.path / PREVIOUS)
 
     def save_best(self, model: SequenceModel, place: Place) -> None:
         """Keep a model as the best so far."""
         with self._told():
             save_weights(model, self.path / BEST, place)
 
-    def load_trainer(self, config: RunConfig) -> Trainer:
+    def load_trainer(self, config: RunConfig, ranks: Ranks = ALONE) -> Trainer:
         """Return a trainer in exactly the place where the run was saved last.
+
+        Where the last checkpoint is damaged it is the place of the one before.
 
         Args:
             config: the run's own settings, but for the budget, which may be another.
+            ranks: the processes that train together, as many as before.
 
         Raises:
             InputError: the data is no longer the same, the checkpoint cannot be used, the folder
                 cannot be written to, or another process trains in it.
         """
-        self._claim = claim(self.path)
-        check_writable(self.path, "copy the run to a folder of yours, and resume it there")
+        if ranks.leads:
+            self._claim = claim(self.path)
+            check_writable(self.path, "copy the run to a folder of yours, and resume it there")
         source = self.load_source()
         self.best()  # a damaged file is told now, not at the first validation
-        saved = read_trainer(config, self.task, self.path / CHECKPOINT)  # before a model is made
-        trainer = Trainer(config, self.task, source)
+        if self._was_ended_before_anything_was_saved():
+            return Trainer(config, self.task, source, ranks)
+        saved = self._saved_trainer(config, ranks.count)  # before a model is made
+        trainer = Trainer(config, self.task, source, ranks)
         restore_trainer(trainer, saved)
         return trainer
+
+    def _was_ended_before_anything_was_saved(self) -> bool:
+        saved = any((self.path / name).exists() for name in (CHECKPOINT, PREVIOUS))
+        return not saved and not any(True for _ in self.records())
+
+    def _saved_trainer(self, config: RunConfig, ranks: int) -> SavedTrainer:
+        """The last checkpoint that can be used."""
+        try:
+            return read_trainer(config, self.task, self.path / CHECKPOINT, ranks)
+        except InputError as error:
+            previous = self.path / PREVIOUS
+            if not previous.exists():
+                raise
+            self.passed_over = error.came
+            return read_trainer(config, self.task, previous, ranks)
 
     def load_source(self) -> Source:
         """Return what the run learns from.
@@ -218,10 +260,15 @@ class Run:
         """
         yield from read_records(self.path / METRICS)
 
+    @property
+    def has_report(self) -> bool:
+        """Whether the report was written, the last that a run does."""
+        return (self.path / REPORT).exists()
+
     def write_report(self, page: str) -> Path:
         """Write `report.html` and return its path."""
-        self._write("report.html", page)
-        return self.path / "report.html"
+        self._write(REPORT, page)
+        return self.path / REPORT
 
     def _write(self, name: str, text: str) -> None:
         write_atomically(self.path / name, text.encode())

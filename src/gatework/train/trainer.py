@@ -17,6 +17,7 @@ from gatework.tasks import Source, Task, task_class
 from gatework.tasks.task import Batch, Loss
 from gatework.train.config import RunConfig
 from gatework.train.models import make_model, parameter_count
+from gatework.train.ranks import ALONE, Ranks
 
 __all__ = ["Step", "Trainer", "learning_rate"]
 
@@ -45,6 +46,7 @@ class Trainer:
         config: the settings.
         task: what is learned.
         source: from what.
+        ranks: the processes that train together; without them, this one alone.
 
     Raises:
         InputError: there is too little to learn from for these settings.
@@ -58,16 +60,23 @@ class Trainer:
         True
     """
 
-    def __init__(self, config: RunConfig, task: Task, source: Source) -> None:
+    def __init__(self, config: RunConfig, task: Task, source: Source, ranks: Ranks = ALONE) -> None:
+        self.ranks = ranks
         self.config = config
         self.task = task
         self.source = source
         self.batches = task.batches(
-            source, batch_size=config.batch_size, window=config.window, seed=config.seed
+            source,
+            batch_size=config.batch_size,
+            window=config.window,
+            seed=config.seed,
+            part=ranks.part,
         )
         torch.manual_seed(config.seed)
         with _fitting(config, task):
             self.model = make_model(config, task).to(config.device)
+        if ranks.count > 1:  # each drops other units
+            torch.manual_seed(config.seed + ranks.rank)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), config.peak_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -76,13 +85,13 @@ class Trainer:
         """Time spent so far on training and validation, also before an interruption."""
 
     @classmethod
-    def of(cls, config: RunConfig) -> Trainer:
+    def of(cls, config: RunConfig, ranks: Ranks = ALONE) -> Trainer:
         """Return a trainer on the files that the settings name.
 
         Raises:
             InputError: one of them cannot be used, or there is too little in them.
         """
-        return cls(config, *task_class(config.task.kind).load(config.task, config.files))
+        return cls(config, *task_class(config.task.kind).load(config.task, config.files), ranks)
 
     @property
     def steps(self) -> int:
@@ -116,10 +125,23 @@ class Trainer:
             self.carry.reset()
         self.model.train()
         loss = self._loss(batch)
-        mean = loss.total / max(1, loss.terms)
         self.optimizer.zero_grad()
+        if self.ranks.count > 1:
+            return self._backward_together(loss)
+        mean = loss.total / max(1, loss.terms)
         torch.autograd.backward(mean)
         return mean.item()
+
+    def _backward_together(self, loss: Loss) -> float:
+        """Give every parameter the gradient of the mean over the parts of all processes."""
+        torch.autograd.backward(loss.total)
+        total = loss.total.detach()
+        terms = torch.full_like(total, loss.terms)
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self.ranks.add_up([total, terms, *gradients])
+        for gradient in gradients:
+            gradient /= terms.clamp(min=1)
+        return (total / terms.clamp(min=1)).item()
 
     def _loss(self, batch: Batch) -> Loss:
         batch = _on(self.config.device, batch)

@@ -91,7 +91,13 @@ LABELLED = {
     ),
     "two targets": ("a.csv", "id,x,y\na,1,up\n", "tag", "x,y", "one"),
     "cut line": ("a.jsonl", '{"x": 1, "y": 2}\n{"x":\n', "tag", "line 2", "correct it"),
-    "new name": ("a.jsonl", '{"z": 1, "y": 2}\n{"y": 1, "x": 2}\n', "tag", "'x', which the first", "null"),
+    "new name": (
+        "a.jsonl",
+        '{"z": 1, "y": 2}\n{"y": 1, "x": 2}\n',
+        "tag",
+        "'x', which the first",
+        "null",
+    ),
     "nested": (
         "a.jsonl",
         '{"x": {"a": 1}, "y": 2}\n{"x": 1, "y": 2}\n',

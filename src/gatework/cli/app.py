@@ -228,6 +228,50 @@ def sample(
 
 @app.command(
     epilog="Examples:\n\n"
+    "gatework forecast runs/loads --plot forecast.png\n\n"
+    "gatework forecast runs/loads this-week.csv --out forecast.csv\n\n"
+    "cat this-week.csv | gatework forecast runs/loads - > forecast.csv"
+)
+def forecast(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Series to go on from; - for a csv table on standard input.",
+            show_default="what the run learned from",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The table of forecasts: csv."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw the first series: .png or .svg."),
+    ] = None,
+    last: Last = False,
+) -> None:
+    """Forecast what comes after the last value of each series.
+
+    A table with unique_id, ds and a column for each quantile; in a
+    pipe it goes to standard output, a terminal shows a drawing.
+    """
+    from gatework.cli import asked
+
+    for manifest in asked.check_runs(run):
+        asked.check_kind(manifest, run, "forecast")
+    asked.check_out("--out", out)
+    asked.check_out("--plot", plot)
+    asked.check_ending("--out", out, ".csv")
+    asked.check_ending("--plot", plot, ".png", ".svg")
+    from gatework.cli import forecasting
+
+    forecasting.forecast(run, files or (), out, plot, last=last)
+
+
+@app.command(
+    epilog="Examples:\n\n"
     "gatework compare\n\n"
     "gatework compare novel.txt --time 20m\n\n"
     "gatework compare --cell gru --cell 'gru\\[r=1]' --parameters 500000\n\n"

@@ -24,6 +24,8 @@ __all__ = [
     "cell_settings_typed",
     "check_alone",
     "check_card",
+    "check_ending",
+    "check_kind",
     "check_out",
     "check_resumed",
     "check_runs",
@@ -135,6 +137,21 @@ def check_runs(path: Path) -> list[Manifest]:
     return [read_manifest(folder) for folder in find_runs(path)]
 
 
+def check_kind(manifest: Manifest, path: Path, kind: str) -> None:
+    """Check that a run is of the task that a command is for.
+
+    Raises:
+        InputError: it is of another.
+    """
+    task = manifest.config.task
+    if task.kind != kind:
+        raise InputError(
+            f"{str(path)!r}, a run of the task {task.kind!r}",
+            f"a run of the task {kind!r}",
+            f"use it with: {task.used_by} {path}",
+        )
+
+
 def check_studio(port: int) -> None:
     """Check that the studio can be served.
 
@@ -176,6 +193,20 @@ def check_out(option: str, out: Path | None) -> None:
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise InputError(
             f"{option} {out}", "a file in a folder that exists", "make the folder or name another"
+        )
+
+
+def check_ending(option: str, out: Path | None, *endings: str) -> None:
+    """Check that the name of a file says a kind that can be written.
+
+    Raises:
+        InputError: it does not.
+    """
+    if out is not None and out.suffix not in endings:
+        raise InputError(
+            f"{option} {out}",
+            f"a name that ends in {' or '.join(endings)}",
+            f"write {option} {out.with_suffix(endings[0])}",
         )
 
 

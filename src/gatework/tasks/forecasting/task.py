@@ -23,9 +23,13 @@ from gatework.data.times import step_of
 from gatework.errors import InputError
 from gatework.tasks.features import Features
 from gatework.tasks.forecasting.calendar import CALENDAR, seasons_of, told_by
+from gatework.tasks.forecasting.chart import chart
+from gatework.tasks.forecasting.drawing import MOST_DRAWN, draw_forecasts
+from gatework.tasks.forecasting.forecasts import Ahead, Forecasts, times_of
 from gatework.tasks.forecasting.metrics import coverage, errors
 from gatework.tasks.forecasting.model import Forecaster
 from gatework.tasks.forecasting.settings import MEDIAN, ForecastSettings
+from gatework.tasks.forecasting.steps import times_after
 from gatework.tasks.forecasting.windows import Shape, Window, Windows
 from gatework.tasks.settings import TaskSettings
 from gatework.tasks.task import (
@@ -36,11 +40,12 @@ from gatework.tasks.task import (
     MakeLayer,
     Part,
     SequenceModel,
+    Shown,
     Source,
     Task,
 )
 
-__all__ = ["TASKS", "ForecastTask", "Forecasts", "Series"]
+__all__ = ["TASKS", "ForecastTask", "Series"]
 
 TOGETHER = 12
 """Steps at the end of a window from each of which is forecast in training."""
@@ -50,6 +55,10 @@ QUICK = 500
 """Held-out forecasts that a point of the learning curve makes."""
 MOST_STEPS = 10**6
 """Of a context or a season."""
+SHOWN = (
+    "The first steps that were held out, from all before them: the median and the outermost "
+    "quantiles, beside what came."
+)
 NUMBERS = 1 << 16
 """Rows that a series' scale is taken from at once."""
 
@@ -79,23 +88,6 @@ class Series:
     def notes(self) -> tuple[str, ...]:
         """What a reader should know."""
         return self.sequences.notes
-
-
-@dataclass(frozen=True, eq=False)
-class Forecasts:
-    """Forecasts from one row of each of some series.
-
-    Attributes:
-        series: number of the series of each.
-        rows: row from which each is made.
-        quantiles: [forecasts, K, Y, Q] in the targets' own units, in their order.
-        truth: [forecasts, K, Y]; NaN where it is not known.
-    """
-
-    series: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    quantiles: NDArray[np.float64]
-    truth: NDArray[np.float64]
 
 
 class ForecastTask(Task):
@@ -326,6 +318,29 @@ class ForecastTask(Task):
             np.concatenate(found) if found else np.empty((*shape, len(self.settings.quantiles))),
             np.concatenate(truth) if truth else np.empty(shape),
         )
+
+    def ahead(self, sequences: Sequences, found: Forecasts, notes: tuple[str, ...] = ()) -> Ahead:
+        """Return forecasts with the times that they are for."""
+        pairs = zip(found.series.tolist(), found.rows.tolist(), strict=True)
+        times = [self._times_after(sequences, series, row) for series, row in pairs]
+        levels = self.settings.quantiles
+        return Ahead(sequences, self.targets, levels, found, np.stack(times), notes)
+
+    def _times_after(self, sequences: Sequences, series: int, row: int) -> NDArray[np.float64]:
+        known = times_of(sequences, series)[: row + 1 - int(sequences.starts[series])]
+        step = 1.0 if sequences.times is None else self.step
+        return times_after(known, step, self.settings.horizon, dated=sequences.dated)
+
+    def show(self, model: SequenceModel, source: Source) -> Shown | None:
+        """Forecast the first horizon that is held out of some series."""
+        series = cast(Series, source)
+        every = self._origins(series.sequences, series.cuts)
+        places = [(number, int(rows[0])) for number, rows in every if len(rows)][:MOST_DRAWN]
+        if not places:
+            return None
+        ahead = self.ahead(series.sequences, self.forecast(model, series.windows, places))
+        picture = draw_forecasts(ahead).in_page
+        return Shown("What it forecasts", SHOWN, chart(ahead, 0), picture, ("forecast",))
 
     # ---- quality
 

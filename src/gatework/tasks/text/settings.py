@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ class TextSettings(TaskSettings):
         64
     """
 
+    used_by: ClassVar[str] = "gatework sample"
     kind: Literal["text"] = "text"
     symbols: Literal["bytes", "characters"] = "bytes"
     """What a step reads: any file is bytes; a text in one script has fewer, longer characters."""

@@ -198,7 +198,9 @@ def train(
     else:
         repeated = {} if config is None else checks.settings_of_run(config)
         typed = checks.given({**checks.cell_settings_typed(cell), **settings, **budget})
-        wanted = {**repeated, **typed}
+        from gatework.tasks.guessing import with_task
+
+        wanted = with_task({**repeated, **typed})
         checks.check_settings(wanted)
         from gatework.cli import training
 
@@ -328,6 +330,38 @@ def compare(
     from gatework.cli import comparing
 
     comparing.compare(chosen, parameters, settings, out)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "gatework data loads.csv\n\n"
+    "gatework data watch.parquet --id recording --target activity --time-column when\n\n"
+    "gatework data Vowels_TRAIN.ts"
+)
+@takes_task_options
+def data(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE", help="Tables (csv, parquet), JSON lines, npy, npz, .ts, or texts."
+        ),
+    ],
+    *,
+    asked: dict[str, Any],
+) -> None:
+    """Show what would be learned from files, before anything is trained.
+
+    The task, the columns and what each is for, times and their gaps, a
+    curve; and what to write to have it otherwise.
+    """
+    from gatework.cli import asked as checks
+    from gatework.tasks.guessing import with_task
+
+    known = with_task({**asked, "files": files})
+    checks.check_settings(known)
+    from gatework.cli import showing_data
+
+    showing_data.show_data(files, known["task"], asked)
 
 
 @app.command(

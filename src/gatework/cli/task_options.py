@@ -57,6 +57,10 @@ OPTIONS: dict[str, Any] = {
     "future": Annotated[list[str] | None, _names("Of a forecast: columns known ahead.")],
     "static": Annotated[list[str] | None, _names("Columns that hold for a whole sequence.")],
     "ignore": Annotated[list[str] | None, _names("Columns that are left out.")],
+    "steps_first": Annotated[
+        bool | None,
+        _option("Of arrays: [cases, steps, channels], not [cases, channels, steps].", DATA),
+    ],
     "held_out": Annotated[
         list[Path] | None,
         _option("Files to judge by, in place of a part of FILE.", DATA, metavar="FILE"),

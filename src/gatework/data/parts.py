@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gatework.data.columns import Columns
 from gatework.errors import InputError, suggest
 
-__all__ = ["USUAL", "Parts", "parts_of"]
+__all__ = ["USUAL", "Parts", "channels_of", "parts_of"]
 
 USUAL = {
     "id": ("unique_id", "id", "series_id", "item_id", "sequence"),
@@ -35,6 +35,19 @@ class Parts(NamedTuple):
     def values(self) -> tuple[str, ...]:
         """The columns that have a number in each row, in the order of `Sequences.values`."""
         return tuple(dict.fromkeys((*self.inputs, *self.future)))
+
+    @property
+    def by_column(self) -> dict[str, str]:
+        """The part of each column.
+
+        Example:
+            >>> Parts("a", None, ("y",), ("y", "x"), (), ()).by_column
+            {'a': 'id', 'y': 'target', 'x': 'input'}
+        """
+        many = {"target": self.target, "future": self.future, "static": self.static}
+        alone = {name: part for part, name in (("id", self.id), ("time", self.time)) if name}
+        named = {name: part for part, names in many.items() for name in names}
+        return alone | named | {n: "input" for n in self.inputs if n not in named}
 
 
 def parts_of(names: Sequence[str], asked: Columns, kind: str, dates: Sequence[str] = ()) -> Parts:
@@ -87,6 +100,31 @@ def parts_of(names: Sequence[str], asked: Columns, kind: str, dates: Sequence[st
             "name it with --inputs",
         )
     return found
+
+
+def channels_of(names: Sequence[str], asked: Columns, kind: str) -> tuple[str, ...]:
+    """Return the channels of arrays that are read, first what is to be forecast.
+
+    Args:
+        names: of all channels.
+        asked: what was said of them.
+        kind: of the task.
+
+    Raises:
+        InputError: a channel that was named is not there, or none is left.
+
+    Example:
+        >>> channels_of(["a", "b", "c"], Columns(target=("c",), ignore=("a",)), "forecast")
+        ('c', 'b')
+    """
+    for part, given in _given(asked):
+        if given not in names:
+            raise _missing(given, part, names)
+    left = [name for name in asked.inputs or names if name not in asked.ignore]
+    first = (asked.target or left[:1]) if kind == "forecast" else ()
+    if not left:
+        raise InputError(f"no channel but {_listed(names)}", "one that is read", "ignore less")
+    return tuple(dict.fromkeys((*first, *left)))
 
 
 def _given(asked: Columns) -> list[tuple[str, str]]:

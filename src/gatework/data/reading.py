@@ -13,7 +13,7 @@ from gatework.data.sequences import Sequences
 from gatework.errors import InputError, explained
 from gatework.files import open_regular
 
-__all__ = ["READERS", "kind_of_file", "read_sequences"]
+__all__ = ["READERS", "kind_of_file", "likely_kind", "read_sequences"]
 
 READERS = {
     ".csv": "tables",
@@ -26,18 +26,21 @@ READERS = {
     ".npz": "arrays",
     ".ts": "archive",
 }
-"""How files end, and the module of `gatework.data.readers` that reads them: its `read` does. A new
-kind of file is a module and a line here."""
+"""How files end, and the module of `gatework.data.readers` that reads them, a `Reader`. A new kind
+of file is a module and a line here."""
 PACKED = (".gz", ".zst")
 CHUNK = 1 << 22
 EXPECTED = f"a file that ends in {', '.join(READERS)}, or in one of these and .gz or .zst"
 
 
 class Reader(Protocol):
-    """What reads files of one kind."""
+    """A module that reads files of one kind."""
 
-    def __call__(self, files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
-        """Read files."""
+    def read(self, files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
+        """Read files for a kind of task."""
+
+    def likely(self, path: Path, columns: Columns) -> str:
+        """Return the kind of task that a file looks like, from its beginning."""
 
 
 def kind_of_file(path: Path) -> str | None:
@@ -65,6 +68,25 @@ def read_sequences(files: Sequence[Path], columns: Columns, kind: str) -> Sequen
     Raises:
         InputError: a file is missing, or damaged, or is not what was asked for.
     """
+    sequences = _reader(files, kind).read(files, columns, kind)
+    if not len(sequences) or not len(sequences.values):
+        raise InputError(f"no row in {sequences.name}", "at least one", "check the file")
+    return sequences
+
+
+def likely_kind(files: Sequence[Path], columns: Columns) -> str | None:
+    """Return the kind of task that the first file looks like; None where one is no sequence.
+
+    Raises:
+        InputError: it is missing, or damaged, or has no column to predict.
+    """
+    if not files or not all(map(kind_of_file, files)):
+        return None
+    return _reader(files, "forecast").likely(files[0], columns)
+
+
+def _reader(files: Sequence[Path], kind: str) -> Reader:
+    """What reads these files, all of which are there."""
     if not files:
         raise InputError("no file", EXPECTED, "name one: gatework train loads.csv")
     kinds = {path: kind_of_file(path) for path in files}
@@ -83,12 +105,8 @@ def read_sequences(files: Sequence[Path], columns: Columns, kind: str) -> Sequen
         )
     for path in files:
         check_readable(path)
-    module = import_module(f"gatework.data.readers.{READERS[str(kinds[files[0]])]}")
-    reader: Reader = module.read
-    sequences = reader(files, columns, kind)
-    if not len(sequences) or not len(sequences.values):
-        raise InputError(f"no row in {sequences.name}", "at least one", "check the file")
-    return sequences
+    reader: Reader = import_module(f"gatework.data.readers.{READERS[str(kinds[files[0]])]}")
+    return reader
 
 
 def check_readable(path: Path) -> None:

@@ -151,6 +151,7 @@ class Rows:
             static=self._of_whole(order, starts, named) if self.parts.static else None,
             categories={n: tuple(known) for n, known in self.columns.categories.items()},
             notes=(*self.notes, *self.clock.notes, *notes, *self._missing()),
+            parts=self.parts.by_column,
         )
         _check_rows(found, self.parts, self.kind)
         return filled(found) if self.kind == "forecast" and times is not None else found

@@ -37,6 +37,8 @@ class Sequences:
         categories: the texts that a column of texts (also a static one) is made of, in the order
             of their numbers.
         notes: what a reader should know, such as rows that were put in order.
+        parts: of each column of the file that is used, what it is for: "id", "time", "target",
+            "input", "future" or "static".
     """
 
     name: str
@@ -53,6 +55,7 @@ class Sequences:
     static: NDArray[np.float32] | None = None
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """How many sequences there are."""

@@ -23,7 +23,7 @@ from gatework.data.reading import checksum, name_of
 from gatework.data.sequences import Sequences
 from gatework.errors import InputError
 
-__all__ = ["read"]
+__all__ = ["likely", "read"]
 
 EXPECTED = "a .ts file of the UCR/UEA archive"
 
@@ -74,6 +74,13 @@ def read(files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
         [str(k + 1) for k in range(len(cases))],
         labels=_labels(files, known, header) if known else None,
     )
+
+
+def likely(path: Path, columns: Columns) -> str:
+    """Return the kind of task that the labels of a file are for."""
+    header = _Header()
+    next(_data(path, header), None)
+    return "regress" if header.label == "targetlabel" else "classify"
 
 
 def _data(path: Path, header: _Header) -> Iterator[tuple[int, str]]:

@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatework.data.columns import Columns
+from gatework.data.likely import likely_of_labels
+from gatework.data.parts import channels_of
 from gatework.data.reading import checksum, name_of
 from gatework.data.scratch import Mapped, Scratch
 from gatework.data.sequences import Sequences
 from gatework.errors import InputError
 
-__all__ = ["read"]
+__all__ = ["likely", "read"]
 
 _Arrays: TypeAlias = tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]
 AT_ONCE = 1 << 16
@@ -51,18 +53,31 @@ def read(files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
         raise InputError(
             f"{name_of(files)} have other numbers of channels", "the same number", "convert them"
         )
+    names = [f"channel {k + 1}" for k in range(cases[0].shape[2])]
+    chosen = channels_of(names, columns, kind)
     every = np.concatenate(lengths)
     known = None if kind == "forecast" else _labels(files, found, lengths, kind)
     return Sequences(
         name_of(files),
         checksum(files),
-        tuple(f"channel {k + 1}" for k in range(cases[0].shape[2])),
-        _written(files, cases, lengths),
+        chosen,
+        _written(files, cases, lengths, [names.index(name) for name in chosen]),
         np.concatenate([[0], np.cumsum(every)]).astype(np.int64),
         [str(k + 1) for k in range(len(every))],
         labels=known,
         per_row=kind == "tag",
     )
+
+
+def likely(path: Path, columns: Columns) -> str:
+    """Return the kind of task that arrays look like: that of their labels, if they have some."""
+    values, labels, _ = _loaded(path)
+    cases = _cases(path, values, steps_first=columns.steps_first)
+    if labels is None:
+        return "forecast"
+    if labels.shape == cases.shape[:1]:
+        return likely_of_labels(labels)
+    return "tag"
 
 
 def _loaded(path: Path) -> _Arrays:
@@ -123,16 +138,19 @@ def _lengths(path: Path, cases: NDArray[Any], given: NDArray[Any] | None) -> NDA
 
 
 def _written(
-    files: Sequence[Path], cases: Sequence[NDArray[Any]], lengths: Sequence[NDArray[np.int64]]
+    files: Sequence[Path],
+    cases: Sequence[NDArray[Any]],
+    lengths: Sequence[NDArray[np.int64]],
+    channels: list[int],
 ) -> NDArray[np.float32]:
     """The rows of all cases one after the other, without what pads them."""
-    with Scratch(np.float32, cases[0].shape[2]) as scratch:
+    with Scratch(np.float32, len(channels)) as scratch:
         for path, own, steps in zip(files, cases, lengths, strict=True):
             for k, length in enumerate(steps.tolist()):
                 for begin in range(0, length, AT_ONCE):
                     rows = np.asarray(own[k, begin : min(length, begin + AT_ONCE)], np.float32)
                     _check_finite(path, k, begin, rows)
-                    scratch.write(rows)
+                    scratch.write(rows[:, channels])
         return scratch.rows()
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gatework.data.columns import Columns
+from gatework.data.likely import likely_of_rows
 from gatework.data.needed import needed
 from gatework.data.packed import lines_of
 from gatework.data.parts import USUAL, parts_of
@@ -16,12 +18,14 @@ from gatework.data.rows import Rows
 from gatework.data.sequences import Sequences
 from gatework.errors import InputError
 
-__all__ = ["read"]
+__all__ = ["likely", "read"]
 
 NUMBER = "sequence"
 """Name of the column that tells sequences apart where each line is one and none has a name."""
 EXPECTED = 'an object a line: {"id": "a", "x": [1, 2, 3], "y": "walk"}, or a row: {"x": 1}'
 USUAL_IDS = set(USUAL["id"])
+LOOKED_AT = 1_000
+"""Lines by which is judged what they are."""
 AT_ONCE = 10_000
 """Lines that are put into a table at once."""
 
@@ -32,19 +36,7 @@ def read(files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
     Raises:
         InputError: a line is no object, or lists in it are of unequal lengths.
     """
-    objects = [
-        (path, number, _object(path, number, line))
-        for path in files
-        for number, line in enumerate(lines_of(path), 1)
-        if line.strip()
-    ]
-    if not objects:
-        raise InputError(f"no line in {name_of(files)}", EXPECTED, "check the file")
-    whole = any(isinstance(value, list) for value in objects[0][2].values())
-    asked = columns
-    if whole and columns.id is None and not USUAL_IDS & {name.lower() for name in objects[0][2]}:
-        asked = columns.model_copy(update={"id": NUMBER})
-        objects = [(p, n, {NUMBER: f"{k + 1}", **o}) for k, (p, n, o) in enumerate(objects)]
+    asked, objects, whole = _objects(files, columns, None)
     names = list(objects[0][2])
     pl = needed("polars", "tables")
     with Rows(parts_of(names, asked, kind), kind) as rows:
@@ -57,6 +49,45 @@ def read(files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
                 _check_alike(some[0][0], name, column)
             rows.add(pl.DataFrame(table, strict=False, nan_to_null=False), str(some[0][0]))
         return rows.sequences(name_of(files), checksum(files))
+
+
+def likely(path: Path, columns: Columns) -> str:
+    """Return the kind of task that a file looks like, from its first lines.
+
+    Raises:
+        InputError: a line is no object, or there is no column to predict.
+    """
+    asked, objects, whole = _objects([path], columns, LOOKED_AT)
+    parts = parts_of(list(objects[0][2]), asked, "forecast")
+    table: dict[str, list[Any]] = {name: [] for name in objects[0][2]}
+    for file, number, one in objects:
+        _add(table, file, number, one, whole=whole)
+    pl = needed("polars", "tables")
+    named = {name: table[name] for name in (parts.id, *parts.target) if name is not None}
+    return likely_of_rows(pl.DataFrame(named, strict=False), parts)
+
+
+_Objects: TypeAlias = list[tuple[Path, int, dict[str, Any]]]
+
+
+def _objects(
+    files: Sequence[Path], columns: Columns, most: int | None
+) -> tuple[Columns, _Objects, bool]:
+    """The columns asked for, lines with file and number, and whether each is a whole sequence."""
+    objects = [
+        (path, number, _object(path, number, line))
+        for path in files
+        for number, line in enumerate(islice(lines_of(path), most), 1)
+        if line.strip()
+    ]
+    if not objects:
+        raise InputError(f"no line in {name_of(files)}", EXPECTED, "check the file")
+    first = objects[0][2]
+    whole = any(isinstance(value, list) for value in first.values())
+    if whole and columns.id is None and not USUAL_IDS & {name.lower() for name in first}:
+        columns = columns.model_copy(update={"id": NUMBER})
+        objects = [(p, n, {NUMBER: f"{k + 1}", **o}) for k, (p, n, o) in enumerate(objects)]
+    return columns, objects, whole
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:

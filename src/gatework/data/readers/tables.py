@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatework.data.columns import Columns
 from gatework.data.kinds import note_on
+from gatework.data.likely import likely_of_rows
 from gatework.data.needed import needed
 from gatework.data.numbers import MISSING
 from gatework.data.packed import is_packed, unpacked
@@ -29,7 +30,7 @@ from gatework.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["read"]
+__all__ = ["likely", "read"]
 
 SEPARATORS = ",;\t|"
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
@@ -66,6 +67,22 @@ def read(files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
                     for frame in found.collect_batches(chunk_size=AT_ONCE):
                         rows.add(frame, str(table.path), decimal_comma=table.decimal_comma)
             return rows.sequences(name_of(files), checksum(files))
+
+
+def likely(path: Path, columns: Columns) -> str:
+    """Return the kind of task that a table looks like, from its first rows.
+
+    Raises:
+        InputError: it is damaged, or has no column to predict.
+    """
+    with _opened(path) as table:
+        types = _types(table)
+        dates = [name for name, dtype in types.items() if dtype.is_temporal()]
+        parts = parts_of([name for name in types if name], columns, "forecast", dates)
+        with _explained(path):
+            named = [name for name in (parts.id, *parts.target) if name is not None]
+            frame = _scan(table, _wanted(types, parts, "tag")).select(named).head(LOOKED_AT)
+            return likely_of_rows(frame.collect(), parts)
 
 
 class _Table(NamedTuple):

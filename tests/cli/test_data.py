@@ -1,5 +1,6 @@
 """`gatework data`: what it says of files, and what to write."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,15 @@ def test_series_are_shown_with_their_gaps_and_a_curve(gatework, loads):
         "--target COL",
     ):
         assert part in result.out
+
+
+def test_the_page_shows_what_is_said(gatework, loads):
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    command, shown = re.search(
+        r"```sh\n(.*?)\n```\n\n```text\n(.*?)\n```", page, re.DOTALL
+    ).groups()
+    result = gatework(*command.split()[1:])
+    assert [line.rstrip() for line in result.out.splitlines()] == shown.splitlines()
 
 
 def test_what_it_says_to_write_can_be_written(gatework, loads):

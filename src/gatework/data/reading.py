@@ -67,6 +67,11 @@ def read_sequences(files: Sequence[Path], columns: Columns, kind: str) -> Sequen
 
     Raises:
         InputError: a file is missing, or damaged, or is not what was asked for.
+
+    Example:
+        >>> _ = Path("walks.jsonl").write_text('{"x": [1, 2, null], "y": "up"}\\n')
+        >>> read_sequences([Path("walks.jsonl")], Columns(), "classify").lengths.tolist()
+        [3]
     """
     sequences = _reader(files, kind).read(files, columns, kind)
     if not len(sequences) or not len(sequences.values):

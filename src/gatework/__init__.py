@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gatework.nn.accelerate import accelerate, acceleration, restore
     from gatework.reports.side_by_side import compare
     from gatework.reports.trained import train_cell
+    from gatework.use import load
 
 __version__ = _version("gatework")
 
@@ -36,6 +37,7 @@ __all__ = [
     "equivalent",
     "explain",
     "lens",
+    "load",
     "nn",
     "restore",
     "rewriting",
@@ -52,6 +54,7 @@ _NEED_TORCH = {
     "doctor": "gatework.checkup",
     "empty_cache": "gatework.backends.cpu.machine.memory",
     "lens": "gatework.lens",
+    "load": "gatework.use",
     "nn": "gatework.nn",
     "restore": "gatework.nn.accelerate",
     "train_cell": "gatework.reports.trained",

@@ -29,12 +29,15 @@ from gatework.cli.options import (
     Out,
     Patience,
     Precision,
+    Predictions,
     Rate,
+    RunFolder,
     SaveEvery,
     Seed,
     Steps,
     Threads,
     Time,
+    ToRead,
     cells_option,
 )
 from gatework.cli.task_options import takes_task_options
@@ -270,6 +273,60 @@ def forecast(
     from gatework.cli import forecasting
 
     forecasting.forecast(run, files or (), out, plot, last=last)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "gatework predict runs/vowels new.ts\n\n"
+    "cat rows.jsonl | gatework predict runs/states - --out labels.csv"
+)
+def predict(run: RunFolder, files: ToRead, out: Predictions = None, last: Last = False) -> None:
+    """Predict labels with a trained model: csv, with probabilities where they are classes."""
+    _predict(run, files, out, None, last)
+
+
+@app.command(epilog="Example: gatework classify runs/vowels new.ts")
+def classify(run: RunFolder, files: ToRead, out: Predictions = None, last: Last = False) -> None:
+    """Predict the class of each sequence, with the probabilities of all."""
+    _predict(run, files, out, "classify", last)
+
+
+@app.command(epilog="Example: tail -f rows.jsonl | gatework tag runs/states -")
+def tag(run: RunFolder, files: ToRead, out: Predictions = None, last: Last = False) -> None:
+    """Predict the class of each row; from standard input row by row, as rows come."""
+    _predict(run, files, out, "tag", last)
+
+
+def _predict(run: Path, files: list[str], out: Path | None, kind: str | None, last: bool) -> None:
+    from gatework.cli import asked
+
+    asked.check_runs(run)
+    asked.check_out("--out", out)
+    from gatework.cli import predicting
+
+    predicting.predict(run, files, out, kind, last=last)
+
+
+@app.command(
+    epilog="Examples:\n\ngatework evaluate runs/mine\n\ngatework evaluate runs/mine other.csv"
+)
+def evaluate(
+    run: RunFolder,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE", help="To measure on.", show_default="what the run has held out"
+        ),
+    ] = None,
+    last: Last = False,
+) -> None:
+    """Measure a trained model, beside what needs no model."""
+    from gatework.cli import asked
+
+    asked.check_runs(run)
+    from gatework.cli import evaluating
+
+    evaluating.evaluate(run, files or [], last=last)
 
 
 @app.command(

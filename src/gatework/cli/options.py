@@ -22,12 +22,15 @@ __all__ = [
     "Out",
     "Patience",
     "Precision",
+    "Predictions",
     "Rate",
+    "RunFolder",
     "SaveEvery",
     "Seed",
     "Steps",
     "Threads",
     "Time",
+    "ToRead",
     "cells_option",
     "parse_duration",
 ]
@@ -144,6 +147,15 @@ Out = Annotated[
     typer.Option(help="New folder for the run.", show_default="runs/<date>-<time>-<name>"),
 ]
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+ToRead = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE", help="What to predict of; - for standard input, a JSON a line."),
+]
+Predictions = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write to a file.", show_default="the terminal"),
+]
 Last = Annotated[
     bool,
     typer.Option(

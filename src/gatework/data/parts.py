@@ -72,7 +72,9 @@ def parts_of(names: Sequence[str], asked: Columns, kind: str, dates: Sequence[st
     id_ = asked.id or _usual("id", free)
     time = asked.time or _usual("time", free) or _single([n for n in dates if n in free])
     target = asked.target or tuple(filter(None, [_usual("target", free)]))
-    if not target:
+    if kind == "read":  # what the label is nobody needs to know
+        target = ()
+    elif not target:
         raise _no_target(here, {id_, time} | said)
     if kind != "forecast" and len(target) > 1:
         raise InputError(

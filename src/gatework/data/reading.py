@@ -63,7 +63,8 @@ def read_sequences(files: Sequence[Path], columns: Columns, kind: str) -> Sequen
         files: at least one.
         columns: which part each column has; what is not said is found by its usual name.
         kind: of the task, which decides what the target is: "forecast", "classify" (a class of
-            each sequence), "regress" (a number of each), or "tag" (a class of each row).
+            each sequence), "regress" (a number of each), "tag" (a class of each row), or "read",
+            where no target is looked for.
 
     Raises:
         InputError: a file is missing, or damaged, or is not what was asked for.

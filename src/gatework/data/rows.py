@@ -30,6 +30,8 @@ __all__ = ["Rows"]
 
 AT_ONCE = 1 << 16
 """Rows that are put into another order at once."""
+UNLABELLED = ("forecast", "read")
+"""Tasks whose rows have no labels."""
 
 
 class Rows:
@@ -73,7 +75,7 @@ class Rows:
     def needed(self) -> list[str]:
         """The columns that are read."""
         parts = self.parts
-        labels = () if self.kind == "forecast" else parts.target
+        labels = parts.target if self.kind not in UNLABELLED else ()
         named = (parts.id, parts.time, *parts.values, *parts.static, *labels)
         return list(dict.fromkeys(name for name in named if name is not None))
 
@@ -100,7 +102,7 @@ class Rows:
             self._codes.append(self._numbered(_told(frame, self.parts.id, place)))
         if self.parts.time is not None:
             self._times.write(self.clock.seconds(_told(frame, self.parts.time, place), place))
-        if self.kind != "forecast":
+        if self.kind not in UNLABELLED:
             self._labels.append(frame[self.parts.target[0]].to_numpy())
         self._count += len(frame)
 
@@ -196,7 +198,7 @@ class Rows:
         self, order: NDArray[np.int64] | None, starts: NDArray[np.int64], ids: Sequence[str]
     ) -> tuple[NDArray[Any] | None, bool]:
         """Labels, and whether they are of rows."""
-        if self.kind == "forecast":
+        if self.kind in UNLABELLED:
             return None, False
         labels = np.concatenate(self._labels)
         labels = labels if order is None else labels[order]

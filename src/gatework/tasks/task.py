@@ -161,6 +161,8 @@ class SequenceModel(nn.Module, ABC):
     """
 
     layer: Recurrent
+    task: Any = None
+    """What it has learned; `gatework.load` says it."""
 
     @abstractmethod
     def encode(self, inputs: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def read(files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
             labels.append(label)
     if not cases:
         raise InputError(f"no case in {name_of(files)}", "lines after @data", "check the file")
-    known = labels if header.label else None
+    known = labels if header.label and kind != "read" else None
     return Sequences(
         name_of(files),
         checksum(files),
@@ -106,6 +106,8 @@ def _check_header(path: Path, header: _Header, kind: str) -> None:
         raise InputError(
             f"{path} has a time for each value", EXPECTED + " without times", "make a table of it"
         )
+    if kind == "read":
+        return
     wanted = {"classify": "classlabel", "regress": "targetlabel"}.get(kind)
     if wanted is None or (wanted == "targetlabel" and header.label is None):
         raise InputError(

@@ -19,6 +19,7 @@ from gatework.data.columns import Columns
 from gatework.data.likely import likely_of_labels
 from gatework.data.parts import channels_of
 from gatework.data.reading import checksum, name_of
+from gatework.data.rows import UNLABELLED
 from gatework.data.scratch import Mapped, Scratch
 from gatework.data.sequences import Sequences
 from gatework.errors import InputError
@@ -56,7 +57,7 @@ def read(files: Sequence[Path], columns: Columns, kind: str) -> Sequences:
     names = [f"channel {k + 1}" for k in range(cases[0].shape[2])]
     chosen = channels_of(names, columns, kind)
     every = np.concatenate(lengths)
-    known = None if kind == "forecast" else _labels(files, found, lengths, kind)
+    known = None if kind in UNLABELLED else _labels(files, found, lengths, kind)
     return Sequences(
         name_of(files),
         checksum(files),

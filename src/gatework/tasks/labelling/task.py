@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ from gatework.tasks.task import (
     Task,
 )
 
-__all__ = ["TASKS", "ClassifyTask", "LabelTask", "RegressTask", "TagTask"]
+__all__ = ["TASKS", "ClassifyTask", "LabelTask", "Prediction", "RegressTask", "TagTask"]
 
 AT_ONCE = 64
 """Sequences that are read side by side in evaluation."""
@@ -53,6 +53,17 @@ QUICK = 2_000
 """Held-out sequences that a point of the learning curve reads."""
 SHOWN = 12
 """Classes whose confusion is shown."""
+
+
+class Prediction(NamedTuple):
+    """What a model says of a sequence."""
+
+    id: str
+    """What it is called."""
+    labels: list[Any]
+    """A class or a number; of tagging one for each row."""
+    chances: NDArray[np.float32] | None
+    """Of each label the probabilities of all classes; None of numbers."""
 
 
 class LabelTask(Task):
@@ -261,6 +272,34 @@ class LabelTask(Task):
         figures, naive = self.figures(np.concatenate(truth), np.concatenate(found), divided)
         return Evaluation(self.cost(total / terms), figures, naive)
 
+    def read(self, files: Sequence[Path]) -> Side:
+        """Return sequences to predict of, whose labels nobody needs to know.
+
+        Raises:
+            InputError: a file is missing, or does not have the columns that the model reads.
+        """
+        read = read_sequences(files, self.settings, "read")
+        return Side(self.features.placed(read), np.arange(len(read)))
+
+    def predict(self, model: SequenceModel, side: Side) -> Iterator[Prediction]:
+        """Go through sequences, those of like length together, and predict.
+
+        Args:
+            model: of this task.
+            side: from `read`.
+        """
+        for numbers, batch in self.every(side):
+            scores = self.scores(model, batch)
+            lengths = cast(Tensor, batch.lengths)
+            for b, number in enumerate(numbers.tolist()):
+                own = scores[: int(lengths[b]), b] if self.pool is None else scores[b : b + 1]
+                index = int(side.indices[number])
+                yield Prediction(side.sequences.ids[index], *self.named(own))
+
+    @abstractmethod
+    def named(self, scores: Tensor) -> tuple[list[Any], NDArray[np.float32] | None]:
+        """Return what scores [n, K] say, and the probability of each class [n, K]."""
+
     def known(self, batch: Batch) -> Tensor:
         """Of which predictions the truth is known."""
         return torch.ones(batch.targets.shape, dtype=torch.bool)
@@ -291,6 +330,11 @@ class _OfClasses(LabelTask):
         """Return the likeliest class."""
         found: NDArray[np.int64] = scores.argmax(-1).numpy()
         return found
+
+    def named(self, scores: Tensor) -> tuple[list[Any], NDArray[np.float32] | None]:
+        """Return the likeliest classes by name, and the probabilities of all."""
+        chances = scores.softmax(-1).numpy()
+        return [self.targets.names[k] for k in self.decided(scores).tolist()], chances
 
     def figures(
         self, truth: NDArray[Any], found: NDArray[Any], source: Divided
@@ -410,6 +454,10 @@ class RegressTask(LabelTask):
         """Return the scaled numbers."""
         found: NDArray[np.float32] = scores[:, 0].numpy()
         return found
+
+    def named(self, scores: Tensor) -> tuple[list[Any], NDArray[np.float32] | None]:
+        """Return numbers in the targets' own unit."""
+        return self.targets.undo(self.decided(scores)).tolist(), None
 
     def figures(
         self, truth: NDArray[Any], found: NDArray[Any], source: Divided

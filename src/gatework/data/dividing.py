@@ -54,11 +54,12 @@ def by_sequence(
         )
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(sequences), bool)
-    for group in _groups(sequences):
+    groups = _groups(sequences)
+    for group in groups:
         count = min(len(group) - 1, round(len(group) * share))
         held_out[generator.permutation(group)[:count]] = True
-    if not held_out.any():  # every class has but one or two
-        held_out[generator.integers(len(sequences))] = True
+    if not held_out.any():  # every class has but a few
+        held_out[generator.choice(max(groups, key=len))] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 

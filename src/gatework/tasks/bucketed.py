@@ -33,7 +33,7 @@ class Bucketed:
 
     Example:
         >>> batches = Bucketed(np.array([3, 1, 2]), 2, 0, Part(), lambda numbers: numbers)
-        >>> sorted([*batches.next(), *batches.next()]), batches.seen
+        >>> sorted(int(n) for _ in range(2) for n in batches.next()), batches.seen
         ([0, 1, 2], 3)
     """
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from gatework.backends import use_backend
     from gatework.backends.cpu.machine.memory import empty_cache
     from gatework.checkup import doctor
+    from gatework.estimators import RecurrentClassifier as RecurrentClassifier
+    from gatework.estimators import RecurrentForecaster as RecurrentForecaster
+    from gatework.estimators import RecurrentRegressor as RecurrentRegressor
     from gatework.nn.accelerate import accelerate, acceleration, restore
     from gatework.reports.side_by_side import compare
     from gatework.reports.trained import train_cell
@@ -57,6 +60,10 @@ _NEED_TORCH = {
     "train_cell": "gatework.reports.trained",
     "use_backend": "gatework.backends",
 }
+
+_ESTIMATORS = ("RecurrentClassifier", "RecurrentForecaster", "RecurrentRegressor")
+"""Need scikit-learn too, which may be missing; so they are not among what `*` imports."""
+_NEED_TORCH |= dict.fromkeys(_ESTIMATORS, "gatework.estimators")
 
 
 def __getattr__(name: str) -> _Any:

@@ -298,7 +298,7 @@ class Recurrent(CellModule):
                 options = {"lengths": lengths, "resets": resets, "reset_to": reset_to, "pin": pin}
                 node: tuple[Any, State] = self._as_node(input, hx, inputs=inputs, **options)
                 return node
-            input = self._as_sequences(input)
+            input = self.as_sequences(input)
         output, state, _ = self._forward(
             input, hx, lengths, Asked(resets, reset_to, pin, None, inputs)
         )
@@ -340,7 +340,7 @@ class Recurrent(CellModule):
             traced = as_names("names=", names)
             check_known("value", traced, self.cell.names, f"cell {self.cell.name!r}")
         asked = Asked(resets, reset_to, pin, traced, inputs)
-        input = self._as_sequences(input)
+        input = self.as_sequences(input)
         output, state, layers = self._forward(input, hx, lengths, asked)
         dims = (*axes(input, self.batch_first), "unit")
         sizes = {n: self.cell.names[n].size for n in traced}
@@ -415,8 +415,8 @@ class Recurrent(CellModule):
         state = tuple(padded.restored_state(stacked(s)) for s in zip(*finals, strict=True))
         return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
 
-    def _as_sequences(self, input: Any) -> Any:
-        """The input, tensors in the place of DataFrames and arrays."""
+    def as_sequences(self, input: Any) -> Any:
+        """What a call may be given, with tensors in the place of DataFrames and arrays."""
         if isinstance(input, Tensor):
             return input
         return as_sequences(type(self).__name__, input, self._first_weight(torch.empty(0)))

@@ -22,7 +22,6 @@ STOREYS = (  # from the ground up; of a module, the longest that its name begins
     "backends.cpu", "backends.gpu",
     "backends", "autograd", "nn", "convert", "checkup", "data", "lens", "tasks", "train",
     "estimators", "reports", "studio", "bench", "cli",
-    "studio", "bench", "cli",
 )  # fmt: skip
 CIRCLES = {  # that may be: each for a word of help, or so that a thing can show itself
     ("lang.expressions", "lang.printing"): "an expression prints itself",

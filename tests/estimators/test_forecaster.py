@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gatework import RecurrentForecaster
-from gatework.estimators.forecaster import _last_season, _pinball
+from gatework.estimators.series import quantile_loss
 
 QUICK = {"hidden_size": 8, "random_state": 0, "learning_rate": 0.02}
 
@@ -32,16 +32,10 @@ def test_covariates_are_known_ahead():
     assert np.abs(later - y[-5:]).mean() < 0.8
 
 
-def test_a_season_is_added_to_what_is_learned():
-    y = np.random.default_rng(0).normal(size=12)[np.arange(240) % 12] * 7 + np.arange(240) * 0.0
-    model = RecurrentForecaster(20, 12, season=12, max_epochs=3, **QUICK).fit(y[:-20])
+def test_a_season_comes_again():
+    y = np.random.default_rng(0).normal(size=12)[np.arange(240) % 12] * 7
+    model = RecurrentForecaster(20, 24, season=12, max_epochs=5, **QUICK).fit(y[:-20])
     assert model.score(y[-20:]) > -1
-
-
-def test_the_season_is_one_that_is_known_then():
-    rows = torch.arange(10.0)[:, None]
-    assert _last_season(rows, 3, 3)[3:].flatten().tolist() == list(range(7))
-    assert _last_season(rows, 3, 4)[6:].flatten().tolist() == list(range(4))
 
 
 def test_tables_of_several_targets_with_gaps():
@@ -57,16 +51,16 @@ def test_early_stopping_holds_out_the_end():
     y = np.concatenate([np.zeros(100), np.random.default_rng(0).normal(size=40)])
     options = {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 2}
     model = RecurrentForecaster(4, 8, max_epochs=20, **options, **QUICK).fit(y)
-    assert model._scales[0].mean == 0  # scaled by what is not held out
+    assert model._scale.means == 0  # scaled by what is not held out
     assert len(model.validation_curve_) == model.n_iter_
 
 
 def test_the_loss_is_the_quantile_loss_of_what_is_there():
     found = torch.tensor([1.0, 4.0]).reshape(1, 1, 1, 2)
     wanted = torch.tensor([[[3.0]]])
-    loss = _pinball(found, wanted, torch.tensor([0.1, 0.9]))
+    loss = quantile_loss(found, wanted, torch.tensor([0.1, 0.9]))
     assert loss.item() == pytest.approx((0.1 * 2 + 0.1 * 1) / 2)
-    both = _pinball(
+    both = quantile_loss(
         found.expand(2, 1, 1, 2), torch.tensor([[[3.0]], [[torch.nan]]]), torch.tensor([0.1, 0.9])
     )
     assert both.item() == pytest.approx(loss.item())
@@ -77,6 +71,7 @@ def test_the_loss_is_the_quantile_loss_of_what_is_there():
     [
         ({"horizon": 0}, np.arange(90.0), "horizon=0"),
         ({"season": 0}, np.arange(90.0), "season=0"),
+        ({"season": 5}, np.arange(90.0), "context=4 with season=5 and horizon=3"),
         ({"quantiles": (0.9, 0.1)}, np.arange(90.0), "rising"),
         ({}, np.arange(5.0), "a series of 5 steps"),
         ({}, [["a"]], "an array of"),

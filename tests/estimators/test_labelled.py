@@ -7,9 +7,6 @@ import pytest
 import torch
 
 from gatework import RecurrentClassifier, RecurrentRegressor
-from gatework.estimators.models import Scale, SequenceModel, with_mask
-from gatework.estimators.training import by_length
-from gatework.nn import GRU
 
 QUICK = {"hidden_size": 8, "learning_rate": 0.03, "random_state": 0}
 
@@ -80,26 +77,13 @@ def test_a_table_is_a_series_in_each_row():
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "max"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_what_is_pooled_does_not_depend_on_the_others_of_the_batch(pooling, bidirectional):
-    X, _ = sequences(5)
-    layer = GRU(4, 6, bidirectional=bidirectional)
-    model = SequenceModel(layer, Scale(np.concatenate(X)), 3, pooling, 0.0)
+def test_a_sequence_gives_the_same_alone_and_among_others(pooling, bidirectional):
+    X, y = sequences(8)
     X[1][2, 0] = np.nan
-    rows = [torch.tensor(x) for x in X]
-    lengths = torch.tensor([len(x) for x in rows])
-    padded = torch.nn.utils.rnn.pad_sequence(rows, padding_value=9.0)
-    together = model(padded, lengths)
-    for k, x in enumerate(rows):
-        alone = model(x[:, None], lengths[k : k + 1])
-        torch.testing.assert_close(together[k], alone[0])
-        y, _ = layer(with_mask(model.scale(x)))
-        size = layer.hidden_size
-        wanted = {
-            "mean": y.mean(0),
-            "max": y.amax(0),
-            "last": torch.cat([y[-1, :size], y[0, size:]]),
-        }[pooling]
-        torch.testing.assert_close(alone[0], model.head(wanted))
+    model = fitted(X, y, pooling=pooling, bidirectional=bidirectional, max_epochs=1)
+    together = model.predict_proba(X)
+    for k, x in enumerate(X):
+        np.testing.assert_allclose(model.predict_proba([x])[0], together[k], rtol=1e-5)
 
 
 def test_missing_values_are_read_as_such():
@@ -142,21 +126,6 @@ def test_early_stopping_keeps_the_best_weights():
     model = RecurrentClassifier(max_epochs=60, **QUICK, **options).fit(X, noise)
     assert model.n_iter_ == len(model.loss_curve_) < 60
     assert model.n_iter_ == np.argmin(model.validation_curve_) + 1 + 3
-
-
-def test_scaling_ignores_what_is_missing_and_constants():
-    rows = np.array([[1.0, 5, np.nan], [3, 5, np.nan], [np.nan, 5, np.nan]])
-    scaled = Scale(rows)(torch.tensor(rows))
-    assert scaled[:2].nan_to_num(0).tolist() == [[-1, 0, 0], [1, 0, 0]]
-
-
-def test_batches_are_of_like_length_and_hold_each_sequence_once():
-    lengths = np.random.default_rng(0).integers(1, 50, 101)
-    batches = by_length(lengths, 8, torch.Generator().manual_seed(0))
-    assert len(batches) == 13
-    assert sorted(np.concatenate(batches).tolist()) == list(range(101))
-    padded = sum(lengths[b].max() * len(b) for b in batches)
-    assert padded < 1.2 * lengths.sum()
 
 
 # ---- what is wrong -----------------------------------------------------------------------------

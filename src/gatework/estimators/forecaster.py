@@ -5,32 +5,35 @@ Legend: T steps, N targets, F covariates, Q quantiles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from gatework.data.scaling import fit
 from gatework.errors import InputError
-from gatework.estimators.models import ForecastModel, Scale
+from gatework.estimators.series import Rows, one_sequence, quantile_loss, rows_of
 from gatework.estimators.settings import check_settings, make_layer, seeded
-from gatework.estimators.training import train
+from gatework.estimators.training import on_device, train
 from gatework.lang import Cell
-from gatework.nn.given import array_of
-
-Rows = NDArray[np.float64]
+from gatework.tasks.features import Features
+from gatework.tasks.forecasting.model import Forecaster
+from gatework.tasks.forecasting.task import TOGETHER, stacked
+from gatework.tasks.forecasting.windows import Shape, Windows
+from gatework.tasks.task import Batch
 
 
 class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
     """The next steps of one series or several in parallel, learned by recurrent layers of any cell.
 
-    It learns from every stretch of `context + horizon` steps of the series. The layers read the
-    context, and go on into the horizon, of which they see what is known ahead, the covariates, and
-    a mask that says that the targets are not. Missing values (NaN) are masked in the same way.
+    It learns from every stretch of `context + horizon` steps of the series, with the model of
+    the forecasting task: each step of the past forecasts the quantiles of all steps
+    ahead, from the layers' output and what is known ahead. Missing values (NaN) are masked.
 
     Args:
         horizon: How many steps ahead it forecasts.
@@ -38,8 +41,9 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
         cell: The name of a cell of the catalogue, or a cell of your own.
         quantiles: Which quantiles it forecasts, rising; those of 0.1 and 0.9 hold 80 % between
             them. `predict` gives the median, or the middle one.
-        season: After how many steps the series repeats itself, such as 24 of hourly data. Then the
-            layers read the value of the season before too, and learn what differs from it.
+        season: After how many steps the series repeats itself, such as 24 of hourly data. Then a
+            forecast begins at the value of the season before, which must lie in the context, else
+            at the last one.
         hidden_size: Units of each layer.
         num_layers: Layers.
         dropout: The share of values left out in training, between layers and before the result.
@@ -122,20 +126,20 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
         """
         check_settings(self)
         self._check_windows()
-        series, known = _rows("y", y), self._covariates(X, len(_rows("y", y)))
+        series = rows_of("y", y)
+        known = self._covariates(X, len(series))
         self._check_length(len(series))
         self._flat, self._columns = np.ndim(y) == 1, known.shape[1]
         held = round(len(series) * self.validation_fraction) if self.early_stopping else 0
         if self.early_stopping:
             self._check_held(len(series), held)
         learned = len(series) - held
-        self._scales = Scale(series[:learned]), Scale(known[:learned])
-        rows = self._scaled(series, known)
-        with seeded(self) as generator:
-            layer = make_layer(self, 2 * rows.shape[1])
-            made = ForecastModel(layer, series.shape[1], len(self.quantiles), self.dropout)
-            self.model_ = made.to(self.device)
-            self._train(rows, learned, held, generator)
+        self._scale = fit([series[:learned]])
+        self._features = Features.fit(one_sequence(series[:learned], known[:learned]), np.arange(1))
+        with seeded(self) as seed:
+            windows = self._windows(series, known)
+            self.model_ = self._model(windows).to(self.device)
+            self._train(windows, learned, len(series), seed)
         self._past = series, known
         return self
 
@@ -157,28 +161,22 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         series, known = self._past
         if y is not None:
-            series = _rows("y", y)
+            series = rows_of("y", y)
             known = self._covariates(past_X, len(series), self._columns)
-        least = self.context + (self.season or 0)
-        if len(series) < least:
+        if len(series) < self.context:
             raise InputError(
                 f"a past of {len(series)} steps",
-                f"at least {least}, those of the context and the season",
+                f"at least {self.context}, those of the context",
                 "give more of the series, or forecast without y=, from what was fitted",
             )
         ahead = self._covariates(X, self.horizon, self._columns)
         unknown = np.full((self.horizon, series.shape[1]), np.nan)
-        rows = self._scaled(np.vstack([series, unknown]), np.vstack([known, ahead]))
-        window = rows[-self.context - self.horizon :, None].to(self.device)
-        model = self.model_.to(self.device)
-        try:
-            with torch.no_grad():
-                found = self._completed(model(window, self.horizon), window)[:, 0].cpu()
-        finally:
-            model.cpu()  # so that it is pickled for any machine
-        scale = self._scales[0]
-        whole = scale.back(found.double().transpose(-1, -2)).transpose(-1, -2)
-        quantiles = np.sort(whole.numpy(), -1)
+        windows = self._windows(np.vstack([series, unknown]), np.vstack([known, ahead]))
+        batch = stacked([windows.window(0, len(series) - 1)])
+        with torch.no_grad(), on_device(self.model_, self.device):
+            found = self._found(batch)[0, 0].double().cpu().numpy()  # [K, N, Q]
+        whole = self._scale.undo(found.swapaxes(1, 2), range(found.shape[1])).swapaxes(1, 2)
+        quantiles = np.sort(whole, -1)
         return quantiles[:, 0] if self._flat else quantiles
 
     def score(self, y: Any, X: Any = None) -> float:
@@ -188,7 +186,7 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
             y: What came in the next `horizon` steps after those that it was fitted to.
             X: The covariates of these steps.
         """
-        wanted, found = _rows("y", y), _rows("the forecast", self.predict(X))
+        wanted, found = rows_of("y", y), rows_of("the forecast", self.predict(X))
         if wanted.shape != found.shape:
             raise InputError(
                 f"y with the shape {list(wanted.shape)}",
@@ -199,46 +197,64 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
 
     # ---- windows -------------------------------------------------------------------------------
 
-    def _scaled(self, series: Rows, known: Rows) -> Tensor:
-        """All that the layers may read, [T, N + F], or [T, 2 N + F] with the season before."""
-        of_series, of_known = self._scales
-        targets = of_series(torch.from_numpy(series))
-        parts = [targets, of_known(torch.from_numpy(known))]
-        if self.season:
-            parts.append(_last_season(targets, self.season, self.horizon))
-        return torch.cat(parts, -1)
+    def _windows(self, series: Rows, known: Rows) -> Windows:
+        """What takes windows out of a series [T, N] and its covariates [T, F]."""
+        targets, lags = series.shape[1], self._lags
+        future = tuple(range(targets, targets + known.shape[1]))
+        shape, none = Shape(self.context, self.horizon, lags), fit([np.empty((1, 0))])
+        sequences = one_sequence(series, known)
+        return Windows(
+            sequences, self._features, targets, future, (), [self._scale], shape, none, 1.0
+        )
 
-    def _completed(self, found: Tensor, window: Tensor) -> Tensor:
-        """Forecasts [horizon, B, N, Q] with the season before, from which they differ."""
-        if not self.season:
-            return found
-        before = window[-self.horizon :, :, -found.shape[2] :]
-        return found + before.nan_to_num(0.0)[..., None]
+    @property
+    def _lags(self) -> tuple[int, ...]:
+        """How far back the season lies that is known of every step ahead."""
+        return (self.season * -(-self.horizon // self.season),) if self.season else ()
 
-    def _train(self, rows: Tensor, learned: int, held: int, generator: torch.Generator) -> None:
-        """Train on the windows of [T, n]; those that end past what is learned from are held out."""
-        length, n = self.context + self.horizon, self.model_.shape[0]
-        first = self.season or 0
-        windows = rows.unfold(0, length, 1).movedim(-1, 0)  # [length, windows, n], no copy
+    def _model(self, windows: Windows) -> Forecaster:
+        return Forecaster(
+            self._features.size,
+            len(windows.places_ahead),
+            1 + len(windows.shape.lags),
+            windows.targets,
+            self.horizon,
+            len(self.quantiles),
+            partial(make_layer, self),
+            self.dropout,
+        )
+
+    def _found(self, batch: Batch) -> Tensor:
+        """Scaled quantiles [P, B, K, N, Q] of a batch."""
+        more = {name: value.to(self.device) for name, value in batch.more.items()}
+        found: Tensor = self.model_(batch.inputs.to(self.device), **more)[0]
+        return found
+
+    def _train(self, windows: Windows, learned: int, steps: int, seed: int) -> None:
+        """Train on the windows that end before what is held out, which the others reach into."""
         levels = torch.tensor(tuple(self.quantiles), device=self.device)
-        starts = torch.arange(first, learned - length + 1)
+        size = self.batch_size
+        starts = np.arange(self.context - 1, learned - self.horizon)
+        ends = np.arange(learned - 1, steps - self.horizon)
 
-        def loss(numbers: Tensor) -> Tensor:
-            window = windows[:, numbers].to(self.device)
-            wanted = window[-self.horizon :, :, :n]
-            seen = window.clone()
-            seen[-self.horizon :, :, :n] = torch.nan
-            found = self._completed(self.model_(seen, self.horizon), seen)
-            return _pinball(found, wanted, levels)
+        def drawn() -> Iterator[Batch]:
+            random = np.random.default_rng(seed)
+            while True:
+                order = random.permutation(starts)
+                for k in range(0, len(order), size):
+                    yield stacked(
+                        [windows.window(0, int(row), TOGETHER) for row in order[k : k + size]]
+                    )
 
-        def batches() -> Sequence[Tensor]:
-            order = torch.randperm(len(starts), generator=generator)
-            return torch.split(starts[order], self.batch_size)
+        def loss(batch: Batch) -> Tensor:
+            return quantile_loss(self._found(batch), batch.targets.to(self.device), levels)
 
-        ends = range(max(first, learned - self.context), len(rows) - length + 1) if held else ()
-        held_out = torch.split(torch.tensor(ends), self.batch_size) if held else ()
-        steps = -(-len(starts) // self.batch_size)
-        train(self, self.model_, batches, steps, loss, held_out)
+        held_out = [
+            stacked([windows.window(0, int(row)) for row in ends[k : k + size]])
+            for k in range(0, len(ends) if self.early_stopping else 0, size)
+        ]
+        batches = drawn()
+        train(self, self.model_, lambda: next(batches), -(-len(starts) // size), loss, held_out)
         self.model_.cpu()
 
     # ---- checks --------------------------------------------------------------------------------
@@ -250,6 +266,15 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
                 continue
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name}={value!r}", "a whole number from 1 on", f"give {name}=24")
+        if self._lags and self.context < self._lags[0]:
+            raise InputError(
+                f"context={self.context} with season={self.season} and horizon={self.horizon}",
+                f"at least {self._lags[0]} steps, in which the season before lies",
+                f"give context={self._lags[0]}",
+            )
+        self._check_quantiles()
+
+    def _check_quantiles(self) -> None:
         levels = list(self.quantiles)
         if not levels or sorted(set(levels)) != levels or not 0 < levels[0] <= levels[-1] < 1:
             raise InputError(
@@ -259,11 +284,11 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
             )
 
     def _check_length(self, steps: int, *, what: str = "a series") -> None:
-        least = self.context + self.horizon + (self.season or 0)
+        least = self.context + self.horizon
         if steps < least:
             raise InputError(
                 f"{what} of {steps} steps",
-                f"at least {least}: context, horizon and season",
+                f"at least {least}: context and horizon",
                 "give a longer one, or a shorter context=",
             )
 
@@ -278,7 +303,7 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
 
     def _covariates(self, X: Any, steps: int, columns: int | None = None) -> Rows:
         """The covariates [steps, F]; none when X is not given."""
-        rows = np.empty((steps, 0)) if X is None else _rows("X", X)
+        rows = np.empty((steps, 0)) if X is None else rows_of("X", X)
         if len(rows) != steps or (columns is not None and rows.shape[1] != columns):
             raise InputError(
                 f"covariates with the shape {list(rows.shape)}",
@@ -286,40 +311,3 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
                 "give X= of the same steps and columns as in fit",
             )
         return rows
-
-
-def _rows(what: str, given: Any) -> Rows:
-    """A series as [T, n]."""
-    given = given.detach().cpu().numpy() if isinstance(given, Tensor) else given
-    array = array_of(what, np.asarray(given) if isinstance(given, list | tuple) else given)
-    if array is None or array.ndim not in (1, 2):
-        came = type(given).__name__ if array is None else f"the shape {list(array.shape)}"
-        raise InputError(
-            f"{what} is {came}",
-            "one series, [steps] or [steps, columns]",
-            "give an array, a DataFrame or a column; of several series, the columns of one",
-        )
-    rows = array.astype(np.float64).reshape(len(array), -1)
-    if np.isinf(rows).any():
-        raise InputError(
-            f"{what} has infinite values",
-            "finite numbers, or NaN where one is missing",
-            "write NaN in their place",
-        )
-    return rows
-
-
-def _last_season(targets: Tensor, season: int, horizon: int) -> Tensor:
-    """For each step the value at the same place of the last season that a forecast can know."""
-    back = season * -(-horizon // season)
-    before = torch.full_like(targets, torch.nan)
-    before[back:] = targets[:-back]
-    return before
-
-
-def _pinball(found: Tensor, wanted: Tensor, levels: Tensor) -> Tensor:
-    """The mean quantile loss of [horizon, B, N, Q], over those targets [horizon, B, N] that are."""
-    error = wanted[..., None] - found
-    loss = torch.maximum(levels * error, (levels - 1) * error)
-    known = ~wanted.isnan()
-    return loss[known].sum() / (known.sum().clamp(min=1) * len(levels))

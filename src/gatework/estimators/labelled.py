@@ -5,7 +5,7 @@ Legend: n sequences, T steps, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,14 +21,16 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
+from gatework.data.scaling import fit
 from gatework.errors import InputError
-from gatework.estimators.models import POOLINGS, Scale, SequenceModel
-from gatework.estimators.sequences import LAYOUTS, Sequences, sequences_of
+from gatework.estimators.sequences import LAYOUTS, InputScale, Sequences, padded, sequences_of
 from gatework.estimators.settings import check_choice, check_settings, make_layer, seeded
-from gatework.estimators.training import by_length, train
+from gatework.estimators.training import by_length, on_device, train
 from gatework.lang import Cell
+from gatework.tasks.bucketed import Bucketed
+from gatework.tasks.labelling.model import POOLS, Labeller
+from gatework.tasks.task import ALL, Batch
 
 
 class _Labelled(BaseEstimator):  # type: ignore[misc]
@@ -80,7 +82,7 @@ class _Labelled(BaseEstimator):  # type: ignore[misc]
         """The sequences to fit to, after the settings have been looked through."""
         check_settings(self)
         check_choice(self, "layout", LAYOUTS)
-        check_choice(self, "pooling", POOLINGS)
+        check_choice(self, "pooling", tuple(POOLS))
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
@@ -93,31 +95,36 @@ class _Labelled(BaseEstimator):  # type: ignore[misc]
         self, sequences: Sequences, targets: Tensor, outputs: int, loss: Any, stratify: Any
     ) -> None:
         """Make the model and train it on targets [n, …]."""
-        with seeded(self) as generator:
-            kept, held = self._parts(len(sequences), stratify, generator)
-            rows = np.concatenate([sequences[k] for k in kept])
-            masked = bool(np.isnan(rows).any())
-            layer = make_layer(self, rows.shape[1] * (1 + masked))
-            model = SequenceModel(layer, Scale(rows), outputs, self.pooling, self.dropout)
+        with seeded(self) as seed:
+            kept, held = self._parts(len(sequences), stratify, seed)
+            self._scale = InputScale.of([sequences[k] for k in kept])
+            rows = self._scale.apply(sequences)
+            lengths = np.array([len(x) for x in rows])
+            layers, size = partial(make_layer, self), rows[0].shape[1]
+            model = Labeller(size, 0, outputs, self.pooling, 0.0, layers, self.dropout)
             self.model_ = model.to(self.device)
-            lengths = np.array([len(x) for x in sequences])
 
-            def batch_loss(numbers: NDArray[Any]) -> Tensor:
-                scores = model(*self._padded([sequences[k] for k in numbers]))
-                value: Tensor = loss(scores, targets[numbers].to(self.device))
+            def batch_of(numbers: NDArray[Any]) -> Batch:
+                inputs, own = padded([rows[k] for k in numbers])
+                return Batch(inputs, targets[numbers], own)
+
+            def batch_loss(batch: Batch) -> Tensor:
+                value: Tensor = loss(self._scores(batch), batch.targets.to(self.device))
                 return value
 
-            def batches(of: NDArray[Any], draw: torch.Generator | None) -> list[NDArray[Any]]:
-                return [of[b] for b in by_length(lengths[of], self.batch_size, draw)]
-
-            steps = -(-len(kept) // self.batch_size)
-            held_out = batches(held, None) if len(held) else []
-            train(self, model, lambda: batches(kept, generator), steps, batch_loss, held_out)
+            size = self.batch_size
+            data = Bucketed(lengths[kept], size, seed, ALL, lambda of: batch_of(kept[of]))
+            held_out = [batch_of(held[of]) for of in by_length(lengths[held], size)]
+            train(self, model, data.next, -(-len(kept) // size), batch_loss, held_out)
             model.cpu()
 
-    def _parts(
-        self, n: int, stratify: Any, generator: torch.Generator
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _scores(self, batch: Batch) -> Tensor:
+        """What the model gives for each sequence of a batch, [B, outputs]."""
+        inputs, lengths = batch.inputs.to(self.device), batch.lengths
+        scores: Tensor = self.model_(inputs, lengths=lengths)[0]
+        return scores
+
+    def _parts(self, n: int, stratify: Any, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """The numbers of the sequences to learn from, and of those that are held out."""
         everything = np.arange(n)
         if not self.early_stopping:
@@ -131,31 +138,23 @@ class _Labelled(BaseEstimator):  # type: ignore[misc]
             )
         if stratify is not None and (np.bincount(stratify).min() < 2 or held <= stratify.max()):
             stratify = None  # too few of a class to have it on both sides
-        seed = int(torch.randint(2**31 - 1, (), generator=generator))
         kept, out = train_test_split(
             everything, test_size=held, random_state=seed, stratify=stratify
         )
         return np.sort(kept), np.sort(out)
 
-    def _padded(self, sequences: Iterable[NDArray[np.float64]]) -> tuple[Tensor, Tensor]:
-        """Sequences as [T, B, F], with how many steps each has [B], on the device."""
-        rows = [torch.from_numpy(x.copy()) for x in sequences]
-        lengths = torch.tensor([len(x) for x in rows])
-        return pad_sequence(rows).to(self.device), lengths.to(self.device)
-
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """What the model gives for each sequence of X, [n, outputs]."""
         check_is_fitted(self)
-        sequences = sequences_of(self, X, reset=False)
-        model = self.model_.to(self.device)
-        try:
-            with torch.no_grad():
-                batches = by_length([len(x) for x in sequences], self.batch_size)
-                parts = [model(*self._padded([sequences[k] for k in b])) for b in batches]
-        finally:
-            model.cpu()  # so that it is pickled for any machine
-        found = np.empty((len(sequences), parts[0].shape[1]))
-        found[np.concatenate(batches)] = torch.cat(parts).double().cpu().numpy()
+        rows = self._scale.apply(sequences_of(self, X, reset=False))
+        orders = by_length([len(x) for x in rows], self.batch_size)
+        with torch.no_grad(), on_device(self.model_, self.device):
+            parts = [
+                self._scores(Batch(inputs, inputs, lengths))
+                for inputs, lengths in (padded([rows[k] for k in order]) for order in orders)
+            ]
+        found = np.empty((len(rows), parts[0].shape[1]))
+        found[np.concatenate(orders)] = torch.cat(parts).double().cpu().numpy()
         return found
 
 
@@ -191,7 +190,7 @@ class RecurrentClassifier(ClassifierMixin, _Labelled):  # type: ignore[misc]
     Attributes:
         classes_: The classes, sorted.
         n_features_in_: F; of an `[n, T]` array T, as scikit-learn counts.
-        model_: The trained torch module.
+        model_: The trained torch module; it reads scaled features.
         n_iter_: The epochs that it was trained.
         loss_curve_: The mean cross-entropy of each epoch; `validation_curve_` of what was held out.
 
@@ -246,7 +245,7 @@ class RecurrentRegressor(RegressorMixin, _Labelled):  # type: ignore[misc]
 
     Attributes:
         n_features_in_: F; of an `[n, T]` array T, as scikit-learn counts.
-        model_: The trained torch module; it gives scaled targets.
+        model_: The trained torch module; it reads scaled features and gives scaled targets.
         n_iter_: The epochs that it was trained.
         loss_curve_: The mean squared error, scaled, of each epoch; `validation_curve_` of what was
             held out.
@@ -278,13 +277,13 @@ class RecurrentRegressor(RegressorMixin, _Labelled):  # type: ignore[misc]
         sequences = self._read(X, y)
         wanted = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         self._flat, rows = wanted.ndim == 1, wanted.reshape(len(wanted), -1)
-        self._target = Scale(rows)
-        targets = self._target(torch.from_numpy(rows.copy()))
+        self._target = fit([rows])
+        targets = torch.from_numpy(self._target.apply(rows))
         self._train(sequences, targets, rows.shape[1], nn.MSELoss(), None)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """The number of each sequence, [n], or numbers, [n, targets], as they were fitted."""
-        found = torch.from_numpy(self._outputs(X))
-        rows = self._target.back(found).numpy()
+        found = self._outputs(X)
+        rows = self._target.undo(found, range(found.shape[1]))
         return rows[:, 0] if self._flat else rows

@@ -5,13 +5,18 @@ Legend: n sequences, T steps, F features.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from gatework.data.scaling import Scaling, fit
 from gatework.errors import InputError
 from gatework.nn.given import array_of, is_a
 
@@ -116,3 +121,39 @@ def _check_steps(found: Sequences) -> None:
             "at least one step in each sequence",
             "leave it out, with its label",
         )
+
+
+# ---- what layers read --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InputScale:
+    """What becomes of each feature: it is scaled, and a missing value is 0, its mean.
+
+    Attributes:
+        scaling: Of the features of the training sequences.
+        masked: Whether some were missing there; then the layers also read which are there.
+    """
+
+    scaling: Scaling
+    masked: bool
+
+    @classmethod
+    def of(cls, sequences: Sequences) -> Self:
+        """The scale of some sequences."""
+        return cls(fit(sequences), any(bool(np.isnan(x).any()) for x in sequences))
+
+    def apply(self, sequences: Sequences) -> list[NDArray[np.float32]]:
+        """Sequences as the layers read them, [T_i, F] or, with a mask behind, [T_i, 2 F]."""
+        return [self._applied(self.scaling.apply(x)) for x in sequences]
+
+    def _applied(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+        there = ~np.isnan(scaled)
+        filled = np.where(there, scaled, np.float32(0))
+        return np.concatenate([filled, there], -1, dtype=np.float32) if self.masked else filled
+
+
+def padded(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Sequences as one tensor [T, B, F], and how many steps each has [B]."""
+    inputs = pad_sequence([torch.from_numpy(x) for x in rows])
+    return inputs, torch.tensor([len(x) for x in rows])

@@ -66,10 +66,10 @@ def make_layer(estimator: Any, input_size: int) -> Recurrent:
 
 
 @contextmanager
-def seeded(estimator: Any) -> Iterator[torch.Generator]:
+def seeded(estimator: Any) -> Iterator[int]:
     """Draw torch's random numbers by `random_state` alone; outside, they go on as before."""
     seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
-    on_card = torch.device(estimator.device).type == "cuda"
-    with torch.random.fork_rng([torch.device(estimator.device)] if on_card else []):
+    device = torch.device(estimator.device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        yield torch.Generator().manual_seed(seed)
+        yield seed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,12 @@ from gatework.errors import InputError
 
 CLIP, WARM_UP = 1.0, 0.1
 """The largest norm of a gradient; the share of all steps in which the rate rises."""
-APART = 16
-"""Batches whose sequences are sorted by length together: little is padded, and the order random."""
 
 
 def train(
     estimator: Any,
     model: nn.Module,
-    batches: Callable[[], Iterable[Any]],
+    next_batch: Callable[[], Any],
     steps: int,
     loss: Callable[[Any], Tensor],
     held_out: Sequence[Any],
@@ -33,8 +32,8 @@ def train(
         estimator: Whose settings these are; `n_iter_`, `loss_curve_` and `validation_curve_` are
             set on it.
         model: What is trained.
-        batches: Gives an epoch's batches.
-        steps: How many these are.
+        next_batch: Gives the next batch, without end.
+        steps: How many are an epoch.
         loss: The mean loss of a batch.
         held_out: Batches on which the best weights are chosen; none without early stopping.
     """
@@ -44,7 +43,8 @@ def train(
     estimator.loss_curve_, estimator.validation_curve_ = curve, valid = [], []
     best: dict[str, Tensor] | None = None
     for _ in range(epochs):
-        curve.append(_epoch(model, batches(), loss, optimizer, schedule))
+        batches = (next_batch() for _ in range(steps))
+        curve.append(_epoch(model, batches, loss, optimizer, schedule))
         if held_out:
             valid.append(_mean_loss(model, held_out, loss))
             if valid[-1] == min(valid):
@@ -102,16 +102,17 @@ def _mean_loss(model: nn.Module, batches: Iterable[Any], loss: Callable[[Any], T
         return float(np.mean([loss(batch).item() for batch in batches]))
 
 
-def by_length(lengths: Any, size: int, generator: torch.Generator | None = None) -> list[Any]:
-    """The numbers of sequences in batches of like length; in random order with a generator."""
-    lengths = np.asarray(lengths)
-    if generator is None:
-        return _split(np.argsort(lengths, kind="stable"), size)
-    order = torch.randperm(len(lengths), generator=generator).numpy()
-    parts = [part[np.argsort(lengths[part], kind="stable")] for part in _split(order, APART * size)]
-    batches = [batch for part in parts for batch in _split(part, size)]
-    return [batches[k] for k in torch.randperm(len(batches), generator=generator)]
+def by_length(lengths: Any, size: int) -> list[Any]:
+    """The numbers of sequences in batches of like length."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[k : k + size] for k in range(0, len(order), size)]
 
 
-def _split(numbers: Any, size: int) -> list[Any]:
-    return [numbers[k : k + size] for k in range(0, len(numbers), size)]
+@contextmanager
+def on_device(model: nn.Module, device: str) -> Iterator[None]:
+    """A model on a device for a while, afterwards on the CPU, to be pickled for any machine."""
+    model.to(device)
+    try:
+        yield
+    finally:
+        model.cpu()

@@ -2,6 +2,7 @@
 
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
@@ -78,4 +79,4 @@ def __getattr__(name: str) -> _Any:
 
 def __dir__() -> list[str]:
     """Name what is not loaded yet too, so that it completes."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *(_ESTIMATORS if _find_spec("sklearn") else ())})

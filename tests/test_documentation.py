@@ -2,7 +2,8 @@
 
 A Python block of `>>>` lines must print what it shows, any other Python block must run. A
 `console` block that shows output is run through the command line; other shell blocks are not
-run, but the commands and options in them must exist.
+run, but the commands and options in them must exist. A block that imports a package which need not
+be installed (`OPTIONAL`) is left out where it is not.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import shlex
 import textwrap
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ PAGES = [
 GENERATOR = runpy.run_path(str(ROOT / "docs" / "tools" / "generate_catalogue.py"))
 FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 SHELLS = ("sh", "bash", "console")
+OPTIONAL = ("lightning",)
 
 on_every_page = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: page.relative_to(ROOT).with_suffix("").as_posix()
@@ -58,6 +61,12 @@ class Checker(doctest.OutputChecker):
 
     def check_output(self, want: str, got: str, flags: int) -> bool:
         return super().check_output(want, re.sub(r"<doctest [^>]*>", "<stdin>", got), flags)
+
+
+def can_run(block: Block) -> bool:
+    """Whether all packages are installed that a block imports."""
+    imported = re.findall(r"^(?:import|from) (\w+)", block.code, re.MULTILINE)
+    return all(find_spec(name) for name in imported if name in OPTIONAL)
 
 
 def run_session(block: Block, namespace: dict, page: Path) -> None:
@@ -92,7 +101,7 @@ def test_python_blocks(page, tmp_path, monkeypatch):
     torch.manual_seed(0)
     namespace = {"__name__": "documentation"}
     for block in blocks(page):
-        if block.language in ("python", "pycon"):
+        if block.language in ("python", "pycon") and can_run(block):
             run = run_session if block.code.lstrip().startswith(">>>") else run_code
             run(block, namespace, page)
 

@@ -2,6 +2,7 @@
 
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from gatework.backends import use_backend
     from gatework.backends.cpu.machine.memory import empty_cache
     from gatework.checkup import doctor
+    from gatework.estimators import RecurrentClassifier as RecurrentClassifier
+    from gatework.estimators import RecurrentForecaster as RecurrentForecaster
+    from gatework.estimators import RecurrentRegressor as RecurrentRegressor
     from gatework.nn.accelerate import accelerate, acceleration, restore
     from gatework.reports.side_by_side import compare
     from gatework.reports.trained import train_cell
@@ -61,6 +65,10 @@ _NEED_TORCH = {
     "use_backend": "gatework.backends",
 }
 
+_ESTIMATORS = ("RecurrentClassifier", "RecurrentForecaster", "RecurrentRegressor")
+"""Need scikit-learn too, which may be missing; so they are not among what `*` imports."""
+_NEED_TORCH |= dict.fromkeys(_ESTIMATORS, "gatework.estimators")
+
 
 def __getattr__(name: str) -> _Any:
     """Load what needs torch when it is first asked for, so that the rest starts at once."""
@@ -74,4 +82,4 @@ def __getattr__(name: str) -> _Any:
 
 def __dir__() -> list[str]:
     """Name what is not loaded yet too, so that it completes."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *(_ESTIMATORS if _find_spec("sklearn") else ())})

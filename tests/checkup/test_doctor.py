@@ -929,3 +929,12 @@ def test_random_numbers_go_on_as_if_nothing_had_been():
     torch.manual_seed(5)
     gw.doctor(layer, data)
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_sequences_one_by_one_are_told_the_way_out(nested):
+    batch = [normal(4, I), normal(2, I)]
+    if nested:
+        batch = torch.nested.as_nested_tensor(batch, layout=torch.jagged)
+    with pytest.raises(TypeError, match=r"was given (list|a nested tensor); .*lengths="):
+        gw.doctor(Model(gw.nn.GRU(I, H), lambda y, h: h[-1]), (batch,))

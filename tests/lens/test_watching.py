@@ -117,11 +117,22 @@ def test_padding_is_left_out_however_it_is_told():
         for found in (
             take(model, [packed], **arguments),
             take(model, [x], run=lambda m, x: m(x, lengths=lengths), **arguments),
+            take(model, [alone], **arguments),
+            take(model, [[a.numpy() for a in alone]], **arguments),
+            take(model, [torch.nested.as_nested_tensor(alone, layout=torch.jagged)], **arguments),
         ):
             assert found.steps == 12
             arrays = "mean" if name == "saturation" else "survival"
             for key, values in getattr(expected, arrays).items():
                 np.testing.assert_allclose(getattr(found, arrays)[key], values, atol=1e-6)
+
+
+def test_resets_of_a_list_are_seen():
+    model, x = gw.nn.GRU(I, H), [torch.randn(4, I), torch.randn(2, I)]
+    resets = [torch.tensor([False, False, True, False]), torch.tensor([False, True])]
+    with watch(model) as readings:
+        model(x, resets=resets)
+    assert readings[0].begins.nonzero().tolist() == [[1, 1], [2, 0]]
 
 
 def test_accelerated_models_of_torch_are_measured():

@@ -68,7 +68,7 @@ def test_traces_resets_and_half_precision():
         ),
         ([torch.zeros(4, 1, 3)], {}, ValueError, "element 0 has the shape"),
         ([torch.zeros(4, 3), torch.zeros(4, 3).double()], {}, ValueError, "one dtype and device"),
-        ([np.zeros((4, 3))], {}, ValueError, "does not match weight dtype"),
+        ([np.zeros((4, 2))], {}, RuntimeError, "must be equal to input_size"),
         ([torch.zeros(4, 2)], {}, RuntimeError, "must be equal to input_size"),
         ([torch.zeros(4, 3)], {"lengths": [4]}, ValueError, "leave lengths= out"),
         ([torch.zeros(0, 3)], {}, RuntimeError, "larger than 0"),

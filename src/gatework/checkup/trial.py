@@ -207,6 +207,7 @@ class _Watch:
             if name in self.visits:
                 return None
             self.given[name], self.held[name] = named_arguments(args, kwargs), weights_of(layer)
+            _check_form(name, self.given[name].get("input"))
             if name in self.edits:
                 self.given[name] = self.edits[name](self.given[name])
                 return (), dict(self.given[name])
@@ -236,6 +237,17 @@ class _Watch:
             return None if name != self.leaf else result
 
         return hook
+
+
+def _check_form(name: str, given: Any) -> None:
+    """Raise where a layer is given its sequences one by one: it is changed as a whole."""
+    if isinstance(given, PackedSequence) or (isinstance(given, Tensor) and not given.is_nested):
+        return
+    form = "a nested tensor" if isinstance(given, Tensor) else type(given).__name__
+    raise TypeError(
+        f"gatework.doctor follows layers that read a tensor or a packed sequence, and "
+        f"{name or 'the model'} was given {form}; examine the model on a padded batch with lengths="
+    )
 
 
 def named_arguments(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:

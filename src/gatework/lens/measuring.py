@@ -141,6 +141,8 @@ def check_reading(reading: Reading, where: str = "") -> None:
     given = reading.input
     if isinstance(given, PackedSequence):
         rows = given.data
+    elif isinstance(given, list) or given.is_nested:
+        rows = torch.cat(given if isinstance(given, list) else given.unbind())
     else:
         rows = reading.rows(reading.time_first(given))
     check_finite(f"the input of {reading.module or 'the layer'}", rows, where)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pad_sequence
 
 from gatework.lang.definition import Cell, as_names, check_known
 from gatework.lang.expressions import Expr
@@ -42,7 +42,7 @@ class Reading:
         module: the layer's path in the model; empty where it is the model.
         layer: the layer.
         trace: what `layer.trace` returned.
-        input: what the layer was given, in the form in which it was.
+        input: what the layer was given, in the form in which it was, but for arrays and tables.
         inside: bool [T, B], which steps belong to their sequence; None when all do.
         begins: bool [T, B], which steps begin an episode (`resets=`); None when none does.
     """
@@ -50,7 +50,7 @@ class Reading:
     module: str
     layer: Recurrent
     trace: LayerTrace
-    input: Tensor | PackedSequence
+    input: Tensor | PackedSequence | list[Tensor]
     inside: Tensor | None
     begins: Tensor | None = None
 
@@ -200,8 +200,8 @@ def _traced_forward(
     def forward(*args: Any, **kwargs: Any) -> Any:
         traced.training, traced.held = layer.training, layer.held
         trace = traced.trace(*args, names=names, **kwargs)
-        begins = _begins(layer, kwargs.get("resets"))
-        given = args[0] if args else kwargs["input"]
+        given = layer.as_sequences(args[0] if args else kwargs["input"])
+        begins = _begins(layer, kwargs.get("resets"), listed=isinstance(given, list))
         readings.append(Reading(path, layer, trace, given, _inside(trace), begins))
         return trace.output, trace.state
 
@@ -240,10 +240,12 @@ def value_names(model: nn.Module) -> list[str]:
     ]
 
 
-def _begins(layer: Recurrent, resets: Any) -> Tensor | None:
+def _begins(layer: Recurrent, resets: Any, listed: bool) -> Tensor | None:
     """Which steps of a call begin an episode, [T, B]; None when none does."""
     if resets is None:
         return None
+    if listed and isinstance(resets, list | tuple):
+        return pad_sequence([torch.as_tensor(flags) for flags in resets])
     flags = torch.as_tensor(resets)
     if flags.dim() == 1:
         return flags.unsqueeze(1)

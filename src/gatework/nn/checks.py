@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
@@ -164,12 +163,12 @@ def check_layers(cell: Cell, layers: Sequence[Mapping[str, int]]) -> None:
 def check_input(layer: str, x: Any, dims: tuple[int, int]) -> None:
     """Raise unless the input is a tensor of one of two numbers of dimensions."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"{layer}: expected the input as a tensor, got {type(x).__name__}")
+        forms = "a tensor, an array, a DataFrame or a list of these"
+        raise TypeError(f"{layer}: expected the input as {forms}, got {type(x).__name__}")
     if x.is_nested:
         raise TypeError(
-            f"{layer}: expected the input as one tensor, got a nested one; give "
-            "torch.nested.to_padded_tensor(input, 0.0) with lengths=, or "
-            "torch.nn.utils.rnn.pack_sequence(input.unbind(), enforce_sorted=False)"
+            f"{layer}: expected one step of each sequence, got a nested one; give the sequences to "
+            "a layer, or a tensor [B, I]"
         )
     if x.layout is not torch.strided:
         raise TypeError(
@@ -289,17 +288,29 @@ def check_mask(mask: Any, shape: tuple[int, ...]) -> Tensor:
     return flags
 
 
+def check_nested(layer: str, x: Tensor) -> None:
+    """Raise unless a nested tensor is [B, T, I] with T of its own in each sequence."""
+    turned = x.layout is torch.jagged and x._ragged_idx != 1  # type: ignore[attr-defined]
+    if x.dim() != 3 or turned:
+        shape = f" of the shape {tuple(x.shape)}" if x.layout is torch.jagged else ""
+        raise ValueError(
+            f"{layer}: expected a nested tensor as [sequences, steps, features], ragged in its "
+            f"steps, got {x.dim()} dimensions{shape}; make it of one tensor [steps, features] for "
+            "each sequence"
+        )
+
+
 def check_listed(layer: str, sequences: Sequence[Any]) -> list[Tensor]:
     """Sequences [T, I] of a list as tensors; raise unless they can stand in one batch."""
     if not sequences:
         raise ValueError(f"{layer}: expected a list of sequences, got an empty one")
     for k, x in enumerate(sequences):
-        if not isinstance(x, Tensor | np.ndarray):
+        if not isinstance(x, Tensor):
             raise TypeError(
-                f"{layer}: expected a list of tensors or arrays [steps, features], one for each "
-                f"sequence; element {k} is of type {type(x).__name__}"
+                f"{layer}: expected a list of tensors, arrays or DataFrames [steps, features], one "
+                f"for each sequence; element {k} is of type {type(x).__name__}"
             )
-    tensors = [as_tensor(x) for x in sequences]
+    tensors = list(sequences)
     for k, x in enumerate(tensors):
         if x.dim() != 2 or x.shape[1] != tensors[0].shape[-1]:
             raise ValueError(

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence, pad_sequence
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatework.lang.axes import named, slots
 from gatework.lang.definition import Cell
 from gatework.lang.expressions import Symbol
-from gatework.nn import checks
+from gatework.nn.given import as_rows
 from gatework.nn.packing import Padded
 from gatework.nn.precision import CASTABLE, within
 
@@ -103,8 +103,7 @@ def _each_step(name: str, value: Any, padded: Padded, units: Lengths) -> Tensor:
     if isinstance(value, PackedSequence):
         value = _unpacked(name, value, padded)
         return _converted(name, value, (steps, batch), units, padded.sequence, padded.dtype)
-    if padded.listed is not None and isinstance(value, list | tuple):
-        value = pad_sequence([checks.as_tensor(v) for v in value], padded.batch_first)
+    value = padded.dense(name, value)
     outer: tuple[int, ...] = (batch, steps) if padded.batch_first else (steps, batch)
     if not padded.batched:
         outer = (steps,)
@@ -119,6 +118,7 @@ def _each_step(name: str, value: Any, padded: Padded, units: Lengths) -> Tensor:
 def _once(name: str, value: Any, padded: Padded, units: Lengths) -> Tensor:
     """What is read once for a whole sequence, as [B, n]."""
     outer = padded.sequence.shape[1:2] if padded.batched else ()
+    value = as_rows(name, value, padded.sequence)
     rows = _converted(name, value, outer, units, padded.sequence, padded.dtype)
     return _in_order(rows, padded, 0) if padded.batched else rows.unsqueeze(0)
 

@@ -1,4 +1,4 @@
-"""The forms in which sequences come and go: time first, batch first, one alone, packed, listed.
+"""The forms in which sequences come and go: time or batch first, alone, packed, listed, nested.
 
 Legend: T steps, B sequences, n features.
 """
@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import (
 
 from gatework.backends.gate import are_watched
 from gatework.nn import checks
+from gatework.nn.given import as_rows
 from gatework.nn.precision import Precision, within
 
 
@@ -31,7 +32,8 @@ class Padded(NamedTuple):
         batch_first: Whether results are [B, T, n].
         batched: Whether results have a batch dimension.
         packed: The packed sequence they came from.
-        listed: The steps of each sequence, if they came as a list of them; results are one then.
+        listed: The steps of each sequence, if they came one by one; results do so then.
+        nested: The nested tensor that they came in, if they did.
         dtype: What results are rounded to; None when they are given as they are.
     """
 
@@ -42,6 +44,7 @@ class Padded(NamedTuple):
     packed: PackedSequence | None = None
     listed: Sequence[int] | None = None
     dtype: torch.dtype | None = None
+    nested: Tensor | None = None
 
     @classmethod
     def of(cls, layer: str, input: Any, lengths: Any, batch_first: bool) -> Padded:
@@ -50,6 +53,10 @@ class Padded(NamedTuple):
             return cls._unpacked(input, lengths, batch_first)
         if isinstance(input, (list, tuple)):
             return cls._padded(layer, input, lengths, batch_first)
+        if isinstance(input, Tensor) and input.is_nested:
+            checks.check_nested(layer, input)
+            padded = cls._padded(layer, input.unbind(), lengths, batch_first)
+            return padded._replace(nested=input)
         checks.check_input(layer, input, (2, 3))
         batched = input.dim() == 3
         if not batched:
@@ -64,7 +71,9 @@ class Padded(NamedTuple):
     @classmethod
     def _padded(cls, layer: str, input: Any, lengths: Any, batch_first: bool) -> Padded:
         if lengths is not None:
-            raise ValueError("a list of sequences has their lengths already; leave lengths= out")
+            raise ValueError(
+                "a list or nested tensor of sequences has their lengths already; leave lengths= out"
+            )
         sequences = checks.check_listed(layer, input)
         steps = [len(x) for x in sequences]
         lengths = torch.tensor(steps, device=sequences[0].device)
@@ -83,11 +92,19 @@ class Padded(NamedTuple):
             steps = _longest_first(input.batch_sizes, sequence.shape[1])
         return cls(sequence, steps.to(sequence.device), batch_first, packed=input)
 
+    def dense(self, what: str, given: Any) -> Any:
+        """What is given for each step as one tensor, padded where the input came one by one."""
+        if isinstance(given, Tensor) and given.is_nested and self.listed is not None:
+            given = given.unbind()
+        if isinstance(given, list | tuple) and self.listed is not None:
+            parts = [as_rows(f"{what}, element {k}", g, self.sequence) for k, g in enumerate(given)]
+            return pad_sequence([checks.as_tensor(part) for part in parts], self.batch_first)
+        return as_rows(what, given, self.sequence)
+
     def flags(self, given: Any) -> Tensor:
         """Given booleans, one a step, as [T, B] in the order of the batch; none in the padding."""
         steps, batch, _ = self.sequence.shape
-        if self.listed is not None and isinstance(given, list | tuple):
-            given = pad_sequence([checks.as_tensor(g) for g in given], self.batch_first)
+        given = self.dense("resets", given)
         outer = (batch, steps) if self.batch_first else (steps, batch)
         flags = checks.check_resets(given, outer if self.batched else (steps,))
         flags = flags.to(self.sequence.device)
@@ -133,7 +150,8 @@ class Padded(NamedTuple):
         """An output [T, B, n] in the form of the input; packed or listed only when asked to."""
         rows = self._rounded(rows)
         if self.listed is not None and packed:
-            return [rows[:n, k] for k, n in enumerate(self.listed)]
+            parts = [rows[:n, k] for k, n in enumerate(self.listed)]
+            return parts if self.nested is None else _nested_as(self.nested, parts)
         if self.packed is not None:
             return self._repacked(rows) if packed else self._in_given_order(rows)
         if not self.batched:
@@ -155,9 +173,19 @@ class Padded(NamedTuple):
         return rows.transpose(0, 1) if self.batch_first else rows
 
 
+def _nested_as(given: Any, parts: list[Tensor]) -> Tensor:
+    """Rows of each sequence as a nested tensor of the given one's kind.
+
+    With the given one's own offsets, where it has no holes: torch adds two tensors only then.
+    """
+    if given.layout is torch.jagged and given.lengths() is None:
+        return torch.nested.nested_tensor_from_jagged(torch.cat(parts), given.offsets())
+    return torch.nested.as_nested_tensor(parts, layout=given.layout)
+
+
 def axes(input: Any, batch_first: bool) -> tuple[str, ...]:
     """The axes of rows in the form of the input, without the last."""
-    if isinstance(input, Tensor) and input.dim() == 2:
+    if isinstance(input, Tensor) and not input.is_nested and input.dim() == 2:
         return ("time",)
     return ("batch", "time") if batch_first else ("time", "batch")
 
@@ -166,6 +194,8 @@ def lengths_of(input: Any, lengths: Any) -> Tensor | None:
     """The steps of each sequence [B], in the order in which they were given."""
     if isinstance(input, list | tuple) and not isinstance(input, PackedSequence):
         return torch.tensor([len(x) for x in input])
+    if isinstance(input, Tensor) and input.is_nested:
+        return torch.tensor([len(x) for x in input.unbind()])
     if not isinstance(input, PackedSequence):
         return None if lengths is None else checks.as_tensor(lengths)
     longest_first = _longest_first(input.batch_sizes, int(input.batch_sizes[0]))

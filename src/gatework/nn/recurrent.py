@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
-from torch.nn.utils.rnn import PackedSequence
 
 from gatework.autograd.operator import call_key, register
 from gatework.autograd.recorded import run_registered
@@ -25,6 +24,7 @@ from gatework.nn import checks
 from gatework.nn.at_once import at_once
 from gatework.nn.beginning import begin, filled_states, own_initial, stacked
 from gatework.nn.explaining import backends_of
+from gatework.nn.given import as_sequences
 from gatework.nn.inputs import further_rows
 from gatework.nn.module import CellModule
 from gatework.nn.noise import draw_noise, drop_weights
@@ -253,7 +253,7 @@ class Recurrent(CellModule):
 
     def forward(
         self,
-        input: Tensor | PackedSequence | Sequence[Any],
+        input: Any,
         hx: State | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
@@ -265,8 +265,9 @@ class Recurrent(CellModule):
         """Run the layers over whole sequences.
 
         Args:
-            input: [T, B, I], [B, T, I] with batch_first, [T, I], a packed sequence, or a list of
-                tensors or arrays [T, I], one for each sequence, whose output is a list too.
+            input: [T, B, I], [B, T, I] with batch_first, or [T, I], as a tensor or an array; a
+                DataFrame, a row for each step; a list of tensors, arrays or DataFrames, one for
+                each sequence [T, I]; a nested tensor [B, T, I]; or a packed sequence.
             hx: The initial state; zero when it is not given.
             lengths: How many steps each sequence has, in any order, zero allowed. Outputs past an
                 end are zero; final states are those at each sequence's own last step.
@@ -282,7 +283,8 @@ class Recurrent(CellModule):
                 last axis may be left out where it is 1; a number then stands for a full tensor.
 
         Returns:
-            The output, in the form of the input, and the final state, in the form of `hx`.
+            The output, in the form of the input, and the final state, in the form of `hx`. A list
+            gives a list, a nested tensor a nested one, arrays and DataFrames give tensors.
 
         Example:
             >>> import torch, gatework as gw
@@ -291,10 +293,12 @@ class Recurrent(CellModule):
             >>> bool((y[3:, 1] == 0).all())
             True
         """
-        if type(input) is not Tensor and isinstance(input, Proxy):
-            options = {"lengths": lengths, "resets": resets, "reset_to": reset_to, "pin": pin}
-            node: tuple[Any, State] = self._as_node(input, hx, inputs=inputs, **options)
-            return node
+        if type(input) is not Tensor:
+            if isinstance(input, Proxy):
+                options = {"lengths": lengths, "resets": resets, "reset_to": reset_to, "pin": pin}
+                node: tuple[Any, State] = self._as_node(input, hx, inputs=inputs, **options)
+                return node
+            input = self.as_sequences(input)
         output, state, _ = self._forward(
             input, hx, lengths, Asked(resets, reset_to, pin, None, inputs)
         )
@@ -302,7 +306,7 @@ class Recurrent(CellModule):
 
     def trace(
         self,
-        input: Tensor | PackedSequence | Sequence[Any],
+        input: Any,
         hx: State | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
@@ -336,6 +340,7 @@ class Recurrent(CellModule):
             traced = as_names("names=", names)
             check_known("value", traced, self.cell.names, f"cell {self.cell.name!r}")
         asked = Asked(resets, reset_to, pin, traced, inputs)
+        input = self.as_sequences(input)
         output, state, layers = self._forward(input, hx, lengths, asked)
         dims = (*axes(input, self.batch_first), "unit")
         sizes = {n: self.cell.names[n].size for n in traced}
@@ -409,6 +414,12 @@ class Recurrent(CellModule):
             finals += [r[1] for r in rows]
         state = tuple(padded.restored_state(stacked(s)) for s in zip(*finals, strict=True))
         return padded.restored(x, packed=True), state if len(state) > 1 else state[0], layers
+
+    def as_sequences(self, input: Any) -> Any:
+        """What a call may be given, with tensors in the place of DataFrames and arrays."""
+        if isinstance(input, Tensor):
+            return input
+        return as_sequences(type(self).__name__, input, self._first_weight(torch.empty(0)))
 
     def _first_weight(self, x: Tensor) -> Tensor:
         """A weight, for its dtype and device; the input where a pinned cell has no parameters."""

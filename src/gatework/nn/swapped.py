@@ -159,8 +159,8 @@ def torch_runs(module: Any, input: Any) -> bool:
     if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return True
     rows = input.data if isinstance(input, PackedSequence) else input
-    if not isinstance(rows, Tensor):
-        return False  # ours says what is wrong with it
+    if not isinstance(rows, Tensor) or rows.is_nested:
+        return False  # ours takes it, or says what is wrong with it
     if module.steps(input) < module.fewest_steps:
         return True
     device, dtype = rows.device.type, rows.dtype

@@ -15,6 +15,9 @@ __all__ = ["Mapped", "Scratch"]
 MOST_LOOKED_AT = 1 << 27
 """Bytes that are read through a mapping before what is in memory of it is let go."""
 
+AROUND = 1 << 16
+"""Bytes that the system maps at once, however few are asked for."""
+
 
 class Mapped(np.memmap[Any, Any]):
     """A file as an array, whose parts do not stay in memory after they were read.
@@ -27,13 +30,18 @@ class Mapped(np.memmap[Any, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         """Return a part, as a plain array."""
+        self._looked_at += self._mapped_by(key)
         if self._looked_at > MOST_LOOKED_AT:
             self.let_go()
         found = super().__getitem__(key)
-        if isinstance(found, np.ndarray):
-            found = found.view(np.ndarray)
-            self._looked_at += found.nbytes
-        return found
+        return found.view(np.ndarray) if isinstance(found, np.ndarray) else found
+
+    def _mapped_by(self, key: Any) -> int:
+        """Bytes that are mapped when a part is read: whole rows, and some before and after."""
+        rows = key[0] if isinstance(key, tuple) else key
+        if isinstance(rows, slice):
+            return max(AROUND, len(range(*rows.indices(len(self)))) * self.strides[0])
+        return AROUND * int(np.size(rows))
 
     def let_go(self) -> None:
         """Let go what is in memory; what is looked at again is read again."""

@@ -161,7 +161,8 @@ class ForecastTask(Task):
         horizon = settings.horizon
         least = max([2 * horizon, *(season * -(-horizon // season) for season in seasons)])
         times = sequences.times
-        span = 0.0 if times is None else float(np.ptp(times))
+        begins, ends = sequences.starts[:-1], sequences.starts[1:] - 1
+        span = 0.0 if times is None else float(times[ends].max() - times[begins].min())
         static = np.empty((1, 0)) if sequences.static is None else sequences.static
         targets = settings.target or sequences.columns[:1]
         return {
@@ -415,13 +416,16 @@ class ForecastTask(Task):
     def _usual_errors(self, source: Series) -> NDArray[np.float64]:
         """The mean error of the seasonal naive forecast in what is learned from: [series, Y]."""
         season = self.seasons[0] if self.seasons else 1
+        values, count = source.sequences.values, len(self.targets)
         found = []
         for start, cut in zip(source.sequences.starts.tolist(), source.cuts.tolist(), strict=False):
-            own = source.sequences.values[start:cut, : len(self.targets)].astype(np.float64)
-            apart = np.abs(own[season:] - own[:-season])
-            known = ~np.isnan(apart)
-            sums = np.where(known, apart, 0).sum(0)
-            found.append(sums / np.maximum(known.sum(0), 1))
+            sums, known = np.zeros(count), np.zeros(count, int)
+            for begin in range(start, cut - season, NUMBERS):
+                own = values[begin : min(cut, begin + NUMBERS + season), :count].astype(np.float64)
+                apart = np.abs(own[season:] - own[:-season])
+                sums += np.nansum(apart, 0)
+                known += (~np.isnan(apart)).sum(0)
+            found.append(sums / np.maximum(known, 1))
         return np.stack(found)
 
 

@@ -15,8 +15,8 @@ __all__ = ["Mapped", "Scratch"]
 MOST_LOOKED_AT = 1 << 27
 """Bytes that are read through a mapping before what is in memory of it is let go."""
 
-AROUND = 1 << 16
-"""Bytes that the system maps at once, however few are asked for."""
+AROUND = 1 << 21
+"""Bytes that the system may map at once, however few are asked for: a large page."""
 
 
 class Mapped(np.memmap[Any, Any]):
@@ -30,9 +30,9 @@ class Mapped(np.memmap[Any, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         """Return a part, as a plain array."""
-        self._looked_at += self._mapped_by(key)
         if self._looked_at > MOST_LOOKED_AT:
             self.let_go()
+        self._looked_at += self._mapped_by(key)
         found = super().__getitem__(key)
         return found.view(np.ndarray) if isinstance(found, np.ndarray) else found
 
@@ -40,8 +40,14 @@ class Mapped(np.memmap[Any, Any]):
         """Bytes that are mapped when a part is read: whole rows, and some before and after."""
         rows = key[0] if isinstance(key, tuple) else key
         if isinstance(rows, slice):
-            return max(AROUND, len(range(*rows.indices(len(self)))) * self.strides[0])
-        return AROUND * int(np.size(rows))
+            return AROUND + len(range(*rows.indices(len(self)))) * int(self.strides[0])
+        places = np.asarray(rows)
+        if places.dtype.kind not in "iu":  # a mask, or everything
+            return int(self.nbytes)
+        if not places.size:
+            return 0
+        span = int(np.ptp(places)) * int(self.strides[0])
+        return min(AROUND * places.size, AROUND + span)
 
     def let_go(self) -> None:
         """Let go what is in memory; what is looked at again is read again."""

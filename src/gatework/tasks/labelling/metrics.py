@@ -47,8 +47,8 @@ def regressed(truth: NDArray[np.float64], found: NDArray[np.float64]) -> dict[st
     truth is one number throughout.
 
     Example:
-        >>> regressed(np.array([0.0, 2.0]), np.array([0.0, 1.0]))
-        {'MAE': 0.5, 'RMSE': 0.7071067811865476, 'R²': 0.5}
+        >>> regressed(np.array([0.0, 4.0]), np.array([2.0, 2.0]))
+        {'MAE': 2.0, 'RMSE': 2.0, 'R²': 0.0}
     """
     errors = found - truth
     figures = {

@@ -1,4 +1,4 @@
-"""Texts on disk: read where they are asked for, packed or not, and never changed under one's hands."""
+"""Texts on disk: read where they are asked for, packed or not."""
 
 import gzip
 import os

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import IO, BinaryIO
 
 from gatework.errors import InputError
 
@@ -18,6 +18,7 @@ __all__ = ["is_packed", "lines_of", "unpacked"]
 
 MARKS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 """How packed files begin."""
+CHUNK = 1 << 20
 
 
 def is_packed(path: Path) -> bool:
@@ -35,8 +36,7 @@ def unpacked(path: Path) -> int:
     with path.open("rb") as file, TemporaryFile() as plain:
         kind = _kind(file)
         try:
-            with OPENERS[kind or "gzip"](file) as content:
-                shutil.copyfileobj(content, plain, 1 << 20)
+            UNPACKERS[kind or "gzip"](file, plain)
         except _errors() as error:
             raise InputError(
                 f"{str(path)!r} cannot be unpacked ({error})",
@@ -73,11 +73,12 @@ def _kind(file: BinaryIO) -> str | None:
     return next((kind for mark, kind in MARKS.items() if start.startswith(mark)), None)
 
 
-def _gzip(file: BinaryIO) -> Any:
-    return gzip.GzipFile(fileobj=file)
+def _gzip(file: BinaryIO, plain: IO[bytes]) -> None:
+    with gzip.GzipFile(fileobj=file) as content:
+        shutil.copyfileobj(content, plain, CHUNK)
 
 
-def _zstd(file: BinaryIO) -> Any:
+def _zstd(file: BinaryIO, plain: IO[bytes]) -> None:
     if find_spec("zstandard") is None:
         raise InputError(
             f"{file.name!r} is packed with zstd",
@@ -86,7 +87,15 @@ def _zstd(file: BinaryIO) -> Any:
         )
     import zstandard
 
-    return zstandard.open(file, "rb")
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    while piece := file.read(CHUNK):
+        plain.write(frame.decompress(piece))
+        while frame.eof and frame.unused_data:  # another frame follows
+            rest = frame.unused_data
+            frame = zstandard.ZstdDecompressor().decompressobj()
+            plain.write(frame.decompress(rest))
+    if not frame.eof:
+        raise EOFError("it ends in the middle")
 
 
 def _errors() -> tuple[type[Exception], ...]:
@@ -99,4 +108,4 @@ def _errors() -> tuple[type[Exception], ...]:
     return (*of_gzip, zstandard.ZstdError)
 
 
-OPENERS: dict[str, Callable[[BinaryIO], Any]] = {"gzip": _gzip, "zstd": _zstd}
+UNPACKERS: dict[str, Callable[[BinaryIO, IO[bytes]], None]] = {"gzip": _gzip, "zstd": _zstd}

@@ -209,11 +209,13 @@ def test_missing_values_cost_nothing(loaded):
     some.total.backward()
 
 
-def test_held_out_rows_without_a_target_have_no_figure(loaded):
-    y = [*table()["y"][: ROWS - HELD_OUT], *[None] * HELD_OUT]
+def test_held_out_forecasts_of_which_nothing_is_known_are_left_out(loaded):
+    y = table()["y"]
+    y[ROWS - 18 : ROWS - 6] = [None] * 12
     task, series = loaded({**table(), "y": y}, **make)
-    found = task.evaluate(untrained(task), series)
-    assert np.isnan(found.cost)
+    rows = [row for _, row in task.held_out_places(series)]
+    assert rows == [ROWS - HELD_OUT - 1, ROWS - 7]
+    assert np.isfinite(task.evaluate(untrained(task), series).cost)
 
 
 # ---- figures
@@ -298,6 +300,12 @@ def test_a_file_to_judge_by_is_refused(loaded):
 def test_series_that_are_too_short_are_refused(loaded):
     with pytest.raises(InputError, match="96 rows to learn from"):
         loaded(table(), **{**make, "horizon": 96})
+
+
+def test_nothing_to_measure_by_is_refused(loaded):
+    y = [*table()["y"][: ROWS - HELD_OUT], *[None] * HELD_OUT]
+    with pytest.raises(InputError, match="--held-out-steps 6"):
+        loaded({**table(), "y": y}, **make)
 
 
 def test_layers_that_read_backward_are_refused(loaded):

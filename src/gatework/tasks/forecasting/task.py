@@ -195,6 +195,12 @@ class ForecastTask(Task):
                 f"more than the horizon, {horizon:,} steps",
                 "give longer ones, or a smaller --horizon",
             )
+        if not held_out:
+            raise InputError(
+                f"no value of {self.targets[0]!r} among what is held out of {sequences.name}",
+                "some, to measure the forecasts by",
+                f"hold out more: --held-out-steps {horizon}",
+            )
         return Series(sequences, cuts, windows, (int(learned[-1]), held_out))
 
     def windows(self, sequences: Sequences, cuts: NDArray[np.int64]) -> Windows:
@@ -229,12 +235,19 @@ class ForecastTask(Task):
     def _origins(
         self, sequences: Sequences, cuts: NDArray[np.int64]
     ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """The rows of each series from which held-out forecasts are made: one after the other."""
-        horizon = self.settings.horizon
+        """The rows of each series from which held-out forecasts are made: one after the other.
+
+        A forecast of which nothing is known is left out.
+        """
+        horizon, count = self.settings.horizon, len(self.targets)
         stops = sequences.starts[1:]
         for series, (cut, stop) in enumerate(zip(cuts.tolist(), stops.tolist(), strict=True)):
             if cut > sequences.starts[series]:
-                yield series, np.arange(cut - 1, stop - 1, horizon)
+                known = (~np.isnan(sequences.values[cut:stop, :count])).any(1)
+                rows = np.arange(cut - 1, stop - 1, horizon)
+                at = rows - cut + 1
+                some = [known[k : k + horizon].any() for k in at.tolist()]
+                yield series, rows[np.array(some, bool)]
 
     # ---- model
 
@@ -332,13 +345,11 @@ class ForecastTask(Task):
         step = 1.0 if sequences.times is None else self.step
         return times_after(known, step, self.settings.horizon, dated=sequences.dated)
 
-    def show(self, model: SequenceModel, source: Source) -> Shown | None:
+    def show(self, model: SequenceModel, source: Source) -> Shown:
         """Forecast the first horizon that is held out of some series."""
         series = cast(Series, source)
         every = self._origins(series.sequences, series.cuts)
         places = [(number, int(rows[0])) for number, rows in every if len(rows)][:MOST_DRAWN]
-        if not places:
-            return None
         ahead = self.ahead(series.sequences, self.forecast(model, series.windows, places))
         picture = draw_forecasts(ahead).in_page
         return Shown("What it forecasts", SHOWN, chart(ahead, 0), picture, ("forecast",))
@@ -364,11 +375,7 @@ class ForecastTask(Task):
         """Forecast the held-out part of each series, one horizon after the other."""
         series = cast(Series, source)
         places = self.held_out_places(series, QUICK if quick else None)
-        if not places:
-            return Evaluation(float("nan"))
         found = self.forecast(model, series.windows, places)
-        if np.isnan(found.truth).all():
-            return Evaluation(float("nan"))
         return Evaluation(self._quantile_loss(series, found), *self._figures(series, found))
 
     def _quantile_loss(self, source: Series, found: Forecasts) -> float:

@@ -1,0 +1,166 @@
+"""A day ahead of electricity demand: the error beside that of the best seasonal naive forecast.
+
+    python benchmarks/forecasting.py --taylor taylor.py --victoria mstl_elec_vic.csv
+    python benchmarks/forecasting.py --victoria mstl_elec_vic.csv --seconds 60 --seeds 0 1 2
+
+The files are those of two wheels: `pmdarima/datasets/taylor.py` (half-hourly, England and Wales,
+2000) and `statsmodels/tsa/stl/tests/results/mstl_elec_vic.csv` (hourly, Victoria, 2012).
+
+The last two weeks are held out: fourteen forecasts of a day, each from all that came before. The
+figure is that of the model that training ended with, since the best one was chosen by what is held
+out. NeuralForecast's LSTM reads as many steps for as long, where it is installed. Wanted: at least
+30 % below the naive error, with every seed. Exit code 1 when it is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import csv
+import statistics
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import gatework as gw
+
+WANTED = 0.30
+DAYS = 14
+FIRST_OF_TAYLOR = datetime(2000, 6, 5)
+
+
+class Demand(NamedTuple):
+    """A series of demand, and how many of its steps are a day."""
+
+    name: str
+    path: Path
+    day: int
+
+
+class Error(NamedTuple):
+    """Mean absolute errors of a model, and of the best naive forecast."""
+
+    model: float
+    naive: float
+
+    @property
+    def below(self) -> float:
+        """By which share the model's is below the naive one."""
+        return 1 - self.model / self.naive
+
+
+def taylor(source: Path, folder: Path) -> Demand:
+    """The numbers that stand in pmdarima's module, with their dates."""
+    lists = [n for n in ast.walk(ast.parse(source.read_text())) if isinstance(n, ast.List)]
+    values = ast.literal_eval(max(lists, key=lambda found: len(found.elts)))
+    path = folder / "taylor.csv"
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["ds", "y"])
+        for k, value in enumerate(values):
+            table.writerow([FIRST_OF_TAYLOR + timedelta(minutes=30 * k), value])
+    return Demand("taylor", path, 48)
+
+
+def ours(demand: Demand, seconds: float, seed: int, folder: Path) -> Error:
+    run = gw.train_cell(
+        gw.cells.lstm,
+        demand.path,
+        task="forecast",
+        horizon=demand.day,
+        held_out_steps=DAYS * demand.day,
+        seconds=seconds,
+        seed=seed,
+        out=folder / f"{demand.name}-{seed}",
+    )
+    last = run.validations()[-1]
+    return Error(last.figures["MAE"], last.naive["MAE"])
+
+
+def neuralforecast(demand: Demand, seconds: float, seed: int, naive: float) -> Error:
+    """Its LSTM on the same steps of the past, for the same time."""
+    import pandas as pd
+    from neuralforecast import NeuralForecast
+    from neuralforecast.losses.pytorch import MQLoss
+    from neuralforecast.models import LSTM
+
+    table = pd.read_csv(demand.path, parse_dates=["ds"]).assign(unique_id="demand")
+    model = LSTM(
+        h=demand.day,
+        input_size=7 * demand.day,
+        encoder_hidden_size=64,
+        loss=MQLoss(quantiles=[0.1, 0.5, 0.9]),
+        scaler_type="standard",
+        max_steps=1_000_000,
+        max_time={"seconds": seconds},
+        random_seed=seed,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=False,
+    )
+    freq = pd.infer_freq(table["ds"])
+    forecasts = NeuralForecast([model], freq=freq).cross_validation(
+        table, n_windows=DAYS, step_size=demand.day
+    )
+    median = next(name for name in forecasts if name.startswith("LSTM") and "0.5" in name)
+    return Error(float(np.abs(forecasts[median] - forecasts["y"]).mean()), naive)
+
+
+def lines(demand: Demand, seconds: float, seeds: list[int], folder: Path) -> Iterator[list[Error]]:
+    own = [ours(demand, seconds, seed, folder) for seed in seeds]
+    show(demand, "Gatework, LSTM", own)
+    yield own
+    if find_spec("neuralforecast") is None:
+        print("NeuralForecast is not installed: pip install neuralforecast")
+        return
+    naive = own[0].naive
+    show(
+        demand,
+        "NeuralForecast, LSTM",
+        [neuralforecast(demand, seconds, seed, naive) for seed in seeds],
+    )
+
+
+def show(demand: Demand, name: str, found: list[Error]) -> None:
+    errors = " ".join(f"{error.model:8.1f}" for error in found)
+    middle = statistics.median(error.below for error in found)
+    print(
+        f"{demand.name:<10} {name:<22} MAE {errors}   naive {found[0].naive:8.1f}   "
+        f"below {middle:.0%}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--taylor", type=Path, help="taylor.py of pmdarima")
+    parser.add_argument("--victoria", type=Path, help="mstl_elec_vic.csv of statsmodels")
+    parser.add_argument("--seconds", type=float, default=60.0, help="training time of each model")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    asked = parser.parse_args()
+    if asked.taylor is None and asked.victoria is None:
+        parser.error("name a file: --taylor or --victoria")
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        series = [taylor(asked.taylor, folder)] if asked.taylor else []
+        if asked.victoria:
+            series.append(Demand("victoria", asked.victoria, 24))
+        own = [
+            error
+            for demand in series
+            for found in lines(demand, asked.seconds, asked.seeds, folder)
+            for error in found
+        ]
+    sys.exit(any(error.below < WANTED for error in own))
+
+
+if __name__ == "__main__":
+    main()

@@ -243,11 +243,12 @@ class ForecastTask(Task):
         stops = sequences.starts[1:]
         for series, (cut, stop) in enumerate(zip(cuts.tolist(), stops.tolist(), strict=True)):
             if cut > sequences.starts[series]:
-                known = (~np.isnan(sequences.values[cut:stop, :count])).any(1)
+                values = sequences.values[cut:stop, :count]
+                known = np.flatnonzero(~np.isnan(values).all(axis=1))
                 rows = np.arange(cut - 1, stop - 1, horizon)
                 at = rows - cut + 1
-                some = [known[k : k + horizon].any() for k in at.tolist()]
-                yield series, rows[np.array(some, bool)]
+                some = np.searchsorted(known, at + horizon) > np.searchsorted(known, at)
+                yield series, rows[some]
 
     # ---- model
 

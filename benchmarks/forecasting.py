@@ -112,7 +112,7 @@ def neuralforecast(demand: Demand, seed: int, beside: Error) -> Error:
     forecasts = NeuralForecast([model], freq=freq).cross_validation(
         table, n_windows=DAYS, step_size=demand.day
     )
-    median = next(name for name in forecasts if name.startswith("LSTM") and "0.5" in name)
+    median = next(name for name in forecasts if name.startswith("LSTM") and name.endswith("median"))
     error = float(np.abs(forecasts[median] - forecasts["y"]).mean())
     return Error(error, beside.naive, beside.seconds)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 import pytest
 
+import gatework
 from gatework import forking
 from gatework.backends.cpu import preparation
 from gatework.backends.cpu.machine import jit  # noqa: F401 - it lists LLVM's lock
@@ -36,12 +37,12 @@ def in_child(work):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def free(lock):
+def free(lock, patience=5):
     """Whether another thread can take a lock."""
     found = []
 
     def take():
-        found.append(lock.acquire(timeout=5))
+        found.append(lock.acquire(timeout=patience))
         if found[0]:
             lock.release()
 
@@ -75,6 +76,27 @@ def test_the_thread_that_forks_may_hold_a_lock_itself():
     with forking.building, expressions._lock:
         assert in_child(lambda: True) == 0
     assert free(forking.building)
+
+
+def test_a_lock_that_is_listed_while_a_fork_is_under_way_is_left_alone(monkeypatch):
+    monkeypatch.setattr(forking, "_locks", [*forking._locks])
+    forking._take_all()
+    late = forking.brief_lock()
+    forking._give_all()
+    assert free(late)
+    assert free(forking.building)
+
+
+def test_a_fork_waits_while_a_part_is_imported(monkeypatch):
+    found = []
+    monkeypatch.delattr(gatework, "use_backend")
+    monkeypatch.setattr(
+        gatework,
+        "_import_module",
+        lambda name: found.append(free(forking.building, patience=0)) or sys.modules[name],
+    )
+    assert gatework.use_backend
+    assert found == [False]
 
 
 def test_what_is_cached_is_made_once_and_kept():

@@ -22,6 +22,7 @@ Lock = AbstractContextManager[Any]
 
 building: Lock = threading.RLock()  # held while a plan becomes machine code
 _locks: list[Lock] = [building]
+_taken: list[Lock] = []  # by the fork that is under way; another may be listed meanwhile
 
 
 def hold_at_fork(lock: Lock) -> None:
@@ -39,11 +40,12 @@ def brief_lock() -> Lock:
 def _take_all() -> None:
     for lock in _locks:
         lock.__enter__()
+        _taken.append(lock)
 
 
 def _give_all() -> None:
-    for lock in reversed(_locks):
-        lock.__exit__(None, None, None)
+    while _taken:
+        _taken.pop().__exit__(None, None, None)
 
 
 if hasattr(os, "register_at_fork"):  # where there is no fork there is nothing to do

@@ -17,6 +17,17 @@ import gatework as gw
 PATIENCE = 60  # seconds after which a child is taken to wait for ever
 
 
+def call_torch_once() -> None:
+    """Call the operations that layers call: each gets ready in its first call.
+
+    A child forked while another thread is in the first call waits for its end for ever, in torch's
+    `at::_ops` and the C++ library's `__cxa_guard_acquire`, with or without Gatework.
+    """
+    use(torch.nn.GRU(3, 4))
+    rows = torch.randn(2, 3).unsqueeze(0).to(torch.float64)
+    rows.new_zeros(1), rows.new_empty(1), torch.arange(3).resize_(2).contiguous().numpy()
+
+
 def use(layer: torch.nn.Module) -> None:
     layer(torch.randn(4, 2, 3))[0].sum().backward()
 
@@ -62,6 +73,7 @@ def forked(generations: int) -> int:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # Python warns of what is tried here
     torch.set_num_threads(1)
+    call_torch_once()
     stop = threading.Event()
     threads = [threading.Thread(target=compile_on, args=(k, stop)) for k in (0, 1)]
     for thread in threads:

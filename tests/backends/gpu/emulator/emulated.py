@@ -33,6 +33,7 @@ COMPILER = (
     "-U_FORTIFY_SOURCE", "-fcf-protection=none",  # which know one stack
     "-Wl,-Bsymbolic",
 )  # fmt: skip
+QUICKLY = ("-O0", "-nostdinc++")  # a kernel runs once or twice: nearly all of its time is g++'s
 SANITIZED = ("-fsanitize=address", "-g")
 """Options that find addresses past a tensor too; libasan must then be there from the beginning:
 
@@ -171,7 +172,7 @@ def _compiled(text: str, generation: int, options: tuple[str, ...]) -> ctypes.CD
     runtime = Path(_runtime(options)._name)
     source = text.replace(primitives, emulated) + CALLED
     define = f"-DARCHITECTURE={generation}"
-    return ctypes.CDLL(str(_built("kernel", source, "-O1", define, *options, str(runtime))))
+    return ctypes.CDLL(str(_built("kernel", source, *QUICKLY, define, *options, str(runtime))))
 
 
 def _built(name: str, source: str, *options: str) -> Path:

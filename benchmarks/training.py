@@ -3,8 +3,9 @@
     python benchmarks/training.py TEXT
     python benchmarks/training.py TEXT --ranks
 
-The loop has the same model, optimiser, clipping, batches and carried state as `gatework train`; both
-begin with the same weights, and their costs are compared before anything is timed. They take turns.
+The loop has the same model, optimiser, clipping, batches and carried state as `gatework train`;
+both begin with the same weights, and their costs are compared before anything is timed. They take
+turns.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def compare(text: Path, cell: str, hidden: int, threads: int) -> None:
     )
     print(
         f"{cell} {hidden}, {config.batch_size} x {config.window}: ours "
-        f"{amount / median['ours'] / 1e3:.0f} kB/s, loop {amount / median['torch'] / 1e3:.0f} kB/s, "
-        f"{ratio:.2f} times"
+        f"{amount / median['ours'] / 1e3:.0f} kB/s, loop "
+        f"{amount / median['torch'] / 1e3:.0f} kB/s, {ratio:.2f} times"
     )
 
 

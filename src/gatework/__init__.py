@@ -15,7 +15,7 @@ from gatework.lang import rewriting
 from gatework.show.explanation import explain
 
 if TYPE_CHECKING:
-    from gatework import convert, lens, nn
+    from gatework import convert, export, lens, nn
     from gatework.backends import use_backend
     from gatework.backends.cpu.machine.memory import empty_cache
     from gatework.checkup import doctor
@@ -40,6 +40,7 @@ __all__ = [
     "empty_cache",
     "equivalent",
     "explain",
+    "export",
     "lens",
     "load",
     "nn",
@@ -57,6 +58,7 @@ _NEED_TORCH = {
     "convert": "gatework.convert",
     "doctor": "gatework.checkup",
     "empty_cache": "gatework.backends.cpu.machine.memory",
+    "export": "gatework.export",
     "lens": "gatework.lens",
     "load": "gatework.use",
     "nn": "gatework.nn",

@@ -52,11 +52,11 @@ def _compile(ir: str, target: Target) -> bytes:
         passes = llvm.create_pass_builder(machine, options)
         pipeline = passes.getModulePassManager()
         pipeline.run(module, passes)
-        _free(pipeline)
+        free_passes(pipeline)
         return bytes(machine.emit_object(module))
 
 
-def _free(pipeline: ModulePassManager) -> None:
+def free_passes(pipeline: ModulePassManager) -> None:
     """Free the passes and what they know of a module, some 100 kB.
 
     In llvmlite 0.50 the order of the base classes hides the method that does it when the object

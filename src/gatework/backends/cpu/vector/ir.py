@@ -53,10 +53,11 @@ class Module:
             f"define {linkage}void @{name}({listed}) {inlining} #0 {{\n{builder.text()}}}\n"
         )
 
-    def text(self, vector_bits: int) -> str:
-        """The module as LLVM IR."""
+    def text(self, vector_bits: int, *, freestanding: bool = False) -> str:
+        """The module as LLVM IR; freestanding, no loop becomes a call of the C library."""
+        alone = '"no-builtins" ' if freestanding else ""
         attributes = (
-            f'attributes #0 = {{ nounwind "min-legal-vector-width"="{vector_bits}" '
+            f'attributes #0 = {{ nounwind {alone}"min-legal-vector-width"="{vector_bits}" '
             f'"prefer-vector-width"="{vector_bits}" }}\n'
         )
         return "\n".join([*self._declared.values(), *self._functions, attributes])

@@ -1,0 +1,287 @@
+"""C objects: every cell equals the reference, and no object asks for anything from outside."""
+
+import ctypes
+import shutil
+import struct
+import subprocess
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+import torch
+from tests.helpers.feeding import fed, recurrent
+from torch import nn
+
+import gatework as gw
+from gatework.backends.cpu.machine.jit import Library
+from gatework.errors import InputError
+from gatework.export.objects.targets import TARGETS
+
+CELLS = {
+    c.name: c for c in (getattr(gw.cells, n) for n in gw.cells.__all__) if hasattr(c, "states")
+}
+STEPS = 7
+
+
+def native():
+    """The best target that runs here; None where none does."""
+    features = llvm.get_host_cpu_features()
+    if llvm.get_process_triple().startswith("aarch64"):
+        return "aarch64"
+    if llvm.get_process_triple().startswith("x86_64"):
+        return "x86-64-v3" if features.get("avx2") and features.get("fma") else "x86-64"
+    return None
+
+
+NATIVE = native()
+runs_here = pytest.mark.skipif(NATIVE is None, reason="no target of ours runs here")
+
+
+class Loaded:
+    """An object in this process."""
+
+    def __init__(self, files):
+        self.name, self.header = files[0].stem, files[1].read_text()
+        words = ("reset", "step", "sequence", "save", "load")
+        symbols = tuple(f"{self.name}_{w}" for w in words)
+        self._library = Library(files[0].read_bytes(), symbols)
+        self.calls = dict(zip(words, map(self._library.address, symbols), strict=True))
+        size = self.header.partition("float memory[")[2].partition("]")[0]
+        self.state = np.full(int(size), np.nan, "f4")
+        self.call("reset", self.state)
+
+    def call(self, word, *rows):
+        kinds = [ctypes.c_size_t if isinstance(r, int) else ctypes.c_void_p for r in rows]
+        given = [r if isinstance(r, int) else r.ctypes.data for r in rows]
+        ctypes.CFUNCTYPE(None, *kinds)(self.calls[word])(*given)
+
+    def number(self, name):
+        return int(self.header.partition(f"#define {self.name.upper()}_{name} ")[2].split()[0])
+
+    def run(self, *inputs):
+        rows = [np.ascontiguousarray(x.numpy(), "f4") for x in inputs]
+        y = np.empty((len(rows[0]), self.number("Y")), "f4")
+        self.call("sequence", self.state, *rows, y, len(y))
+        return torch.from_numpy(y)
+
+
+def exported(model, tmp_path, target=None):
+    return Loaded(gw.export.c(model, tmp_path / "net", target=target or NATIVE))
+
+
+def assert_near(found, layer, x):
+    """Within 1e-6 of float64, or three times what rounding to float32 costs torch there."""
+    layer = layer.eval()
+    with gw.use_backend("reference"), torch.no_grad():
+        single, double = layer(x), layer.double()(x.double())
+    if isinstance(double, tuple):
+        single, double = single[0], double[0]
+    rounding = (single - double).abs().max()
+    largest = max(1, double.abs().max())
+    assert (found - double).abs().max() <= max(1e-6 * largest, 3 * rounding)
+
+
+def layer_and_inputs(cell):
+    torch.manual_seed(5)
+    hidden = 12 if cell.has_hidden_size() or not cell.axis_names() else None
+    layer = recurrent(cell, 4, hidden, **cell.usual_sizes(12))
+    x = torch.randn(STEPS, 4)
+    rows = fed(cell, layer.sizes(0), x, False)
+    roles = {s.name: s.role for s in cell.further}
+    return layer, [x, *(rows[n] for n in sorted(rows, key=lambda n: roles[n] != "sequence"))]
+
+
+def assert_equals_the_reference(cell, tmp_path):
+    layer, inputs = layer_and_inputs(cell)
+    assert_near(exported(layer, tmp_path).run(*inputs), layer, inputs[0])
+
+
+@runs_here
+@pytest.mark.parametrize("name", ["lstm", "gru_d", "delta_net", "on_lstm", "slstm_heads"])
+def test_a_cell_equals_the_reference(name, tmp_path):
+    assert_equals_the_reference(CELLS[name], tmp_path)
+
+
+@pytest.mark.slow
+@runs_here
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_equals_the_reference(name, tmp_path):
+    assert_equals_the_reference(CELLS[name], tmp_path)
+
+
+class Network(nn.Sequential):
+    """Layers whose states are not handed on."""
+
+    def forward(self, x):
+        for part in self:
+            x = part(x)[0] if isinstance(part, gw.nn.Recurrent) else part(x)
+        return x
+
+
+def network():
+    torch.manual_seed(3)
+    lstm = gw.nn.LSTM(1, 9, num_layers=2, learned_state=True)
+    with torch.no_grad():
+        for p in lstm.initial_parameters.values():
+            p.normal_()
+    return Network(lstm, gw.nn.GRU(9, 6), nn.Dropout(0.5), nn.Linear(6, 2))
+
+
+@runs_here
+def test_layers_and_a_head_are_one_network(tmp_path):
+    model, x = network(), torch.randn(STEPS, 1)
+    assert_near(exported(model, tmp_path).run(x), model, x)
+
+
+@runs_here
+def test_a_saved_state_goes_on_where_it_was(tmp_path):
+    net, x = exported(network(), tmp_path), torch.randn(STEPS, 1)
+    whole = net.run(x)
+    net.call("reset", net.state)
+    first, saved = net.run(x[:3]), np.empty(net.number("SAVED"), "f4")
+    net.call("save", net.state, saved)
+    net.run(x)
+    net.state[:] = np.nan
+    net.call("load", net.state, saved)
+    assert torch.equal(torch.cat([first, net.run(x[3:])]), whole)
+
+
+@runs_here
+@pytest.mark.parametrize("exponent", [-3, -0.5, 0.25, 1.7, 13])
+def test_powers_need_no_library(exponent, tmp_path):
+    @gw.cell
+    def powers(x, h):
+        return gw.tanh(gw.linear("a", x) + abs(h + 1.5) ** exponent)
+
+    assert_equals_the_reference(powers, tmp_path)
+
+
+# ---- objects for other machines ----------------------------------------------------------------
+
+
+def undefined(image):
+    """The names that an ELF object has and does not define."""
+    wide = image[4] == 2
+    names = "<IBBHQQ" if wide else "<IIIBBH"
+    at, size, count = (0x28, 0x3A, 0x3C) if wide else (0x20, 0x2E, 0x30)
+    (start,) = struct.unpack_from("<Q" if wide else "<I", image, at)
+    (each,), (n,) = struct.unpack_from("<H", image, size), struct.unpack_from("<H", image, count)
+    form = "<IIQQQQIIQQ" if wide else "<IIIIIIIIII"
+    sections = [struct.unpack_from(form, image, start + k * each) for k in range(n)]
+    for _, kind, _, _, offset, length, link, *_ in sections:
+        if kind == 2:  # the table of symbols
+            strings = sections[link][4]
+            for place in range(offset, offset + length, struct.calcsize(names)):
+                name, *rest = struct.unpack_from(names, image, place)
+                section = rest[2] if wide else rest[4]
+                text = image[strings + name : image.index(0, strings + name)].decode()
+                if text and section == 0:
+                    yield text
+
+
+@gw.cell
+def everything(x, h):
+    """A step of all functions that might be taken from a C library."""
+    a = gw.linear("a", x, h)
+    b = gw.exp(-abs(a)) + gw.log1p(a * a) + gw.sin(a) + gw.cos(a) + gw.atan(a) + gw.erf(a)
+    return gw.tanh(
+        gw.floor(b) + gw.softplus(a) + gw.sqrt(abs(b)) + gw.maximum(a, b) + abs(a) ** 1.7
+    )
+
+
+@pytest.mark.parametrize("target", [t for t in TARGETS if t != "wasm32"])
+def test_no_name_is_left_open(target, tmp_path):
+    files = gw.export.c(gw.nn.Recurrent(everything, 3, 40), tmp_path / "net", target=target)
+    assert [*undefined(files[0].read_bytes())] == []
+
+
+def test_web_assembly_imports_nothing_but_its_memory(tmp_path):
+    image, _ = gw.export.c(gw.nn.Recurrent(everything, 3, 40), tmp_path / "net", target="wasm32")
+    text = image.read_bytes()
+    assert text[:4] == b"\0asm"
+    assert not any(name in text for name in (b"memcpy", b"memset", b"fma", b"powf", b"sinf"))
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+@runs_here
+def test_a_c_program_is_built_with_it(tmp_path):
+    model = network()
+    gw.export.c(model, tmp_path / "net", target=NATIVE)
+    (tmp_path / "main.c").write_text(PROGRAM)
+    command = ["cc", "-Wall", "-Werror", "-o", "main", "main.c", "net.o"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    said = subprocess.run([tmp_path / "main"], check=True, capture_output=True, text=True).stdout
+    found = torch.tensor([float(n) for n in said.split()]).reshape(-1, 2)
+    assert_near(found, model, torch.tensor([[0.0], [0.5], [1.0]]))
+
+
+PROGRAM = """
+#include <stdio.h>
+#include "net.h"
+
+int main(void) {
+    static net_state state;
+    net_reset(&state);
+    for (int t = 0; t < 3; t++) {
+        float x = 0.5f * t, y[NET_Y];
+        net_step(&state, &x, y);
+        printf("%.9g %.9g\\n", y[0], y[1]);
+    }
+    return 0;
+}
+"""
+
+
+EMULATED = """
+#include <stdio.h>
+#include "net.h"
+
+ROWS
+static net_state state;
+static float y[STEPS * NET_Y];
+
+int main(void) {
+    net_reset(&state);
+    net_sequence(&state, READ, y, STEPS);
+    for (int k = 0; k < STEPS * NET_Y; k++) printf("%.9g\\n", y[k]);
+    return 0;
+}
+"""
+EMULATOR, CROSS = shutil.which("qemu-aarch64"), shutil.which("aarch64-linux-gnu-gcc")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (EMULATOR and CROSS), reason="qemu-user or gcc for aarch64 is not there")
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_equals_the_reference_on_aarch64(name, tmp_path):
+    layer, inputs = layer_and_inputs(CELLS[name])
+    gw.export.c(layer, tmp_path / "net", target="aarch64")
+    numbers = [", ".join(map(repr, x.reshape(-1).tolist())) for x in inputs]
+    rows = "\n".join(f"static const float x{k}[] = {{{n}}};" for k, n in enumerate(numbers))
+    read = ", ".join(f"x{k}" for k in range(len(inputs)))
+    program = EMULATED.replace("ROWS", rows).replace("READ", read).replace("STEPS", str(STEPS))
+    (tmp_path / "main.c").write_text(program)
+    command = [CROSS, "-static", "-o", "main", "main.c", "net.o"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    run = [EMULATOR, tmp_path / "main"]
+    said = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    found = torch.tensor([float(n) for n in said.split()]).reshape(STEPS, -1)
+    assert_near(found, layer, inputs[0])
+
+
+# ---- refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "target", "said"),
+    [
+        (gw.nn.LSTM(2, 3), "net", "cortex-m5", "did you mean 'cortex"),
+        (gw.nn.LSTM(2, 3), "my-net", "aarch64", "'my-net'"),
+        (gw.nn.LSTM(2, 3, bidirectional=True), "net", "aarch64", "bidirectional"),
+        (nn.Sequential(gw.nn.LSTM(2, 3), nn.Conv1d(3, 3, 1)), "net", "aarch64", "Conv1d"),
+        (nn.Sequential(), "net", "aarch64", "no layers"),
+    ],
+)
+def test_what_cannot_be_exported_is_named(model, name, target, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        gw.export.c(model, tmp_path / name, target=target)

@@ -572,8 +572,8 @@ def test_an_ensemble_gives_what_its_members_give(cell):
         assert_same({n: g[k] for n, g in found.items()}, expected, 1e-9)
 
 
-@every_cell
 @pytest.mark.slow
+@pytest.mark.parametrize("cell", [CELLS[name] for name in sorted(FEW)], ids=sorted(FEW))
 def test_hessians_agree_in_every_order(cell):
     layer = layer_of(cell).eval()
     x = normal(2, 1, I)
@@ -712,7 +712,13 @@ def test_gradients_of_a_rewritten_cell_are_autograds(cell, backend, run):
         assert_same(random.derived(), random.by_autograd(), 1e-9)
 
 
-@every_cell
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(CELLS[name], id=name, marks=[] if name in CORE else [pytest.mark.slow])
+        for name in sorted(FEW | CORE)
+    ],
+)
 def test_a_regularised_layer_draws_by_the_seed_and_not_in_eval_mode(cell):
     options = regularisation(cell)
     layer = layer_of(cell, num_layers=2, bidirectional=True, **options)

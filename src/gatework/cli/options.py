@@ -93,7 +93,8 @@ EmbeddingSize = Annotated[
     int | None, typer.Option(help="Numbers that stand for a symbol of a text.", show_default="64")
 ]
 Dropout = Annotated[
-    float | None, typer.Option(help="Share of outputs dropped in training.", show_default="0.0")
+    float | None,
+    typer.Option(help="Share of outputs dropped in training.", show_default="0; of a forecast 0.3"),
 ]
 Time = Annotated[
     float | None,
@@ -114,7 +115,9 @@ Threads = Annotated[
 Rate = Annotated[
     float | None,
     typer.Option(
-        "--lr", help="Peak learning rate.", show_default="0.01, or 0.002 for cells without gates"
+        "--lr",
+        help="Peak learning rate.",
+        show_default="0.01; 0.002 for cells without gates, and of a forecast",
     ),
 ]
 Bidirectional = Annotated[

@@ -25,7 +25,12 @@ class ForecastSettings(TableSettings):
         (0.1, 0.5, 0.9)
     """
 
-    usual: ClassVar[Mapping[str, Any]] = {"hidden_size": 64, "batch_size": 32, "layers": 1}
+    usual: ClassVar[Mapping[str, Any]] = {
+        "hidden_size": 64,
+        "batch_size": 32,
+        "dropout": 0.3,
+        "learning_rate": 0.002,
+    }
     used_by: ClassVar[str] = "gatework forecast"
     kind: Literal["forecast"] = "forecast"
     horizon: Steps = 24

@@ -71,6 +71,16 @@ def test_rows_are_tagged_as_they_come(gatework, tmp_path, monkeypatch):
     assert (wrong.code, "a JSON object with x" in wrong.err) == (2, True)
 
 
+@pytest.mark.parametrize("kind", ["forecast", "classify", "tag"])
+def test_a_run_goes_on(gatework, tmp_path, kind):
+    name, content = written(kind)
+    (tmp_path / name).write_text(content)
+    assert gatework("train", name, "--task", kind, *SMALL, "--out", "run").code == 0
+    more = gatework("train", "--resume", "run", "--steps", "9")
+    assert more.code == 0, more.err
+    assert "going on at step 6" in more.out
+
+
 def test_a_run_is_repeated_from_its_settings(gatework, tmp_path):
     name, content = written("classify")
     (tmp_path / name).write_text(content)
@@ -82,6 +92,8 @@ def test_a_run_is_repeated_from_its_settings(gatework, tmp_path):
 
 
 WRONG = {
+    "a comparison of labels": ("compare TABLE --task classify", "byte by byte"),
+    "a comparison of characters": ("compare notes.txt --symbols characters", "byte by byte"),
     "an option of another task": ("train TABLE --task classify --horizon 3", "horizon = 3"),
     "no such task": ("train TABLE --task clasify", "did you mean 'classify'"),
     "no file": ("train --task classify", "no FILE for the task"),
@@ -99,7 +111,8 @@ def test_a_users_error_is_told(gatework, tmp_path, name):
         (tmp_path / file).write_text(content)
     (tmp_path / "notes.txt").write_text("some words\n" * 200)
     command, message = WRONG[name]
-    result = gatework(*command.replace("TABLE", "table.csv").split(), *SMALL)
+    small = SMALL if command.startswith("train") else SMALL[2:6]
+    result = gatework(*command.replace("TABLE", "table.csv").split(), *small)
     assert result.code == 2
     assert message in result.err
     assert "Traceback" not in result.err

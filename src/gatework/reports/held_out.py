@@ -16,6 +16,7 @@ from gatework.lang.sizes import Sizes
 from gatework.lens import MemoryHorizon, Passage, memory_horizon, read_passage
 from gatework.tasks import Source, Task
 from gatework.tasks.text.model import LanguageModel
+from gatework.tasks.text.task import TextTask
 
 __all__ = [
     "FAR_LAG",
@@ -47,8 +48,15 @@ def check_held_out(task: Task, source: Source) -> None:
     """Check that the held-out part is long enough to look back in.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not, or it is no text of bytes.
     """
+    if not isinstance(task, TextTask) or not task.of_bytes:
+        raise InputError(
+            f"the task {task.settings.kind!r} of {source.name}",
+            "a text that is learned byte by byte, since what is compared is how far back bytes are "
+            "remembered",
+            "train each cell alone, and compare their figures: gatework evaluate RUN",
+        )
     held_out = source.sizes[1]
     if held_out < STRETCH:
         raise InputError(

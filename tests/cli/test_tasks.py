@@ -53,6 +53,9 @@ def test_a_task_is_trained_measured_and_used(gatework, tmp_path, kind):
     header, *lines = (tmp_path / "labels.csv").read_text().splitlines()
     assert header.startswith("id,row,label" if kind == "tag" else "id,label")
     assert len(lines) == (content.count("\n") - 1 if kind == "tag" else 20)
+    (tmp_path / name).rename(tmp_path / "moved.csv")  # what was learned from is needed no more
+    measured = gatework("evaluate", "run", "moved.csv")
+    assert (measured.code, "20 sequences of moved.csv" in measured.out) == (0, True), measured.err
     wrong = gatework("classify" if kind != "classify" else "tag", "run", name)
     assert (wrong.code, "gatework predict run" in wrong.err) == (2, True)
 
@@ -68,7 +71,7 @@ def test_rows_are_tagged_as_they_come(gatework, tmp_path, monkeypatch):
     assert len(tagged.out.splitlines()) == 4
     monkeypatch.setattr("sys.stdin", io.StringIO('{"z": 1}\n'))
     wrong = gatework("tag", "run", "-")
-    assert (wrong.code, "a JSON object with x" in wrong.err) == (2, True)
+    assert (wrong.code, "line 1 of standard input without 'x'" in wrong.err) == (2, True)
 
 
 def test_a_run_is_repeated_from_its_settings(gatework, tmp_path):

@@ -53,5 +53,6 @@ def _source(run: Run, files: list[Path]) -> Source:
     if settings.kind == "forecast":  # the last part of each series, after what tells its scale
         return type(task).load(settings, tuple(files), task)[1]
     judged = settings.model_copy(update={"held_out": tuple(files)})
-    learned = config.files or tuple(files)
+    # what symbols cost without a model is counted in what was learned from; labels need it not
+    learned = (settings.kind == "text" and config.files) or tuple(files)
     return type(task).load(judged, learned, task)[1]

@@ -11,10 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-import numpy as np
 import torch
 
 from gatework.errors import InputError
+from gatework.tasks.labelling.tagging import Tagger
 from gatework.tasks.labelling.task import LabelTask, Prediction, TagTask
 from gatework.tasks.task import SequenceModel
 from gatework.train import Run
@@ -40,11 +40,14 @@ def predict(
     task = _task(run, kind)
     model = run.load_model(last=last)
     torch.set_num_threads(run.config.usable_threads)
+    tagger = None
+    if files == [STANDARD_INPUT] and isinstance(task, TagTask):
+        tagger = Tagger(task, model)
     with _written(out) as file:
         write = csv.writer(file, lineterminator="\n")
         write.writerow(_header(task))
-        if files == [STANDARD_INPUT] and isinstance(task, TagTask):
-            for row in _streamed(task, model, sys.stdin):
+        if tagger is not None:
+            for row in _streamed(tagger, sys.stdin):
                 write.writerow(row)
                 file.flush()
             return
@@ -86,37 +89,27 @@ def _chances(chances: Any, k: int) -> list[str]:
     return [] if chances is None else [f"{chance:.4f}" for chance in chances[k]]
 
 
-@torch.no_grad()
-def _streamed(task: TagTask, model: SequenceModel, lines: IO[str]) -> Iterator[list[Any]]:
-    """Tag rows as they come, one JSON object a line, from the state that the row before left."""
-    state: Any = None
-    model.eval()
-    for number, line in enumerate(filter(str.strip, lines), 1):
-        inputs = torch.from_numpy(task.features.of(_values(task, number, line))).unsqueeze(1)
-        scores, state = model(inputs, state)
-        labels, chances = task.named(scores[0].float())
-        yield ["stream", number, labels[0], *_chances(chances, 0)]
+def _streamed(tagger: Tagger, lines: IO[str]) -> Iterator[list[Any]]:
+    """Tag rows as they come, one JSON object a line."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            where = f"line {number:,} of standard input"
+            found = tagger.tag(_object(line, where), where)
+            yield [found.id, found.row, found.label, *_chances(found.chances[None], 0)]
 
 
-def _values(task: TagTask, number: int, line: str) -> Any:
-    """One row [1, C] of the columns that the model reads."""
+def _object(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-        found = [_value(task, name, row[name]) for name in task.features.columns]
-    except (ValueError, TypeError, KeyError) as error:
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
         raise InputError(
-            f"line {number:,} of standard input: {type(error).__name__} {error}",
-            f"a JSON object with {', '.join(task.features.columns)}",
-            "write one a line",
-        ) from None
-    return np.array([found], np.float32)
-
-
-def _value(task: TagTask, name: str, value: Any) -> float:
-    texts = task.features.categories.get(name)
-    if value is None or (texts and value not in texts):
-        return float("nan")
-    return float(texts.index(value)) if texts else float(value)
+            f"{where}: {line.strip()[:60]}",
+            'a row as a JSON object, such as {"x": 1.5}',
+            "write one a line, or name a file",
+        )
+    return row
 
 
 @contextmanager

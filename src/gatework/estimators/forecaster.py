@@ -201,11 +201,9 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
         """What takes windows out of a series [T, N] and its covariates [T, F]."""
         targets, lags = series.shape[1], self._lags
         future = tuple(range(targets, targets + known.shape[1]))
-        shape, none = Shape(self.context, self.horizon, lags), fit([np.empty((1, 0))])
+        shape = Shape(self.context, self.horizon, lags)
         sequences = one_sequence(series, known)
-        return Windows(
-            sequences, self._features, targets, future, (), [self._scale], shape, none, 1.0
-        )
+        return Windows(sequences, self._features, targets, future, (), [self._scale], shape, 1.0)
 
     @property
     def _lags(self) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Rows of tables as what layers read.
 
-R  rows      C  columns      F  features
+R  rows      C  columns      F  features      N  sequences
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Features:
         masked: of each column, whether values of it were missing in what is learned from.
         gaps: scaling of the logarithm of the time since the row before; None where it is no
             feature.
+        static: the same of what holds for whole sequences; None where nothing does.
     """
 
     columns: tuple[str, ...]
@@ -43,6 +44,7 @@ class Features:
     scaling: Scaling
     masked: tuple[bool, ...]
     gaps: Scaling | None = None
+    static: Features | None = None
 
     @classmethod
     def fit(
@@ -67,8 +69,14 @@ class Features:
 
         scaling = fit(pieces())
         gaps = fit(_gap_pieces(sequences, indices)) if with_gaps else None
+        whole = _whole(sequences)
         return cls(
-            sequences.columns, sequences.categories, scaling, tuple(map(bool, missing)), gaps
+            sequences.columns,
+            _own_categories(sequences),
+            scaling,
+            tuple(map(bool, missing)),
+            gaps,
+            None if whole is None else cls.fit(whole, indices),
         )
 
     @property
@@ -85,6 +93,11 @@ class Features:
     def size(self) -> int:
         """F."""
         return len(self.names)
+
+    @property
+    def static_size(self) -> int:
+        """How many features there are of what holds for whole sequences."""
+        return 0 if self.static is None else self.static.size
 
     def of(
         self, values: NDArray[Any], times: NDArray[np.float64] | None = None
@@ -124,7 +137,19 @@ class Features:
         Raises:
             InputError: a column is missing, or has texts where these have numbers.
         """
-        return _placed(self, sequences)
+        placed = _placed(self, sequences)
+        if self.static is None:
+            return replace(placed, static_columns=(), static=None)
+        whole = _whole(sequences)
+        if whole is None:
+            raise _without(sequences, self.static.columns[0], self.static)
+        static = self.static.placed(whole)
+        return replace(
+            placed,
+            static_columns=static.columns,
+            static=static.values,
+            categories={**placed.categories, **static.categories},
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -134,6 +159,7 @@ class Features:
             "scaling": self.scaling.as_data(),
             "masked": list(self.masked),
             "gaps": self.gaps and self.gaps.as_data(),
+            "static": self.static and self.static.as_data(),
         }
 
     @classmethod
@@ -150,7 +176,8 @@ class Features:
             }
             masked = tuple(bool(m) for m in data["masked"])
             fits = len(masked) == len(columns) and set(categories) <= set(columns)
-            gaps = data["gaps"]
+            gaps, static = data["gaps"], data["static"]
+            static = static if static is None else {**static, "static": None}
         except (KeyError, TypeError, AttributeError, ValueError):
             fits = False
         if not fits or len(columns) + sum(map(len, categories.values())) > MOST_FEATURES:
@@ -161,7 +188,12 @@ class Features:
             )
         scaling = Scaling.of_data(data.get("scaling"), len(columns))
         return cls(
-            columns, categories, scaling, masked, None if gaps is None else Scaling.of_data(gaps, 1)
+            columns,
+            categories,
+            scaling,
+            masked,
+            None if gaps is None else Scaling.of_data(gaps, 1),
+            None if static is None else cls.of_data(static),
         )
 
 
@@ -192,18 +224,43 @@ def _gap_pieces(sequences: Sequences, indices: NDArray[np.int64]) -> Iterator[ND
         yield log_gaps(times, rows.stop - rows.start)
 
 
+def _own_categories(sequences: Sequences) -> dict[str, tuple[str, ...]]:
+    """The categories of the columns that rows have."""
+    texts = sequences.categories
+    return {name: texts[name] for name in sequences.columns if name in texts}
+
+
+def _whole(sequences: Sequences) -> Sequences | None:
+    """What holds for whole sequences, as N sequences of one row; None where nothing does."""
+    if sequences.static is None or not sequences.static_columns:
+        return None
+    return Sequences(
+        sequences.name,
+        sequences.sha256,
+        sequences.static_columns,
+        sequences.static,
+        np.arange(len(sequences) + 1),
+        sequences.ids,
+        categories=sequences.categories,
+    )
+
+
+def _without(sequences: Sequences, name: str, features: Features) -> InputError:
+    return InputError(
+        f"{sequences.name} without the column {name!r}",
+        f"the columns that the model reads: {', '.join(features.columns)}",
+        "add it, or rename the one that has its values",
+    )
+
+
 def _placed(features: Features, sequences: Sequences) -> Sequences:
     if missing := [name for name in features.columns if name not in sequences.columns]:
-        raise InputError(
-            f"{sequences.name} without the column {missing[0]!r}",
-            f"the columns that the model reads: {', '.join(features.columns)}",
-            "add it, or rename the one that has its values",
-        )
+        raise _without(sequences, missing[0], features)
     order = [sequences.column(name) for name in features.columns]
     values = sequences.values
     if order != list(range(len(sequences.columns))):
         values = values[:, order]
-    if dict(sequences.categories) != dict(features.categories):
+    if _own_categories(sequences) != dict(features.categories):
         values = np.array(values)
         for k, name in enumerate(features.columns):
             values[:, k] = _renumbered(features, sequences, name, values[:, k])

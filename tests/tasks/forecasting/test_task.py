@@ -314,6 +314,24 @@ def test_layers_that_read_backward_are_refused(loaded):
         task.make_model(partial(layers, bidirectional=True), 0.0)
 
 
+def test_texts_that_hold_for_a_series_are_found_in_another_table(written):
+    pytest.importorskip("polars")
+
+    def of(*places):
+        one = {k: v * 2 for k, v in table().items()}
+        sites = {name: [p for p in places for _ in range(ROWS)] for name in ("unique_id", "place")}
+        return written({**sites, **one})
+
+    settings = ForecastSettings.of(**make, static=("place",))
+    task, _ = ForecastTask.load(settings, (of("in", "out"),))
+    assert task.features.static.names == ["place = in", "place = out"]
+    _, series = ForecastTask.load(settings, (of("out", "roof"),), task)  # numbered otherwise
+    known = [series.windows.window(k, ROWS * (k + 1) - 7).inputs[0, -2:] for k in range(2)]
+    np.testing.assert_array_equal(known, [[0, 1], [0, 0]])
+    batch = batches_of(task, series, 1)[0]
+    assert torch.isfinite(untrained(task)(batch.inputs, **batch.more)[0]).all()
+
+
 DAMAGES = {
     "nothing": lambda u: u.clear(),
     "no targets": lambda u: u.update(targets=[]),
@@ -327,8 +345,8 @@ DAMAGES = {
     "no context": lambda u: u.update(context=[]),
     "step of text": lambda u: u.update(step="hour"),
     "step of nothing": lambda u: u.update(step=float("nan")),
-    "static without names": lambda u: u.update(static_columns=7),
-    "static without scaling": lambda u: u.update(static_columns=["a"]),
+    "static is a number": lambda u: u["features"].update(static=7),
+    "static without scaling": lambda u: u["features"].update(static={"columns": ["a"]}),
     "columns are a text": lambda u: u.update(features="y"),
     "unscaled": lambda u: u["features"].update(scaling={}),
     "scale of zero": lambda u: u["features"]["scaling"].update(scales=[0.0, 0.0]),

@@ -8,6 +8,7 @@ import torch
 
 from gatework.errors import InputError
 from gatework.tasks import task_class
+from gatework.tasks.labelling.targets import MISSING, Classes
 from gatework.tasks.task import Part
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
 
@@ -189,12 +190,36 @@ def test_a_class_that_was_never_seen_is_told(tmp_path):
         Trainer.of(config)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("damage", ["features", "classes", "target"])
-def test_a_damaged_description_is_told(tmp_path, kind, damage):
+DAMAGES = {
+    "classify": {"features": None, "classes": ["up"], "shares": [2.0, -1.0], "id": 3},
+    "regress": {"features": {}, "target": {"means": [1.0]}, "time": ["t"]},
+    "tag": {"features": [], "classes": 7, "shares": None},
+}
+
+
+@pytest.mark.parametrize(("kind", "part"), [(k, part) for k in KINDS for part in DAMAGES[k]])
+def test_a_damaged_description_is_told(tmp_path, kind, part):
     task = Trainer.of(config_of(tmp_path, kind)).task
-    understood = {name: value for name, value in task.understood.items() if name != damage}
-    if understood == task.understood:
-        return
-    with pytest.raises(InputError, match=r"run|scaling"):
+    understood = {**task.understood, part: DAMAGES[kind][part]}
+    with pytest.raises(InputError, match="train again"):
         task_class(kind)(task.settings, understood)
+
+
+def test_texts_that_hold_for_a_sequence_are_found_in_another_file(tmp_path):
+    lines = [f"s{k},1,{place},{place}" for k, place in enumerate(["sea", "land"] * 10)]
+    learned, other = tmp_path / "learned.csv", tmp_path / "other.csv"
+    learned.write_text("\n".join(["unique_id,x,place,y", *lines]) + "\n")
+    other.write_text("unique_id,x,place\na,1,land\nb,1,sea\nc,1,moon\n")  # numbered otherwise
+    config = {**SMALL, "task": "classify", "files": (learned,), "static": ("place",)}
+    trainer = Trainer.of(RunConfig.of(**config))
+    for step in range(30):
+        trainer.step(step / 30)
+    found = {f.id: f for f in trainer.task.predict(trainer.model, trainer.task.read([other]))}
+    assert [found[name].labels for name in "ab"] == [["land"], ["sea"]]
+
+
+def test_classes_that_are_large_numbers_are_told_apart():
+    numbers = np.array([1234567.0, 1234568.0, np.nan, 0.5])
+    classes = Classes.of(numbers, "data")
+    assert classes.names == ("0.5", "1234567", "1234568")
+    assert classes.numbers(numbers, "data").tolist() == [1, 2, MISSING, 0]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gatework.data.dividing import by_time
 from gatework.data.reading import read_sequences
-from gatework.data.scaling import Scaling, fit
+from gatework.data.scaling import fit
 from gatework.data.sequences import Sequences
 from gatework.data.times import step_of
 from gatework.errors import InputError
@@ -107,8 +107,6 @@ class ForecastTask(Task):
             raise _damaged("targets")
         self.future = _names(known, "future", self.features.columns)
         self.calendar = _names(known, "calendar", CALENDAR)
-        self.static_columns = _names(known, "static_columns")
-        self.static = Scaling.of_data(known.get("static"), len(self.static_columns))
         self.seasons = _whole(known, "seasons")
         self.context = _whole(known, "context", exactly=1)[0]
         self.step = _step(known)
@@ -163,15 +161,12 @@ class ForecastTask(Task):
         times = sequences.times
         begins, ends = sequences.starts[:-1], sequences.starts[1:] - 1
         span = 0.0 if times is None else float(times[ends].max() - times[begins].min())
-        static = np.empty((1, 0)) if sequences.static is None else sequences.static
         targets = settings.target or sequences.columns[:1]
         return {
             "features": features.as_data(),
             "targets": list(targets),
             "future": list(settings.future),
             "calendar": list(told_by(step, span)) if step and sequences.dated else [],
-            "static_columns": list(sequences.static_columns),
-            "static": fit([static]).as_data(),
             "seasons": list(seasons),
             "context": [settings.context or least],
             "step": step or 1.0,
@@ -222,7 +217,6 @@ class ForecastTask(Task):
             self.calendar,
             scales,
             self.shape,
-            self.static,
             self.step,
         )
 
@@ -262,7 +256,7 @@ class ForecastTask(Task):
         names = self.features.names
         ahead = [n for n in names if n in self.future or n.partition(" = ")[0] in self.future]
         model = Forecaster(
-            len(names) + told + len(self.static_columns),
+            len(names) + told + self.features.static_size,
             len(ahead) + told,
             1 + len(self.shape.lags),
             len(self.targets),

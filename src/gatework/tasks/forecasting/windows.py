@@ -56,7 +56,6 @@ class Windows:
         calendar: what of the calendar is told.
         scales: of each series the scaling of its targets.
         shape: of the windows.
-        static: scaling of the static columns.
     """
 
     sequences: Sequences
@@ -66,7 +65,6 @@ class Windows:
     calendar: tuple[str, ...]
     scales: list[Scaling]
     shape: Shape
-    static: Scaling
     step: float
     """Usual time between rows."""
 
@@ -118,9 +116,9 @@ class Windows:
         parts = [self.features.of(own, times)]
         if times is not None:
             parts.append(calendar_of(times, self.calendar))
-        if self.sequences.static is not None:
-            numbers = np.nan_to_num(self.static.apply(self.sequences.static[series]))
-            parts.append(np.broadcast_to(numbers, (len(values), len(numbers))))
+        if self.features.static is not None and self.sequences.static is not None:
+            one = self.features.static.of(self.sequences.static[series : series + 1])
+            parts.append(np.repeat(one, len(values), axis=0))
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def _ahead(

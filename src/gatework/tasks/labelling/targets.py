@@ -77,6 +77,20 @@ class Classes:
             )
         return np.array([known[text] for text in written.tolist()], np.int64)
 
+    def shares(self, data: Any) -> tuple[float, ...]:
+        """Return the share of each class, as a run wrote it down.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        try:
+            found = tuple(float(share) for share in data)
+        except (TypeError, ValueError):
+            found = ()
+        if len(found) != self.scores or not all(0 <= share <= 1 for share in found):
+            raise _damaged("shares of classes")
+        return found
+
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON data."""
         return {"classes": list(self.names)}
@@ -158,8 +172,13 @@ def _as_numbers(labels: NDArray[Any], name: str) -> NDArray[np.float64]:
 def _written(labels: NDArray[Any]) -> NDArray[np.str_]:
     """Labels as texts; "" where there is none."""
     if labels.dtype.kind == "f":
-        return np.array(["" if np.isnan(v) else f"{v:g}" for v in labels.tolist()])
+        return np.array(["" if np.isnan(v) else _as_text(v) for v in labels.tolist()])
     return np.array(["" if v is None else str(v) for v in labels.tolist()])
+
+
+def _as_text(number: float) -> str:
+    """A number as people write it, all its digits: 1 and not 1.0."""
+    return repr(int(number)) if number.is_integer() else repr(number)
 
 
 def _by_number(text: str) -> tuple[float, str]:

@@ -18,7 +18,6 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from gatework.data.dividing import by_sequence
 from gatework.data.reading import read_sequences
-from gatework.data.scaling import Scaling, fit
 from gatework.data.sequences import Sequences
 from gatework.errors import InputError
 from gatework.tasks.bucketed import Bucketed
@@ -78,9 +77,10 @@ class LabelTask(Task):
         super().__init__(settings, understood)
         self.features = Features.of_data(self.understood.get("features"))
         self.targets = (Classes if self.of_classes else Numbers).of_data(self.understood)
-        columns = self.understood.get("static_columns", [])
-        self.static_columns = tuple(str(name) for name in columns)
-        self.static = Scaling.of_data(self.understood.get("static"), len(self.static_columns))
+        self.id_column = _name(self.understood, "id")
+        """Column that tells sequences apart; None where nothing does."""
+        self.time_column = _name(self.understood, "time")
+        """Column of the times; None where there are none."""
 
     counted = "sequences"
     pool: str | None = None
@@ -124,13 +124,10 @@ class LabelTask(Task):
         labels = cls.labels_of(side)
         targets = Classes if cls.of_classes else Numbers
         features = Features.fit(every, learned, with_gaps=settings.gaps)
-        static = (
-            fit([every.static[learned]]) if every.static is not None else fit([np.empty((1, 0))])
-        )
         return {
             "features": features.as_data(),
-            "static_columns": list(every.static_columns),
-            "static": static.as_data(),
+            "id": _column(every, "id"),
+            "time": _column(every, "time"),
             **targets.of(labels, every.name).as_data(),
         }
 
@@ -157,7 +154,7 @@ class LabelTask(Task):
         """Make a model with random weights."""
         return Labeller(
             self.features.size,
-            len(self.static_columns),
+            self.features.static_size,
             self.targets.scores,
             self.pool,
             self.settings.noise,
@@ -202,7 +199,7 @@ class LabelTask(Task):
             "mask": torch.from_numpy(there),
             "time": torch.from_numpy(times),
         }
-        if self.static_columns:
+        if self.features.static is not None:
             more["static"] = self._static(side.sequences, indices)
         return Batch(
             torch.from_numpy(inputs),
@@ -213,8 +210,8 @@ class LabelTask(Task):
 
     def _static(self, sequences: Sequences, indices: NDArray[np.int64]) -> Tensor:
         assert sequences.static is not None
-        scaled = self.static.apply(sequences.static[indices])
-        return torch.from_numpy(np.nan_to_num(scaled, nan=0.0))
+        assert self.features.static is not None
+        return torch.from_numpy(self.features.static.of(sequences.static[indices]))
 
     def _targets(
         self, side: Side, indices: NDArray[np.int64], lengths: NDArray[np.int64]
@@ -269,7 +266,7 @@ class LabelTask(Task):
             found.append(self.decided(scores)[known.numpy()])
         if not terms:
             return Evaluation(float("nan"))
-        figures, naive = self.figures(np.concatenate(truth), np.concatenate(found), divided)
+        figures, naive = self.figures(np.concatenate(truth), np.concatenate(found))
         return Evaluation(self.cost(total / terms), figures, naive)
 
     def read(self, files: Sequence[Path]) -> Side:
@@ -310,7 +307,7 @@ class LabelTask(Task):
 
     @abstractmethod
     def figures(
-        self, truth: NDArray[Any], found: NDArray[Any], source: Divided
+        self, truth: NDArray[Any], found: NDArray[Any]
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Return figures that people quote, and those of what needs no model."""
 
@@ -320,6 +317,11 @@ class _OfClasses(LabelTask):
 
     targets: Classes
     unit = "nats"
+
+    def __init__(self, settings: TaskSettings, understood: Mapping[str, Any]) -> None:
+        super().__init__(settings, understood)
+        self.shares = self.targets.shares(self.understood.get("shares"))
+        """How often each class stands in what is learned from."""
 
     @property
     def meaning(self) -> str:
@@ -337,13 +339,11 @@ class _OfClasses(LabelTask):
         return [self.targets.names[k] for k in self.decided(scores).tolist()], chances
 
     def figures(
-        self, truth: NDArray[Any], found: NDArray[Any], source: Divided
+        self, truth: NDArray[Any], found: NDArray[Any]
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Return accuracy and macro F1, and those of the class that is commonest."""
         classes = self.targets.scores
-        learned = self.targets.numbers(self.labels_of(source.learned), source.name)
-        commonest = np.bincount(learned[learned != MISSING], minlength=classes).argmax()
-        naive = confusion(truth, np.full_like(truth, commonest), classes)
+        naive = confusion(truth, np.full_like(truth, np.argmax(self.shares)), classes)
         return classified(confusion(truth, found, classes)), classified(naive)
 
     def _entropy(self, scores: Tensor, targets: Tensor) -> Loss:
@@ -355,10 +355,10 @@ class _OfClasses(LabelTask):
     @property
     def weights(self) -> Tensor | None:
         """How much each class weighs; None where all examples weigh the same."""
-        shares = self.understood.get("shares")
-        if not getattr(self.settings, "balanced", False) or not isinstance(shares, list):
+        if not getattr(self.settings, "balanced", False):
             return None
-        return 1 / (len(shares) * torch.tensor(shares, dtype=torch.float32).clamp(min=1e-6))
+        shares = torch.tensor(self.shares, dtype=torch.float32)
+        return 1 / (len(shares) * shares.clamp(min=1e-6))
 
     @classmethod
     def _understood(
@@ -460,12 +460,33 @@ class RegressTask(LabelTask):
         return self.targets.undo(self.decided(scores)).tolist(), None
 
     def figures(
-        self, truth: NDArray[Any], found: NDArray[Any], source: Divided
+        self, truth: NDArray[Any], found: NDArray[Any]
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Return errors in the targets' own unit, and those of the mean target."""
         true = self.targets.undo(truth)
         mean = np.full_like(true, self.targets.scaling.means[0])
         return regressed(true, self.targets.undo(found)), regressed(true, mean)
+
+
+def _column(sequences: Sequences, part: str) -> str | None:
+    """The column that has a part."""
+    return next((name for name, own in sequences.parts.items() if own == part), None)
+
+
+def _name(understood: Mapping[str, Any], part: str) -> str | None:
+    """The column that has a part, as a run wrote it down.
+
+    Raises:
+        InputError: it is no name.
+    """
+    name = understood.get(part)
+    if name is not None and not isinstance(name, str):
+        raise InputError(
+            f"a run whose column of the part {part!r} is {name!r}",
+            "its name as the run wrote it down",
+            "restore its config.yaml, or train again",
+        )
+    return name
 
 
 def _table(names: Sequence[str], counts: NDArray[np.int64]) -> str:

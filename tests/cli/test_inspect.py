@@ -44,7 +44,7 @@ def test_on_a_short_text_it_looks_back_less_far(gatework, run_folder):
     result = gatework("inspect", str(run_folder))
     assert result.code == 0, result.err
     page = (run_folder / "inspection.html").read_text(encoding="utf-8")
-    assert "Influence of the byte k steps back" in page
+    assert "Influence of the step k steps back" in page
 
 
 @pytest.fixture(scope="module")

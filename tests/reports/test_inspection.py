@@ -58,7 +58,7 @@ def test_runs_of_a_folder_are_those_in_it(folder):
 def test_the_figures_are_those_of_held_out_text(found):
     rnn, lstm = found
     assert rnn.ablation is None
-    assert lstm.bits == pytest.approx(
+    assert lstm.cost == pytest.approx(
         bits_per_byte(lstm.run.load_model(), lstm.corpus.valid), rel=1e-6
     )
     assert set(lstm.saturation.gates) == {f"layer.l{k}.{g}" for k in (0, 1) for g in "ifo"}
@@ -101,7 +101,7 @@ def test_the_page_is_one_file_that_needs_nothing(html):
 
 def test_the_page_says_the_figures(found, html):
     for one in found:
-        assert f"{one.bits:.3f}" in html
+        assert f"{one.cost:.3f}" in html
         for unit in one.tracking.values():
             assert f"{unit.held_out:.2f}" in html
     assert "forget gate" not in html  # words of the cell, not of one cell

@@ -30,8 +30,11 @@ PASSAGE = Passage(
     states={"c": np.linspace(-3, 3, 2 * len(TEXT), dtype=np.float32).reshape(2, -1)},
 )
 CURVE = [Record("valid", k, k * 1_000_000, 1.0, k / 2, 4.0 - k) for k in (1, 2)]
+CURVES = {"rnn": CURVE, "gru": CURVE[:1]}
 DRAWINGS = {
-    "curves": lambda: draw_learning_curves({"rnn": CURVE, "gru": CURVE[:1]}).in_page,
+    "curves": lambda: (
+        draw_learning_curves({"rnn": CURVE, "gru": CURVE[:1]}, "nats", "rows").in_page
+    ),
     "horizons": lambda: draw_horizons({"rnn": MemoryHorizon(np.ones((4, 9)))}).in_page,
     "passage": lambda: draw_passage(PASSAGE, "passage").in_page,
 }
@@ -152,7 +155,7 @@ def test_a_passage_in_any_language_is_drawn(name, fonts, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["诗ส", "诗ส $a$ $b_", "_诗ส"])
 def test_the_name_of_a_run_may_be_in_any_language(name, tmp_path):
-    drawn = draw_learning_curves({name: CURVE})
+    drawn = draw_learning_curves({name: CURVE}, "nats", "rows")
     drawn.save(tmp_path / "curves.png")
     letters = re.findall(r"<text[^>]*>([^<]*)</text>", drawn.in_page)
     assert name in [text.strip() for text in letters]

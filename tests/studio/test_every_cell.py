@@ -93,7 +93,7 @@ class _RunOf:
 
     def __init__(self, config):
         self.config = config
-        self.manifest = type("Manifest", (), {"parameters": 0, "corpus": "a text"})
+        self.manifest = type("Manifest", (), {"parameters": 0, "source": "a text"})
 
     def records(self):
         return iter(())

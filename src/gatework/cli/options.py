@@ -94,7 +94,10 @@ EmbeddingSize = Annotated[
 ]
 Dropout = Annotated[
     float | None,
-    typer.Option(help="Share of outputs dropped in training.", show_default="0; of a forecast 0.3"),
+    typer.Option(
+        help="Share of outputs dropped in training; of a forecast 0.3 unless given.",
+        show_default="0.0",
+    ),
 ]
 Time = Annotated[
     float | None,
@@ -106,7 +109,9 @@ Steps = Annotated[int | None, typer.Option(help="Step budget instead, or as well
 Seed = Annotated[int | None, typer.Option(help="Seed of weights and dropout.", show_default="0")]
 BatchSize = Annotated[
     int | None,
-    typer.Option(help="Sequences read side by side.", show_default="16; of a forecast 32"),
+    typer.Option(
+        help="Sequences read side by side; of a forecast 32 unless given.", show_default="16"
+    ),
 ]
 Threads = Annotated[
     int | None,

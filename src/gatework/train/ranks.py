@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gatework.errors import InputError
 from gatework.tasks.task import Part
 
 __all__ = ["ALONE", "Ranks", "restarted", "started_by_torchrun"]
@@ -88,10 +89,20 @@ def started_by_torchrun(device: str) -> Ranks:
 
     Args:
         device: where models are: "cpu", or cards, of which each process takes its own.
+
+    Raises:
+        InputError: processes were started by hand, and what torchrun tells them is missing.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ALONE
     if not dist.is_initialized():
-        dist.init_process_group("gloo" if device == "cpu" else "nccl")
+        try:
+            dist.init_process_group("gloo" if device == "cpu" else "nccl")
+        except ValueError as error:
+            raise InputError(
+                f"{count} processes by WORLD_SIZE ({error})",
+                "the environment that torchrun sets",
+                "start it with torchrun, or unset WORLD_SIZE",
+            ) from None
     return Ranks(dist.get_rank(), dist.get_world_size())

@@ -161,6 +161,23 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_goes_on(
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
 
 
+def test_the_checkpoint_that_goes_on_outlives_a_full_disk(make_runner, corpus, tiny, monkeypatch):
+    monkeypatch.setattr(task_module, "load_corpus", lambda *_, **options: corpus)
+    runner = make_runner(tiny, "parted")
+    assert not fit([runner], ignore, interrupted=after(5, runner))
+    (runner.run.path / "checkpoint.safetensors").write_bytes(b"noise")
+    run = Run.open(runner.run.path)
+    trainer = run.load_trainer(run.config)
+
+    def full(path, content, **options):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("gatework.train.checkpoint.write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        run.save(trainer)
+    assert Run.open(run.path).load_trainer(run.config).steps == trainer.steps
+
+
 def test_several_runners_share_data_steps_and_budget(make_runner, tiny):
     runners = [make_runner(tiny.model_copy(update={"cell": c}), c) for c in ("rnn", "gru")]
     heard = []

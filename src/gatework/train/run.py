@@ -163,12 +163,16 @@ class Run:
         with self._told():
             self._keep_previous()
             save_trainer(trainer, self.path / CHECKPOINT)
+            self.passed_over = ""  # what is there now is whole
             save_weights(trainer.model, self.path / LAST)
 
     def _keep_previous(self) -> None:
-        """Give the last checkpoint a second name, which it keeps when there is a new one."""
+        """Give the last checkpoint a second name, which it keeps when there is a new one.
+
+        A damaged one gets none: the one before, which the run goes on from, keeps its place.
+        """
         last, partial = self.path / CHECKPOINT, self.path / f".{PREVIOUS}.partial"
-        if last.exists():
+        if last.exists() and not self.passed_over:
             partial.unlink(missing_ok=True)
             try:
                 os.link(last, partial)

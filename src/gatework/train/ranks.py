@@ -98,11 +98,14 @@ def started_by_torchrun(device: str) -> Ranks:
         return ALONE
     if not dist.is_initialized():
         try:
-            dist.init_process_group("gloo" if device == "cpu" else "nccl")
+            # decisions are told on the processor, gradients added where the model is
+            dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")
         except ValueError as error:
             raise InputError(
                 f"{count} processes by WORLD_SIZE ({error})",
                 "the environment that torchrun sets",
                 "start it with torchrun, or unset WORLD_SIZE",
             ) from None
+    if device != "cpu":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return Ranks(dist.get_rank(), dist.get_world_size())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -63,8 +66,13 @@ class Spans:
     parts: Sequence[Span]
     dtype: np.dtype[Any] = BYTE
 
+    @cached_property
+    def _begins(self) -> list[int]:
+        """Where each part begins, and where the last one ends."""
+        return list(accumulate((part.symbols for part in self.parts), initial=0))
+
     def __len__(self) -> int:
-        return sum(part.symbols for part in self.parts)
+        return self._begins[-1]
 
     def __getitem__(self, place: slice) -> Tensor:
         import torch
@@ -80,13 +88,14 @@ class Spans:
         Raises:
             InputError: a file has become shorter.
         """
-        found, begin, size = [], 0, self.dtype.itemsize
-        for part in self.parts:
-            low, high = max(first, begin), min(last, begin + part.symbols)
-            if low < high:
-                at = (part.begin + low - begin) * size
-                found.append(_read_at(part.file, at, (high - low) * size))
-            begin += part.symbols
+        found, size = [], self.dtype.itemsize
+        number = max(0, bisect_right(self._begins, first) - 1)
+        while first < last and number < len(self.parts):
+            part, begin = self.parts[number], self._begins[number]
+            stop = min(last, begin + part.symbols)
+            at = (part.begin + first - begin) * size
+            found.append(_read_at(part.file, at, (stop - first) * size))
+            first, number = stop, number + 1
         return b"".join(found)
 
     def chunks(self) -> Iterator[bytes]:

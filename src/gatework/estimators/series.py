@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gatework.data.sequences import Sequences
 from gatework.errors import InputError
 from gatework.nn.given import array_of
+from gatework.tasks.forecasting import model
 
 Rows = NDArray[np.float64]
 
@@ -49,7 +49,5 @@ def one_sequence(series: Rows, known: Rows) -> Sequences:
 
 def quantile_loss(found: Tensor, wanted: Tensor, levels: Tensor) -> Tensor:
     """The mean quantile loss of quantiles [..., N, Q], over the targets [..., N] that are known."""
-    known = ~wanted.isnan()
-    error = wanted.nan_to_num().unsqueeze(-1) - found
-    loss = torch.maximum(levels * error, (levels - 1) * error).mean(-1)
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    total, known = model.quantile_loss(found, wanted, levels)
+    return total / max(1, known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ class Side:
     sequences: Sequences
     indices: NDArray[np.int64]
     """Which of them."""
+    targets: NDArray[Any] | None = None
+    """What is predicted of each of all sequences, or of each row, as numbers."""
 
     def __len__(self) -> int:
         return len(self.indices)

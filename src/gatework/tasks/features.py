@@ -5,7 +5,7 @@ R  rows      C  columns      F  features      N  sequences
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,6 +93,14 @@ class Features:
     def size(self) -> int:
         """F."""
         return len(self.names)
+
+    def places(self, columns: Collection[str]) -> list[int]:
+        """Return which features are of some columns, but not those that say what is there."""
+        return [
+            k
+            for k, name in enumerate(self.names)
+            if name in columns or name.partition(" = ")[0] in columns
+        ]
 
     @property
     def static_size(self) -> int:

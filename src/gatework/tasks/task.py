@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 from torch import Tensor, nn
 
+from gatework.errors import InputError
 from gatework.nn import Recurrent
 from gatework.nn.recurrent import State
 from gatework.tasks.settings import TaskSettings
@@ -32,6 +33,7 @@ __all__ = [
     "Shown",
     "Source",
     "Task",
+    "check_forward",
 ]
 
 MakeLayer: TypeAlias = Callable[[int], Recurrent]
@@ -178,6 +180,25 @@ class SequenceModel(nn.Module, ABC):
         **more: Tensor,
     ) -> tuple[Tensor, State]:
         """Return predictions, as the task's loss takes them, and the state left behind."""
+
+
+def check_forward(layer: Recurrent, what: str, why: str) -> None:
+    """Raise where layers read backward too, and so would see what they are to predict.
+
+    Args:
+        layer: the layers.
+        what: what they are for.
+        why: they have to read forward.
+
+    Raises:
+        InputError: they do.
+    """
+    if layer.num_directions > 1:
+        raise InputError(
+            f"layers of both directions {what}",
+            f"layers that read forward, since {why}",
+            "leave out --bidirectional",
+        )
 
 
 class Task(ABC):

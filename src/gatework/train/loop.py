@@ -106,7 +106,8 @@ class Runner:
     @property
     def has_ceased_to_improve(self) -> bool:
         """Whether there were as many validations without a better one as the settings wait for."""
-        patience, best = self.trainer.config.patience, self.run.best()
+        patience = self.trainer.config.patience
+        best = None if patience is None else self.run.best()
         if patience is None or best is None:
             return False
         later = {r.step for r in self.run.records() if r.split == "valid" and r.step > best.step}

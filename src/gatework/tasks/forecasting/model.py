@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from gatework.nn.recurrent import State
-from gatework.tasks.task import MakeLayer, SequenceModel
+from gatework.tasks.task import Loss, MakeLayer, SequenceModel
 
-__all__ = ["Forecaster"]
+__all__ = ["Forecaster", "quantile_loss"]
 
 WIDTH = 32
 """Units of the network for a step ahead."""
@@ -92,3 +92,14 @@ class Forecaster(SequenceModel):
         found = self.head(torch.relu(past + self.known(known)))
         begin = (earlier * self.begin).sum(-1, keepdim=True)  # [P, B, K, Y, 1]
         return begin + found.unflatten(-1, (targets, quantiles)), state
+
+
+def quantile_loss(found: Tensor, wanted: Tensor, levels: Tensor) -> Loss:
+    """Return what quantiles [..., Y, Q] cost beside targets [..., Y] that are known, not NaN.
+
+    Source: Koenker & Bassett 1978, equation 2.1, its mean over the quantiles.
+    """
+    known = ~wanted.isnan()
+    apart = wanted.nan_to_num().unsqueeze(-1) - found
+    each = torch.maximum(levels * apart, (levels - 1) * apart).mean(-1)
+    return Loss((each * known).sum(), int(known.sum()))

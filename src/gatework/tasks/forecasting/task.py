@@ -27,7 +27,7 @@ from gatework.tasks.forecasting.chart import chart
 from gatework.tasks.forecasting.drawing import MOST_DRAWN, draw_forecasts
 from gatework.tasks.forecasting.forecasts import Ahead, Forecasts, times_of
 from gatework.tasks.forecasting.metrics import coverage, errors
-from gatework.tasks.forecasting.model import Forecaster
+from gatework.tasks.forecasting.model import Forecaster, quantile_loss
 from gatework.tasks.forecasting.settings import MEDIAN, ForecastSettings
 from gatework.tasks.forecasting.steps import times_after
 from gatework.tasks.forecasting.windows import Shape, Window, Windows
@@ -43,6 +43,7 @@ from gatework.tasks.task import (
     Shown,
     Source,
     Task,
+    check_forward,
 )
 
 __all__ = ["TASKS", "ForecastTask", "Series"]
@@ -253,11 +254,9 @@ class ForecastTask(Task):
             InputError: its layers read backward too, and so would see what they are to predict.
         """
         told = sum(CALENDAR[name][1] for name in self.calendar)
-        names = self.features.names
-        ahead = [n for n in names if n in self.future or n.partition(" = ")[0] in self.future]
         model = Forecaster(
-            len(names) + told + self.features.static_size,
-            len(ahead) + told,
+            self.features.size + told + self.features.static_size,
+            len(self.features.places(self.future)) + told,
             1 + len(self.shape.lags),
             len(self.targets),
             self.settings.horizon,
@@ -265,12 +264,7 @@ class ForecastTask(Task):
             layers,
             dropout,
         )
-        if model.layer.num_directions > 1:
-            raise InputError(
-                "layers of both directions for a forecast",
-                "layers that read forward, since each step of the past forecasts",
-                "leave out --bidirectional",
-            )
+        check_forward(model.layer, "for a forecast", "each step of the past forecasts")
         return model
 
     # ---- training
@@ -282,15 +276,9 @@ class ForecastTask(Task):
         return Drawn(self, cast(Series, source), batch_size, seed, part)
 
     def loss(self, predictions: Tensor, batch: Batch) -> Loss:
-        """Return the quantile loss of scaled targets that are known.
-
-        Source: Koenker & Bassett 1978, equation 2.1, its mean over the quantiles.
-        """
+        """Return the quantile loss of scaled targets that are known."""
         levels = torch.tensor(self.settings.quantiles, device=predictions.device)
-        known = ~batch.targets.isnan()
-        apart = batch.targets.nan_to_num().unsqueeze(-1) - predictions  # [P, B, K, Y, Q]
-        each = torch.maximum(levels * apart, (levels - 1) * apart).mean(-1)
-        return Loss((each * known).sum(), int(known.sum()))
+        return quantile_loss(predictions, batch.targets, levels)
 
     # ---- use
 

@@ -7,6 +7,7 @@ F  features      A  known ahead      Y  targets      L  earlier values
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from gatework.data.scaling import Scaling
 from gatework.data.sequences import Sequences
 from gatework.tasks.features import Features
-from gatework.tasks.forecasting.calendar import calendar_of
+from gatework.tasks.forecasting.calendar import CALENDAR, calendar_of
 
 __all__ = ["Shape", "Window", "Windows"]
 
@@ -82,7 +83,7 @@ class Windows:
         values, times = self._rows(series, first, stop)
         features = self._features(series, values, times)
         scaled = self.scales[series].apply(values[:, : self.targets])  # [T + K, Y]
-        ahead = self._ahead(values, features, times)
+        ahead = features[:, self.places_ahead]
         begin = steps - forecasts + 1  # of the first step ahead of the first forecast
         return Window(
             features[:steps],
@@ -121,27 +122,13 @@ class Windows:
             parts.append(np.repeat(one, len(values), axis=0))
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
-    def _ahead(
-        self,
-        values: NDArray[np.float32],
-        features: NDArray[np.float32],
-        times: NDArray[np.float64] | None,
-    ) -> NDArray[np.float32]:
-        """What is known ahead of rows [R, A]: columns that were named, and the calendar."""
-        known = features[:, self.places_ahead]
-        if times is None:
-            return known
-        return np.concatenate([known, calendar_of(times, self.calendar)], axis=1)
-
-    @property
+    @cached_property
     def places_ahead(self) -> list[int]:
-        """The features of the columns that are known ahead."""
-        names = {self.features.columns[k] for k in self.future}
-        return [
-            k
-            for k, name in enumerate(self.features.names)
-            if name in names or name.partition(" = ")[0] in names
-        ]
+        """What layers read that is known ahead: columns that were named, and the calendar."""
+        named = self.features.places({self.features.columns[k] for k in self.future})
+        told = sum(CALENDAR[name][1] for name in self.calendar)
+        first = self.features.size
+        return named + list(range(first, first + told * (self.sequences.times is not None)))
 
     def _earlier(
         self, scaled: NDArray[np.float32], begin: int, forecasts: int, lags: tuple[int, ...]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
@@ -65,6 +66,16 @@ class Prediction(NamedTuple):
     """Of each label the probabilities of all classes; None of numbers."""
 
 
+class _Judged(NamedTuple):
+    """What a model says of sequences, beside the truth."""
+
+    total: float
+    """Sum of the loss over what was predicted."""
+    terms: int
+    truth: NDArray[Any]
+    found: NDArray[Any]
+
+
 class LabelTask(Task):
     """What classification, regression and tagging have in common."""
 
@@ -83,7 +94,11 @@ class LabelTask(Task):
         """Column of the times; None where there are none."""
 
     counted = "sequences"
-    pool: str | None = None
+
+    @property
+    def pool(self) -> str | None:
+        """Which outputs decide; None where each row is labelled."""
+        return self.settings.pool if isinstance(self.settings, PooledSettings) else None
 
     @classmethod
     def load(
@@ -96,24 +111,26 @@ class LabelTask(Task):
         """
         asked = cast(LabelSettings, settings)
         every = read_sequences(files, asked, cls.kind)
+        other = read_sequences(asked.held_out, asked, cls.kind) if asked.held_out else every
         if asked.held_out:
-            other = read_sequences(asked.held_out, asked, cls.kind)
-            learned, judged = np.arange(len(every)), Side(other, np.arange(len(other)))
+            learned, rest = np.arange(len(every)), np.arange(len(other))
         else:
             learned, rest = by_sequence(every, asked.held_out_share, asked.division)
-            judged = Side(every, rest)
         task = cast(Self, known) or cls(asked, cls._understood(asked, every, learned))
-        side = Side(task.features.placed(every), learned)
-        judged = Side(task.features.placed(judged.sequences), judged.indices)
-        task.targets.numbers(task.labels_of(judged), every.name)  # an unknown class is told now
-        other_sum = judged.sequences.sha256 if asked.held_out else ""
-        return task, Divided(
-            every.name,
-            every.sha256[:32] + (other_sum or every.sha256)[32:],
-            every.notes,
-            side,
-            judged,
-        )
+        side = task._side(every, learned)
+        judged = replace(side, indices=rest) if other is every else task._side(other, rest)
+        checksum = every.sha256[:32] + other.sha256[32:]
+        return task, Divided(every.name, checksum, every.notes, side, judged)
+
+    def _side(self, sequences: Sequences, indices: NDArray[np.int64]) -> Side:
+        """Some of the sequences, with the columns of this task and labels as numbers.
+
+        Raises:
+            InputError: a label is of a class that the task does not know, or there are none.
+        """
+        labels = self.labels_of(Side(sequences, np.arange(len(sequences))))
+        targets = self.targets.numbers(labels, sequences.name)
+        return Side(self.features.placed(sequences), indices, targets)
 
     @classmethod
     def _understood(
@@ -217,10 +234,9 @@ class LabelTask(Task):
         self, side: Side, indices: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> Tensor:
         """What is predicted [B], where there is one for each sequence; 0 where nothing is known."""
-        if side.sequences.labels is None:
+        if side.targets is None:
             return torch.zeros(len(indices), dtype=torch.long)
-        labels = side.sequences.labels[indices]
-        return torch.from_numpy(self.targets.numbers(labels, side.sequences.name))
+        return torch.from_numpy(side.targets[indices])
 
     # ---- use
 
@@ -254,20 +270,24 @@ class LabelTask(Task):
 
     def evaluate(self, model: SequenceModel, source: Source, *, quick: bool = False) -> Evaluation:
         """Measure a model on held-out sequences."""
-        divided = cast(Divided, source)
+        judged = self._judged(model, source, QUICK if quick else None)
+        if not judged.terms:
+            return Evaluation(float("nan"))
+        cost = self.cost(judged.total / judged.terms)
+        return Evaluation(cost, *self.figures(judged.truth, judged.found))
+
+    def _judged(self, model: SequenceModel, source: Source, count: int | None) -> _Judged:
+        """What a model says of held-out sequences whose truth is known."""
         total, terms = 0.0, 0
         truth, found = [], []
-        for _, batch in self.every(divided.held_out, QUICK if quick else None):
+        for _, batch in self.every(cast(Divided, source).held_out, count):
             scores = self.scores(model, batch)
             loss = self.loss(scores, batch)
             total, terms = total + float(loss.total), terms + loss.terms
             known = self.known(batch)
             truth.append(batch.targets[known].numpy())
             found.append(self.decided(scores)[known.numpy()])
-        if not terms:
-            return Evaluation(float("nan"))
-        figures, naive = self.figures(np.concatenate(truth), np.concatenate(found))
-        return Evaluation(self.cost(total / terms), figures, naive)
+        return _Judged(total, terms, np.concatenate(truth), np.concatenate(found))
 
     def read(self, files: Sequence[Path]) -> Side:
         """Return sequences to predict of, whose labels nobody needs to know.
@@ -333,6 +353,10 @@ class _OfClasses(LabelTask):
         found: NDArray[np.int64] = scores.argmax(-1).numpy()
         return found
 
+    def known(self, batch: Batch) -> Tensor:
+        """Which sequences, or steps, have a label."""
+        return batch.targets != MISSING
+
     def named(self, scores: Tensor) -> tuple[list[Any], NDArray[np.float32] | None]:
         """Return the likeliest classes by name, and the probabilities of all."""
         chances = scores.softmax(-1).numpy()
@@ -372,12 +396,8 @@ class _OfClasses(LabelTask):
 
     def show(self, model: SequenceModel, source: Source) -> Shown:
         """Say which classes were taken for which."""
-        truth, found = [], []
-        for _, batch in self.every(cast(Divided, source).held_out, QUICK):
-            known = self.known(batch)
-            truth.append(batch.targets[known].numpy())
-            found.append(self.decided(self.scores(model, batch))[known.numpy()])
-        counts = confusion(np.concatenate(truth), np.concatenate(found), self.targets.scores)
+        judged = self._judged(model, source, QUICK)
+        counts = confusion(judged.truth, judged.found, self.targets.scores)
         return Shown(
             "What it takes for what",
             "Of held-out data: a row for each class, in it how often it was taken for each.",
@@ -391,18 +411,9 @@ class ClassifyTask(_OfClasses):
 
     kind = "classify"
 
-    @property
-    def pool(self) -> str:  # type: ignore[override]
-        """Which outputs decide."""
-        return cast(PooledSettings, self.settings).pool
-
     def loss(self, predictions: Tensor, batch: Batch) -> Loss:
         """Return the cross entropy of the classes [B], in nats."""
         return self._entropy(predictions, batch.targets)
-
-    def known(self, batch: Batch) -> Tensor:
-        """Which sequences have a label."""
-        return batch.targets != MISSING
 
 
 class TagTask(_OfClasses):
@@ -415,20 +426,15 @@ class TagTask(_OfClasses):
     ) -> Tensor:
         """The classes of steps [T, B]; nothing past a sequence's end."""
         targets = np.full((int(lengths.max(initial=0)), len(indices)), MISSING, np.int64)
-        labels = side.sequences.labels
-        if labels is not None:
+        if side.targets is not None:
             for b, index in enumerate(indices.tolist()):
-                own = labels[side.sequences.rows(index)]
-                targets[: len(own), b] = self.targets.numbers(own, side.sequences.name)
+                own = side.targets[side.sequences.rows(index)]
+                targets[: len(own), b] = own
         return torch.from_numpy(targets)
 
     def loss(self, predictions: Tensor, batch: Batch) -> Loss:
         """Return the cross entropy of the classes of all steps, in nats."""
         return self._entropy(predictions.flatten(0, 1), batch.targets.flatten())
-
-    def known(self, batch: Batch) -> Tensor:
-        """Which steps have a label."""
-        return batch.targets != MISSING
 
 
 class RegressTask(LabelTask):
@@ -439,11 +445,6 @@ class RegressTask(LabelTask):
     targets: Numbers
     unit = "squared error"
     meaning = "1 is what the mean of all targets costs, 0 is certainty"
-
-    @property
-    def pool(self) -> str:  # type: ignore[override]
-        """Which outputs decide."""
-        return cast(PooledSettings, self.settings).pool
 
     def loss(self, predictions: Tensor, batch: Batch) -> Loss:
         """Return the squared error of the scaled targets [B]."""

@@ -13,7 +13,6 @@ from torch.nn.functional import cross_entropy
 
 from gatework.data.alphabet import Alphabet
 from gatework.data.corpus import Corpus, load_corpus
-from gatework.errors import InputError
 from gatework.tasks.settings import TaskSettings
 from gatework.tasks.task import (
     ALL,
@@ -26,6 +25,7 @@ from gatework.tasks.task import (
     Shown,
     Source,
     Task,
+    check_forward,
 )
 from gatework.tasks.text.evaluation import bits_per_symbol
 from gatework.tasks.text.model import BYTES, LanguageModel
@@ -107,12 +107,7 @@ class TextTask(Task):
             InputError: its layers read backward too, and so would see what they are to predict.
         """
         model = LanguageModel(self.alphabet, self.settings.embedding_size, layers, dropout)
-        if model.layer.num_directions > 1:
-            raise InputError(
-                "layers of both directions on a text",
-                "layers that read forward, since backward ones have seen what comes next",
-                "leave out --bidirectional",
-            )
+        check_forward(model.layer, "on a text", "backward ones have seen what comes next")
         return model
 
     def batches(

@@ -1,0 +1,80 @@
+"""Held-out data as what looks inside a model reads: sequences of steps, and what stands at them.
+
+A task says of its source which sequences are held out; lens, reports and studio need no more.
+
+T  time steps      F  features
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatework.data import Character
+
+__all__ = ["HeldOut", "Stretch", "Track"]
+
+
+class Stretch(NamedTuple):
+    """Steps of one sequence, as a model reads them: a batch of one."""
+
+    inputs: Tensor
+    """int64 [T, 1] or float32 [T, 1, F], as the model's `encode` takes it."""
+    more: Mapping[str, Tensor]
+    """What the model takes besides, by name: [T, 1, …] of each step, [1, …] of the sequence."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """What people see of steps: the characters of a text, or curves.
+
+    Attributes:
+        characters: over the steps; their widths add up to T. Empty where there are curves.
+        curves: by name the values [T] in the data's own unit, NaN where one is missing.
+        times: float64 [T], seconds since 1970 or plain numbers; None where steps are counted.
+        dated: whether `times` are dates.
+        name: what the sequence is called, with the label that it has.
+    """
+
+    characters: tuple[Character, ...] = ()
+    curves: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    times: NDArray[np.float64] | None = None
+    dated: bool = False
+    name: str = ""
+
+
+class HeldOut(ABC):
+    """The held-out sequences of a source.
+
+    Attributes:
+        lengths: int64 [N], how many steps each has.
+        step: what a step is called: "byte", "character" or "step".
+    """
+
+    lengths: NDArray[np.int64]
+    step: str = "step"
+
+    @abstractmethod
+    def read(self, sequence: int, first: int, last: int) -> Stretch:
+        """Return the steps `first` up to `last`, but not that, of a sequence."""
+
+    @abstractmethod
+    def track(self, sequence: int, first: int, last: int) -> Track:
+        """Return what stands at these steps."""
+
+    @abstractmethod
+    def properties(self, sequence: int, first: int, last: int) -> Mapping[str, NDArray[Any]]:
+        """Return what units may follow: by name, a number or yes or no at each step [T].
+
+        They have the same names for every stretch.
+        """
+
+    def whole(self, sequence: int) -> tuple[int, int, int]:
+        """Return a sequence from its first step to its last, as the other methods take it."""
+        return sequence, 0, int(self.lengths[sequence])

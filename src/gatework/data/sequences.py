@@ -70,6 +70,12 @@ class Sequences:
         """Return where the rows of a sequence lie."""
         return slice(int(self.starts[index]), int(self.starts[index + 1]))
 
+    def curves(self, rows: slice) -> dict[str, NDArray[np.float32]]:
+        """Return the columns of numbers of some rows, by name."""
+        values = np.asarray(self.values[rows], np.float32)
+        named = enumerate(self.columns)
+        return {name: values[:, k] for k, name in named if name not in self.categories}
+
     def column(self, name: str) -> int:
         """Return the place of a column in `values`."""
         return self.columns.index(name)

@@ -2,7 +2,7 @@
 
 A task says of its source which sequences are held out; lens, reports and studio need no more.
 
-T  time steps      F  features
+N  sequences      T  time steps      F  features
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from torch import Tensor
 
 from gatework.data import Character
 
-__all__ = ["HeldOut", "Stretch", "Track"]
+__all__ = ["HeldOut", "Place", "Stretch", "Track"]
+
+
+class Place(NamedTuple):
+    """Some steps of a held-out sequence, from `first` up to `last`, but not that."""
+
+    sequence: int
+    first: int
+    last: int
 
 
 class Stretch(NamedTuple):
@@ -26,7 +34,7 @@ class Stretch(NamedTuple):
 
     inputs: Tensor
     """int64 [T, 1] or float32 [T, 1, F], as the model's `encode` takes it."""
-    more: Mapping[str, Tensor]
+    more: Mapping[str, Tensor] = {}
     """What the model takes besides, by name: [T, 1, …] of each step, [1, …] of the sequence."""
 
 
@@ -36,14 +44,17 @@ class Track:
 
     Attributes:
         characters: over the steps; their widths add up to T. Empty where there are curves.
-        curves: by name the values [T] in the data's own unit, NaN where one is missing.
+        curves: by name the values [T] in the data's own unit, NaN where one is missing; those that
+            are predicted stand first.
+        labels: what each step is labelled, where steps are; "" where that is not known.
         times: float64 [T], seconds since 1970 or plain numbers; None where steps are counted.
         dated: whether `times` are dates.
-        name: what the sequence is called, with the label that it has.
+        name: what the sequence is called, and the label that it has; "" for a text.
     """
 
     characters: tuple[Character, ...] = ()
     curves: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
     times: NDArray[np.float64] | None = None
     dated: bool = False
     name: str = ""
@@ -61,20 +72,24 @@ class HeldOut(ABC):
     step: str = "step"
 
     @abstractmethod
-    def read(self, sequence: int, first: int, last: int) -> Stretch:
-        """Return the steps `first` up to `last`, but not that, of a sequence."""
+    def read(self, place: Place) -> Stretch:
+        """Return steps as a model reads them."""
 
     @abstractmethod
-    def track(self, sequence: int, first: int, last: int) -> Track:
-        """Return what stands at these steps."""
+    def track(self, place: Place) -> Track:
+        """Return what stands at steps."""
 
     @abstractmethod
-    def properties(self, sequence: int, first: int, last: int) -> Mapping[str, NDArray[Any]]:
+    def properties(self, place: Place) -> Mapping[str, NDArray[Any]]:
         """Return what units may follow: by name, a number or yes or no at each step [T].
 
-        They have the same names for every stretch.
+        They have the same names at every place.
         """
 
-    def whole(self, sequence: int) -> tuple[int, int, int]:
-        """Return a sequence from its first step to its last, as the other methods take it."""
-        return sequence, 0, int(self.lengths[sequence])
+    @abstractmethod
+    def passage(self, steps: int) -> Place:
+        """Return a place that is worth showing, of at most so many steps."""
+
+    def whole(self, sequence: int) -> Place:
+        """Return all of a sequence."""
+        return Place(sequence, 0, int(self.lengths[sequence]))

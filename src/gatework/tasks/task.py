@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from gatework.errors import InputError
 from gatework.nn import Recurrent
 from gatework.nn.recurrent import State
+from gatework.tasks.held_out import HeldOut
 from gatework.tasks.settings import TaskSettings
 
 __all__ = [
@@ -171,6 +172,20 @@ class SequenceModel(nn.Module, ABC):
         """Return what the layers read [T, B, E], from inputs as a batch has them."""
 
     @abstractmethod
+    def predict(self, outputs: Tensor, *, lengths: Tensor | None = None, **more: Tensor) -> Tensor:
+        """Return predictions, as the task's loss takes them, from what the layers gave [T, B, H].
+
+        Args:
+            outputs: of the layers.
+            lengths: int64 [B]; None where all have T steps.
+            more: what a batch has besides, by name.
+        """
+
+    def further(self, more: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what the cell reads beside its input, of all that a batch has besides."""
+        names = (row.name for row in self.layer.cell.further)
+        return {name: more[name] for name in names if name in more}
+
     def forward(
         self,
         inputs: Tensor,
@@ -179,7 +194,17 @@ class SequenceModel(nn.Module, ABC):
         lengths: Tensor | None = None,
         **more: Tensor,
     ) -> tuple[Tensor, State]:
-        """Return predictions, as the task's loss takes them, and the state left behind."""
+        """Return predictions, as the task's loss takes them, and the state left behind.
+
+        Args:
+            inputs: as a batch has them.
+            state: as returned by the call before; None where sequences begin.
+            lengths: int64 [B]; None where all have T steps.
+            more: what a batch has besides, by name.
+        """
+        encoded, further = self.encode(inputs), self.further(more)
+        outputs, state = self.layer(encoded, state, lengths=lengths, **further)  # [T, B, H]
+        return self.predict(outputs, lengths=lengths, **more), state
 
 
 def check_forward(layer: Recurrent, what: str, why: str) -> None:
@@ -300,6 +325,14 @@ class Task(ABC):
     def show(self, model: SequenceModel, source: Source) -> Shown | None:
         """Let a trained model do something that people can look at; None where there is nothing."""
         return None
+
+    @abstractmethod
+    def held_out(self, source: Source) -> HeldOut:
+        """Return the held-out part as what looks inside a model reads.
+
+        Args:
+            source: from `load`.
+        """
 
     @abstractmethod
     def evaluated(self, source: Source, *, quick: bool = False) -> int:

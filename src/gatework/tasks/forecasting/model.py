@@ -12,7 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gatework.nn.recurrent import State
 from gatework.tasks.task import Loss, MakeLayer, SequenceModel
 
 __all__ = ["Forecaster", "quantile_loss"]
@@ -67,31 +66,23 @@ class Forecaster(SequenceModel):
         """Return the features as they are."""
         return inputs
 
-    def forward(
-        self,
-        inputs: Tensor,
-        state: State | None = None,
-        *,
-        lengths: Tensor | None = None,
-        **more: Tensor,
-    ) -> tuple[Tensor, State]:
-        """Return quantiles [P, B, K, Y, Q] in their order, and the state left behind.
+    def predict(self, outputs: Tensor, *, lengths: Tensor | None = None, **more: Tensor) -> Tensor:
+        """Return quantiles [P, B, K, Y, Q] in their order, from the last P steps.
 
         Args:
-            inputs: float32 [T, B, F]; from the last P steps is forecast.
-            state: to begin with; None for the initial one.
+            outputs: [T, B, H].
             lengths: not used: windows have one length.
             more: `ahead` [P, B, K, A] and `earlier` [P, B, K, Y, L].
         """
         ahead, earlier = more["ahead"], more["earlier"]
-        outputs, state = self.layer(self.encode(inputs), state)
         last = self.dropout(outputs[len(outputs) - len(ahead) :])  # [P, B, H]
         horizon, targets, quantiles = self.shape
         past = self.past(last).unflatten(-1, (horizon, WIDTH))  # [P, B, K, WIDTH]
         known = torch.cat([ahead, earlier.flatten(-2)], dim=-1)
         found = self.head(torch.relu(past + self.known(known)))
         begin = (earlier * self.begin).sum(-1, keepdim=True)  # [P, B, K, Y, 1]
-        return begin + found.unflatten(-1, (targets, quantiles)), state
+        quantiles_of: Tensor = begin + found.unflatten(-1, (targets, quantiles))
+        return quantiles_of
 
 
 def quantile_loss(found: Tensor, wanted: Tensor, levels: Tensor) -> Loss:

@@ -26,6 +26,7 @@ from gatework.tasks.forecasting.calendar import CALENDAR, seasons_of, told_by
 from gatework.tasks.forecasting.chart import chart
 from gatework.tasks.forecasting.drawing import MOST_DRAWN, draw_forecasts
 from gatework.tasks.forecasting.forecasts import Ahead, Forecasts, times_of
+from gatework.tasks.forecasting.held_out import HeldOutSeries
 from gatework.tasks.forecasting.metrics import coverage, errors
 from gatework.tasks.forecasting.model import Forecaster, quantile_loss
 from gatework.tasks.forecasting.settings import MEDIAN, ForecastSettings
@@ -336,6 +337,11 @@ class ForecastTask(Task):
         ahead = self.ahead(series.sequences, self.forecast(model, series.windows, places))
         picture = draw_forecasts(ahead).in_page
         return Shown("What it forecasts", SHOWN, chart(ahead, 0), picture, ("forecast",))
+
+    def held_out(self, source: Source) -> HeldOutSeries:
+        """Return the last part of each series, with the context of its first forecast."""
+        series = cast(Series, source)
+        return HeldOutSeries(series.sequences, series.windows, series.cuts, self.targets)
 
     # ---- quality
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gatework.nn.recurrent import State
 from gatework.tasks.task import MakeLayer, SequenceModel
 
 __all__ = ["Labeller"]
@@ -53,29 +52,20 @@ class Labeller(SequenceModel):
             return inputs + self.noise * torch.randn_like(inputs)
         return inputs
 
-    def forward(
-        self,
-        inputs: Tensor,
-        state: State | None = None,
-        *,
-        lengths: Tensor | None = None,
-        **more: Tensor,
-    ) -> tuple[Tensor, State]:
-        """Return scores [B, K], or [T, B, K] of every step, and the state left behind.
+    def predict(self, outputs: Tensor, *, lengths: Tensor | None = None, **more: Tensor) -> Tensor:
+        """Return scores [B, K], or [T, B, K] of every step.
 
         Args:
-            inputs: float32 [T, B, F].
-            state: to begin with; None for the initial one.
+            outputs: [T, B, H].
             lengths: int64 [B]; None where all have T steps.
-            more: `static` [B, numbers], and what the cell reads beside its input.
+            more: `static` [B, numbers], if there are some.
         """
-        own = {row.name: more[row.name] for row in self.layer.cell.further}
-        outputs, state = self.layer(self.encode(inputs), state, lengths=lengths, **own)
         read = outputs if self.pool is None else self._pooled(outputs, lengths)
         if "static" in more:
             static = more["static"]
             read = torch.cat([read, static.expand(*read.shape[:-1], -1)], dim=-1)
-        return self.head(self.dropout(read)), state
+        scores: Tensor = self.head(self.dropout(read))
+        return scores
 
     def _pooled(self, outputs: Tensor, lengths: Tensor | None) -> Tensor:
         """Outputs [T, B, H] as one row for each sequence, [B, H]."""

@@ -24,6 +24,7 @@ from gatework.errors import InputError
 from gatework.tasks.bucketed import Bucketed
 from gatework.tasks.divided import Divided, Side
 from gatework.tasks.features import Features, log_gaps
+from gatework.tasks.labelling.held_out import HeldOutLabels
 from gatework.tasks.labelling.metrics import classified, confusion, regressed
 from gatework.tasks.labelling.model import Labeller
 from gatework.tasks.labelling.settings import (
@@ -262,6 +263,10 @@ class LabelTask(Task):
         more = {name: value.to(device) for name, value in batch.more.items()}
         found, _ = model(batch.inputs.to(device), lengths=batch.lengths, **more)
         return cast(Tensor, found).float().cpu()
+
+    def held_out(self, source: Source) -> HeldOutLabels:
+        """Return the held-out sequences."""
+        return HeldOutLabels(self, cast(Divided, source).held_out)
 
     def evaluated(self, source: Source, *, quick: bool = False) -> int:
         """Return how many held-out sequences are read."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from gatework.data.alphabet import Alphabet
-from gatework.nn.recurrent import State
 from gatework.tasks.task import MakeLayer, SequenceModel
 
 __all__ = ["BYTES", "LanguageModel"]
@@ -59,24 +58,10 @@ class LanguageModel(SequenceModel):
         embedded: Tensor = self.embedding(inputs)
         return embedded
 
-    def forward(
-        self,
-        inputs: Tensor,
-        state: State | None = None,
-        *,
-        lengths: Tensor | None = None,
-        **more: Tensor,
-    ) -> tuple[Tensor, State]:
-        """Return the scores of the next symbol after each input, and the state left behind.
+    def predict(self, outputs: Tensor, *, lengths: Tensor | None = None, **more: Tensor) -> Tensor:
+        """Return the scores [T, B, S] of the next symbol after each step.
 
-        Args:
-            inputs: int64 [T, B].
-            state: as returned by the call before; None where the text begins.
-            lengths: int64 [B], where texts are of unequal lengths.
-            more: nothing.
-
-        Returns:
-            scores [T, B, S] (logarithms of probabilities up to a constant), state.
+        They are logarithms of probabilities up to a constant.
         """
-        outputs, state = self.layer(self.encode(inputs), state, lengths=lengths)  # [T, B, H]
-        return self.decoder(self.dropout(outputs)), state
+        scores: Tensor = self.decoder(self.dropout(outputs))
+        return scores

@@ -28,6 +28,7 @@ from gatework.tasks.task import (
     check_forward,
 )
 from gatework.tasks.text.evaluation import bits_per_symbol
+from gatework.tasks.text.held_out import HeldOutText
 from gatework.tasks.text.model import BYTES, LanguageModel
 from gatework.tasks.text.sampling import as_text, generate, openings
 from gatework.tasks.text.settings import TextSettings
@@ -156,6 +157,10 @@ class TextTask(Task):
         if self.alphabet is None:
             return bytes(symbols)
         return self.alphabet.text(symbols).encode("utf-8", "surrogateescape")
+
+    def held_out(self, source: Source) -> HeldOutText:
+        """Return the held-out text, symbol by symbol."""
+        return HeldOutText(cast(Corpus, source), self.alphabet)
 
     def evaluated(self, source: Source, *, quick: bool = False) -> int:
         """Return how many held-out symbols are read."""

@@ -1,0 +1,104 @@
+"""The held-out part of a text, symbol by symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gatework.data import Character, Corpus, characters_of
+from gatework.data.alphabet import Alphabet
+from gatework.lens.properties import TEXT_PROPERTIES, Property, inside_quotes
+from gatework.tasks.held_out import HeldOut, Place, Stretch, Track
+
+__all__ = ["HeldOutText"]
+
+LABELLED = 1 << 18
+"""Symbols from the beginning whose properties are found at once, since they hang on what stands
+before."""
+LOOKED_AT = 1 << 22
+"""Symbols among which a passage is looked for."""
+AROUND = 64
+"""Symbols around a place that tell which characters its first and last bytes belong to."""
+
+
+class HeldOutText(HeldOut):
+    """One sequence: the text.
+
+    Args:
+        corpus: as the task has read it.
+        alphabet: of its characters; None where symbols are bytes.
+    """
+
+    def __init__(self, corpus: Corpus, alphabet: Alphabet | None) -> None:
+        self.lengths = np.array([len(corpus.valid)])
+        self.step = "byte" if alphabet is None else "character"
+        self._corpus, self._alphabet = corpus, alphabet
+        self._labels: dict[str, NDArray[np.float32]] = {}
+
+    def read(self, place: Place) -> Stretch:
+        """Return the numbers of symbols."""
+        symbols: torch.Tensor = self._corpus.valid[place.first : place.last]
+        return Stretch(symbols.long().unsqueeze(1))
+
+    def track(self, place: Place) -> Track:
+        """Return the characters: over bytes as wide as they are, else each alone."""
+        if self._alphabet is not None:
+            return Track(tuple(Character(c, k, 1) for k, c in enumerate(self._spelled(place))))
+        begin = max(0, place.first - AROUND)
+        text = self.text(Place(0, begin, place.last + AROUND))
+        return Track(characters_of(text, place.first - begin, place.last - begin))
+
+    def text(self, place: Place) -> bytes:
+        """Return symbols as bytes."""
+        if self._alphabet is not None:
+            return self._spelled(place).encode("utf-8", "surrogateescape")
+        return bytes(self._corpus.valid[place.first : place.last].tolist())
+
+    def _spelled(self, place: Place) -> str:
+        assert self._alphabet is not None
+        return self._alphabet.text(self._corpus.valid[place.first : place.last].tolist())
+
+    def properties(self, place: Place) -> Mapping[str, NDArray[np.float32]]:
+        """Return what is true after each symbol: brackets, quotations, the place in its line."""
+        known = next(iter(self._labels.values()), ())
+        if len(known) < place.last:
+            self._labels = self._labelled(Place(0, 0, max(place.last, LABELLED)))
+        return {name: label[place.first : place.last] for name, label in self._labels.items()}
+
+    def _labelled(self, place: Place) -> dict[str, NDArray[np.float32]]:
+        text = self.text(place)
+        found = {name: of(text) for name, of in self._kinds().items()}
+        if self._alphabet is None:
+            return found
+        widths = [len(c.encode("utf-8", "surrogateescape")) for c in self._spelled(place)]
+        ends = np.cumsum(widths, dtype=np.int64) - 1
+        return {name: label[ends] for name, label in found.items()}
+
+    def _kinds(self) -> Mapping[str, Property]:
+        """What to look for: strings of source code, or quotations of prose."""
+        if ".py" in self._corpus.name or "Python" in self._corpus.name:
+            return TEXT_PROPERTIES
+        others = {n: p for n, p in TEXT_PROPERTIES.items() if n != "inside a string"}
+        return {"inside quotes": inside_quotes, **others}
+
+    def passage(self, steps: int) -> Place:
+        """Return where a definition begins near the middle, else a line, else the middle."""
+        length = min(int(self.lengths[0]), LOOKED_AT)
+        middle, last = length // 2, max(0, length - steps)
+        text = self._searched(middle, last)
+        for sign in ("\n    def ", "\n"):
+            if (found := text.find(sign)) >= 0:
+                first = middle + found + 1
+                return Place(0, first, first + steps)
+        first = min(middle, last)
+        return Place(0, first, min(length, first + steps))
+
+    def _searched(self, first: int, last: int) -> str:
+        """Symbols as a text of as many letters."""
+        place = Place(0, first, max(first, last))
+        if self._alphabet is not None:
+            return self._spelled(place)
+        return self.text(place).decode("latin-1")

@@ -14,7 +14,7 @@ import gatework
 
 ROOT = Path(gatework.__file__).parent
 STOREYS = (  # from the ground up; of a module, the longest that its name begins with
-    "errors", "printable", "forking", "files", "settings",
+    "errors", "needed", "printable", "forking", "files", "settings",
     "lang", "analysis", "cells", "compiler", "show",
     "backends.cache", "backends.calls", "backends.gate", "backends.reading",
     "backends.single_steps", "backends.reference", "backends.torch_kernels",

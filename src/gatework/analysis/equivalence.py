@@ -76,13 +76,40 @@ def equivalent(a: Cell, b: Cell) -> bool:
     """
     check_cell("equivalent", a)
     check_cell("equivalent", b)
-    if _rows(a) != _rows(b):
-        return False
-    if _weight_drops(a) != _weight_drops(b):
-        return False
+    return renaming(a, b) is not None
+
+
+def renaming(a: Cell, b: Cell) -> dict[str, str] | None:
+    """What each learned part of a cell is called in another of the same equations.
+
+    Args:
+        a: A cell.
+        b: Another cell.
+
+    Returns:
+        By the names of blocks in `a` those in `b`, such as `weight_ih.i` of the stacked parameter
+        `weight_ih`; None where the equations are others.
+
+    Example:
+        >>> from gatework import cells
+        >>> renaming(cells.rnn, cells.gru.pin(r=1, z=0))["weight_hh.h"]
+        'weight_hh.n'
+    """
+    if _rows(a) != _rows(b) or _weight_drops(a) != _weight_drops(b):
+        return None
     forms = _Forms()
     pairs = list(zip(forms.of(a), forms.of(b), strict=True))
-    return any(True for _ in _match_all(pairs, {}))
+    found = next(_match_all(pairs, {}), None)
+    if found is None:
+        return None
+    names = {k: v for k, v in found.items() if isinstance(k, str) and isinstance(v, str)}
+    return {_block(k): _block(v) for k, v in names.items()}
+
+
+def _block(name: str) -> str:
+    """A block by the name of its parameter, from that of an atom."""
+    kind, _, block = name.partition(" ")
+    return f"weight_{block}" if kind == "matrix" else block
 
 
 def _rows(cell: Cell) -> list[tuple[str, str]]:

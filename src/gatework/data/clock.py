@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatework.data.needed import needed
 from gatework.data.numbers import Place
 from gatework.errors import InputError
+from gatework.needed import needed
 
 if TYPE_CHECKING:
     import polars as pl

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gatework.data.needed import needed
 from gatework.data.parts import Parts
+from gatework.needed import needed
 
 if TYPE_CHECKING:
     import polars as pl

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatework.data.clock import Clock
-from gatework.data.needed import needed
 from gatework.data.numbers import NumberColumns, Place
 from gatework.data.parts import Parts
 from gatework.data.scratch import Scratch
 from gatework.data.sequences import Sequences
 from gatework.data.times import filled, in_order
 from gatework.errors import InputError
+from gatework.needed import needed
 
 if TYPE_CHECKING:
     import polars as pl

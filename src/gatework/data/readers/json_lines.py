@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 
 from gatework.data.columns import Columns
 from gatework.data.likely import likely_of_rows
-from gatework.data.needed import needed
 from gatework.data.packed import lines_of
 from gatework.data.parts import USUAL, parts_of
 from gatework.data.reading import checksum, name_of
 from gatework.data.rows import Rows
 from gatework.data.sequences import Sequences
 from gatework.errors import InputError
+from gatework.needed import needed
 
 __all__ = ["likely", "read"]
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gatework.data.columns import Columns
 from gatework.data.kinds import note_on
 from gatework.data.likely import likely_of_rows
-from gatework.data.needed import needed
 from gatework.data.numbers import MISSING
 from gatework.data.packed import is_packed, unpacked
 from gatework.data.parts import Parts, parts_of
@@ -26,6 +25,7 @@ from gatework.data.reading import checksum, name_of
 from gatework.data.rows import Rows
 from gatework.data.sequences import Sequences
 from gatework.errors import InputError
+from gatework.needed import needed
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatework.data.clock import Clock
-from gatework.data.needed import needed
 from gatework.data.numbers import Place
 from gatework.errors import InputError
+from gatework.needed import needed
 from gatework.tasks.features import Features, log_gaps
 from gatework.tasks.labelling.task import TagTask
 from gatework.tasks.task import SequenceModel

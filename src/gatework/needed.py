@@ -1,4 +1,4 @@
-"""Packages that only some kinds of data need."""
+"""Packages that only some parts of Gatework need."""
 
 from __future__ import annotations
 

@@ -1,0 +1,115 @@
+"""A file beside the layer that it was made of: run in ONNX Runtime, and compared.
+
+Legend: T steps, B sequences, n units of a row.
+"""
+
+from __future__ import annotations
+
+import copy
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatework.errors import InputError
+from gatework.lang.expressions import Apply, postorder
+from gatework.lang.functions import JUMPS
+from gatework.nn import Recurrent
+
+TRIALS = ((1, 1), (3, 7), (2, 20))  # B and T
+TOLERATED = {torch.float32: 1e-4, torch.float16: 1e-2}
+RARE = 0.01  # of the numbers behind a jump, which a rounding may set off elsewhere
+
+
+class Verdict(NamedTuple):
+    """The largest difference, None when nothing was compared; what was done."""
+
+    difference: float | None
+    note: str
+
+
+def compared(content: bytes, layer: Recurrent, dtype: torch.dtype) -> Verdict:
+    """Run a file and the layer on the same numbers, at several batch sizes and lengths.
+
+    Raises:
+        InputError: If they differ, or ONNX Runtime does not take the file.
+    """
+    if find_spec("onnxruntime") is None:
+        return Verdict(None, "not checked: pip install onnxruntime, and it will be")
+    runtime = import_module("onnxruntime")
+    session, known = _session(runtime, content), _as_exported(layer, dtype)
+    worst = max(_difference(session, known, dtype, *trial) for trial in TRIALS)
+    sizes = ", ".join(f"{steps} of {batch}" for batch, steps in TRIALS)
+    name = f"ONNX Runtime {runtime.__version__}"
+    return Verdict(worst, f"equal within {worst:.1e} in {name}; steps and sequences: {sizes}")
+
+
+def _session(runtime: Any, content: bytes) -> Any:
+    try:
+        return runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own kinds, which have no common base
+        raise InputError(
+            f"ONNX Runtime {runtime.__version__} does not take the file: {error}",
+            "a file that it runs",
+            "give a smaller opset=, or check=False for another runtime",
+        ) from None
+
+
+def _as_exported(layer: Recurrent, dtype: torch.dtype) -> Recurrent:
+    return copy.deepcopy(layer).to("cpu", dtype).eval()
+
+
+def _difference(
+    session: Any, layer: Recurrent, dtype: torch.dtype, batch: int, steps: int
+) -> float:
+    """The largest difference of one trial."""
+    feed = _numbers(session, dtype, batch, steps)
+    expected = _of_layer(layer, {n: v.clone() for n, v in feed.items()})
+    found = session.run(None, {n: v.numpy() for n, v in feed.items()})
+    names = [one.name for one in session.get_outputs()]
+    rare = RARE if _jumps(layer) else 0.0
+    pairs = zip(names, map(torch.from_numpy, found), expected, strict=True)
+    return max(_checked(n, a.float(), b.float(), TOLERATED[dtype], rare) for n, a, b in pairs)
+
+
+def _numbers(session: Any, dtype: torch.dtype, batch: int, steps: int) -> dict[str, Tensor]:
+    """Random numbers for each input, the same ones each time."""
+    chance, free = torch.Generator().manual_seed(0), {"batch": batch, "time": steps}
+    feed = {}
+    for one in session.get_inputs():
+        shape = [free.get(n, n) for n in one.shape]
+        if one.name == "lengths":
+            feed[one.name] = torch.tensor([steps, steps // 2, 0][:batch])
+        else:
+            feed[one.name] = torch.randn(shape, generator=chance).to(dtype)
+    return feed
+
+
+def _of_layer(layer: Recurrent, feed: dict[str, Tensor]) -> list[Tensor]:
+    """What the layer makes of them: the output, then the final states."""
+    states = tuple(feed.pop(n) for n in [*feed] if n.startswith("initial_"))
+    hx = states[0] if len(states) == 1 else states or None
+    with torch.no_grad():
+        output, final = layer(feed.pop("input"), hx, **feed)
+    return [output, *((final,) if isinstance(final, Tensor) else final)]
+
+
+def _jumps(layer: Recurrent) -> bool:
+    nodes = postorder(layer.eval_cell.results())
+    return any(isinstance(n, Apply) and n.function in JUMPS for n in nodes)
+
+
+def _checked(name: str, found: Tensor, expected: Tensor, tolerated: float, rare: float) -> float:
+    """The largest difference of two tensors; that which is tolerated grows with the numbers."""
+    apart = torch.where(found.isnan() & expected.isnan(), 0, (found - expected).abs())
+    wrong = ~(apart <= tolerated * (1 + expected.abs()))
+    worst = float(apart[~wrong].max()) if not wrong.all() else 0.0
+    if float(wrong.float().mean()) <= rare:
+        return worst
+    raise InputError(
+        f"{name!r} of the file differs from that of the layer by {float(apart.max()):.3g}",
+        f"at most {tolerated:g} beside numbers of about 1",
+        "nothing was written; check=False writes it all the same, and please report the cell",
+    )

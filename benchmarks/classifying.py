@@ -106,7 +106,7 @@ def gatework(name: str, fold: Fold, seed: int) -> float:
             task="classify",
             held_out=(held_out,),
             bidirectional=True,
-            pool="max",
+            pool="last",
             dropout=0.4,
             noise=0.3,
             steps=STEPS[name],

@@ -14,8 +14,9 @@ from typing import IO, Any
 import torch
 
 from gatework.errors import InputError
+from gatework.tasks.labelling.labelled import LabelTask, Prediction
 from gatework.tasks.labelling.tagging import Tagger
-from gatework.tasks.labelling.task import LabelTask, Prediction, TagTask
+from gatework.tasks.labelling.task import TagTask
 from gatework.tasks.task import SequenceModel
 from gatework.train import Run
 

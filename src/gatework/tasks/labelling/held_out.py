@@ -15,7 +15,7 @@ from gatework.tasks.labelling.targets import MISSING, Classes
 from gatework.tasks.task import Batch
 
 if TYPE_CHECKING:
-    from gatework.tasks.labelling.task import LabelTask
+    from gatework.tasks.labelling.labelled import LabelTask
 
 __all__ = ["HeldOutLabels"]
 

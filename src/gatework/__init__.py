@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gatework.estimators import RecurrentForecaster as RecurrentForecaster
     from gatework.estimators import RecurrentRegressor as RecurrentRegressor
     from gatework.nn.accelerate import accelerate, acceleration, restore
+    from gatework.nn.to_torch import to_torch
     from gatework.reports.side_by_side import compare
     from gatework.reports.trained import train_cell
     from gatework.use import load
@@ -46,6 +47,7 @@ __all__ = [
     "nn",
     "restore",
     "rewriting",
+    "to_torch",
     "train_cell",
     "use_backend",
     *_language,
@@ -63,6 +65,7 @@ _NEED_TORCH = {
     "load": "gatework.use",
     "nn": "gatework.nn",
     "restore": "gatework.nn.accelerate",
+    "to_torch": "gatework.nn.to_torch",
     "train_cell": "gatework.reports.trained",
     "use_backend": "gatework.backends",
 }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gatework.nn.accelerate import accelerate, acceleration, restore
     from gatework.nn.to_torch import to_torch
     from gatework.reports.side_by_side import compare
-    from gatework.reports.trained import train_cell
+    from gatework.reports.trained import find_learning_rate, train_cell
     from gatework.use import load
 
 __version__ = _version("gatework")
@@ -42,6 +42,7 @@ __all__ = [
     "equivalent",
     "explain",
     "export",
+    "find_learning_rate",
     "lens",
     "load",
     "nn",
@@ -61,6 +62,7 @@ _NEED_TORCH = {
     "doctor": "gatework.checkup",
     "empty_cache": "gatework.backends.cpu.machine.memory",
     "export": "gatework.export",
+    "find_learning_rate": "gatework.reports.trained",
     "lens": "gatework.lens",
     "load": "gatework.use",
     "nn": "gatework.nn",

@@ -18,6 +18,7 @@ from typer.rich_utils import rich_format_error
 from gatework.cli.interrupt import Signalled, heard
 from gatework.cli.options import (
     CELL_HELP,
+    FIND,
     BatchSize,
     Bidirectional,
     Device,
@@ -31,6 +32,7 @@ from gatework.cli.options import (
     Precision,
     Predictions,
     Rate,
+    RateOrFind,
     RunFolder,
     SaveEvery,
     Seed,
@@ -119,6 +121,7 @@ def _root(
     "gatework train\n\n"
     "gatework train notes.txt --cell gru --time 10m\n\n"
     "gatework train notes.txt --cell my_cells.py:latch\n\n"
+    "gatework train notes.txt --lr find\n\n"
     "gatework train loads.csv --task forecast --horizon 24\n\n"
     "gatework train Vowels_TRAIN.ts --task classify --held-out Vowels_TEST.ts\n\n"
     "gatework train --resume runs/mine --time 30m"
@@ -142,7 +145,7 @@ def train(
     window: Annotated[
         int | None, typer.Option(help="Steps between two cuts of the gradient.", show_default="64")
     ] = None,
-    lr: Rate = None,
+    lr: RateOrFind = None,
     bidirectional: Bidirectional = None,
     patience: Patience = None,
     device: Device = None,
@@ -203,11 +206,14 @@ def train(
         typed = checks.given({**checks.cell_settings_typed(cell), **settings, **budget})
         from gatework.tasks.guessing import with_task
 
+        find_rate = typed.get("learning_rate") == FIND
+        if find_rate:
+            typed["learning_rate"] = None
         wanted = with_task({**repeated, **typed})
         checks.check_settings(wanted)
         from gatework.cli import training
 
-        training.train(wanted, out)
+        training.train(wanted, out, find_rate=find_rate)
 
 
 @app.command(epilog="Example: gatework sample runs/mine --prompt 'class Queue' --temperature 0.5")

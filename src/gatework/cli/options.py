@@ -11,6 +11,7 @@ import typer
 
 __all__ = [
     "CELL_HELP",
+    "FIND",
     "BatchSize",
     "Bidirectional",
     "Device",
@@ -24,6 +25,7 @@ __all__ = [
     "Precision",
     "Predictions",
     "Rate",
+    "RateOrFind",
     "RunFolder",
     "SaveEvery",
     "Seed",
@@ -33,6 +35,7 @@ __all__ = [
     "ToRead",
     "cells_option",
     "parse_duration",
+    "parse_rate",
 ]
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -56,6 +59,30 @@ def parse_duration(text: str) -> float:
     if 0 < seconds < math.inf:
         return seconds
     raise typer.BadParameter(f"{text!r} came; expected a time above 0, such as 90s, 10m or 2h")
+
+
+FIND = "find"
+"""What is typed in place of a learning rate for one that suits model and data."""
+
+
+def parse_rate(text: str) -> float | str:
+    """Return a learning rate, or the word for one that is looked for.
+
+    Raises:
+        typer.BadParameter: it is neither.
+
+    Example:
+        >>> parse_rate("3e-3"), parse_rate("find")
+        (0.003, 'find')
+    """
+    if text == FIND:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} came; expected a number such as 0.003, or the word {FIND}"
+        ) from None
 
 
 CELL_HELP = (
@@ -122,6 +149,16 @@ Rate = Annotated[
     typer.Option(
         "--lr",
         help="Peak learning rate.",
+        show_default="0.01; 0.002 for cells without gates, and of a forecast",
+    ),
+]
+RateOrFind = Annotated[
+    Any,
+    typer.Option(
+        "--lr",
+        metavar="RATE",
+        parser=parse_rate,
+        help="Peak learning rate; find: try many, and take one that suits model and data.",
         show_default="0.01; 0.002 for cells without gates, and of a forecast",
     ),
 ]

@@ -11,6 +11,7 @@ import torch
 import typer
 from rich.console import Console
 
+from gatework.cli import blocks
 from gatework.cli.asked import given
 from gatework.cli.interrupt import Interrupt, kept
 from gatework.cli.progress import TrainingProgress
@@ -19,31 +20,47 @@ from gatework.errors import InputError
 from gatework.reports.inspection import LEAST_HELD_OUT
 from gatework.reports.run_page import run_page
 from gatework.reports.trained import report_on
-from gatework.tasks import Shown
+from gatework.tasks import Shown, task_class
 from gatework.train import Record, Run, RunConfig, Runner, Trainer, fit
+from gatework.train.finder import RateCurve, with_found_rate
 from gatework.train.manifest import is_run
 from gatework.train.models import parameter_count
 from gatework.train.ranks import Ranks, restarted, started_by_torchrun
+from gatework.train.run import new_folder
 
 __all__ = ["announce", "resume", "train"]
 
+RATES_WIDTH, RATES_HEIGHT = 50, 5
+"""Of the curve of learning rates, in letters."""
 
-def train(settings: Mapping[str, Any], out: Path | None) -> None:
+
+def train(settings: Mapping[str, Any], out: Path | None, *, find_rate: bool = False) -> None:
     """Train a new run.
 
     Args:
         settings: fields of `RunConfig`; None for those that the user did not give.
         out: the run folder; None for a new one under runs/.
+        find_rate: look for a learning rate first.
     """
     config = RunConfig.of(**given(settings))
     ranks = started_by_torchrun(config.device)
     if out is not None and restarted() and is_run(out):
-        _go_on(out, config, ranks)
+        found = {"learning_rate": Run.open(out).config.learning_rate} if find_rate else {}
+        _go_on(out, config.model_copy(update=found), ranks)
         return
-    trainer = Trainer.of(config, ranks)
-    runner = Runner(trainer, Run.create(trainer, out) if ranks.leads else None)
     console = Terminal(quiet=not ranks.leads)
+    task, source = task_class(config.task.kind).load(config.task, config.files)
+    curve = None
+    if find_rate:
+        if out is not None and ranks.leads:
+            new_folder(config.cell, out)  # a wrong one is told before the search
+        config, curve = with_found_rate(config, task, source, ranks)
+    trainer = Trainer(config, task, source, ranks)
+    runner = Runner(trainer, Run.create(trainer, out) if ranks.leads else None)
     announce(console, trainer)
+    if curve is not None and ranks.leads:
+        runner.run.write_rates(curve.as_csv())
+        _show_rates(console, curve)
     _train(runner, console)
 
 
@@ -95,6 +112,20 @@ def announce(console: Console, trainer: Trainer) -> None:
     console.print(f"{kind:<6} {source.name}: {learned} to learn from, {held_out} held out")
     for note in source.notes:
         console.print(f"note   {note}")
+
+
+def _show_rates(console: Console, found: RateCurve) -> None:
+    """Draw what steps of all sizes cost, with the one that is taken marked."""
+    costs = found.smoothed.clip(max=found.smoothed[0] * 1.25)  # what diverges would hide the rest
+    lines = blocks.curve(costs, RATES_WIDTH, RATES_HEIGHT)
+    mark = sum(rate <= found.suggestion for rate in found.rates) - 1
+    place = mark * len(lines[0]) // len(found.rates)
+    console.print(f"rate   {found.suggestion:g}, found by a step at each of {len(found.rates)}")
+    console.print(
+        f"       cost falls most steeply at {found.steepest:.2g}, is least at {found.lowest:.2g}"
+    )
+    console.print(*(f"       {line}" for line in lines), sep="\n", markup=False, highlight=False)
+    console.print(f"       {' ' * place}▲")
 
 
 def _size(count: int, counted: str) -> str:

@@ -1,4 +1,4 @@
-"""A cell trained on data: what `gatework train` and `gatework.train_cell` do."""
+"""A cell trained on data: what `gatework train` does, from Python."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import torch
 from gatework.errors import InputError
 from gatework.lang import Cell
 from gatework.reports.run_page import run_page
-from gatework.tasks import Shown
+from gatework.tasks import Shown, task_class
 from gatework.train import Run, RunConfig, Runner, Trainer, cell_settings, fit
+from gatework.train.finder import RateCurve, try_rates
 from gatework.train.threads import with_threads
 
-__all__ = ["Texts", "files_of", "report_on", "train_cell"]
+__all__ = ["Texts", "files_of", "find_learning_rate", "report_on", "train_cell"]
 
 Texts = str | Path | Sequence[str | Path] | None
 """The files to learn from."""
@@ -81,3 +82,34 @@ def train_cell(
             fit([runner], lambda *_: None)
             report_on(runner)
     return run
+
+
+def find_learning_rate(cell: Cell, text: Texts = None, **settings: Any) -> RateCurve:
+    """Find a learning rate that suits a model and its data, as `gatework train --lr find` does.
+
+    A model of its own takes up to a hundred steps, each a little larger, and is thrown away.
+
+    Args:
+        cell: A cell of your own, or one of `gatework.cells`.
+        text: The file, or the files, to learn from; without it, Python's standard library.
+        settings: As `train_cell` takes them.
+
+    Returns:
+        What each step cost; its `suggestion` is the learning rate.
+
+    Raises:
+        InputError: A ValueError that says what cannot be used, and how to mend it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import gatework as gw
+        >>> _ = Path("notes.txt").write_text("What is written twice is learned once. " * 100)
+        >>> found = gw.find_learning_rate(gw.cells.gru, "notes.txt", hidden_size=16)
+        >>> run = gw.train_cell(
+        ...     gw.cells.gru, "notes.txt", hidden_size=16, steps=4, learning_rate=found.suggestion
+        ... )
+        >>> 1e-4 < run.config.learning_rate < 1
+        True
+    """
+    config = RunConfig.of(**{**settings, **cell_settings(cell), "files": files_of(text)})
+    return try_rates(config, *task_class(config.task.kind).load(config.task, config.files))

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from gatework.errors import InputError
 from gatework.tasks import Evaluation
 from gatework.train.checkpoint import Place, save_trainer
 from gatework.train.records import Record, Split
 from gatework.train.run import Run
-from gatework.train.trainer import Step, Trainer
+from gatework.train.trainer import Diverged, Step, Trainer
 
 __all__ = ["Runner", "fit"]
 
@@ -126,7 +125,7 @@ class Runner:
         found = trainer.task.evaluate(trainer.model, trainer.source, quick=quick)
         if math.isfinite(found.cost):
             return found
-        raise InputError(
+        raise Diverged(
             f"training diverged at step {trainer.steps}: held-out data costs {found.cost}",
             "finite predictions",
             f"train with a learning rate below {trainer.config.peak_rate}",

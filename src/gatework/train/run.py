@@ -6,6 +6,7 @@ weights.safetensors      the model's weights, by the names of its `state_dict`
 best.safetensors         the same of the model that did best on held-out data
 checkpoint.safetensors   all that is needed to go on (`gatework train --resume`)
 checkpoint.previous.safetensors   the same of a while before, should the last be damaged
+learning_rate.csv        what steps of all sizes cost, where the learning rate was looked for
 report.html              curves, sample and settings on one page
 """
 
@@ -47,12 +48,13 @@ __all__ = ["Record", "Run", "check_writable", "new_folder", "runs_of"]
 REPORT = "report.html"
 MUCH_WORSE = 0.02
 """Share by which a last model is so much worse than the best that it is worth a word."""
-BEST, LAST, CHECKPOINT, PREVIOUS, METRICS = (
+BEST, LAST, CHECKPOINT, PREVIOUS, METRICS, RATES = (
     "best.safetensors",
     "weights.safetensors",
     "checkpoint.safetensors",
     "checkpoint.previous.safetensors",
     "metrics.jsonl",
+    "learning_rate.csv",
 )
 
 
@@ -268,6 +270,11 @@ class Run:
     def has_report(self) -> bool:
         """Whether the report was written, the last that a run does."""
         return (self.path / REPORT).exists()
+
+    def write_rates(self, table: str) -> Path:
+        """Write `learning_rate.csv` and return its path."""
+        self._write(RATES, table)
+        return self.path / RATES
 
     def write_report(self, page: str) -> Path:
         """Write `report.html` and return its path."""

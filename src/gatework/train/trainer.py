@@ -19,10 +19,14 @@ from gatework.train.config import RunConfig
 from gatework.train.models import make_model, parameter_count
 from gatework.train.ranks import ALONE, Ranks
 
-__all__ = ["Step", "Trainer", "learning_rate"]
+__all__ = ["Diverged", "Step", "Trainer", "learning_rate"]
 
 WARM_UP = 0.02
 """Share of the budget in which the step size rises to its peak."""
+
+
+class Diverged(InputError):
+    """Training has come to numbers that are none, since its steps are too large."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +114,22 @@ class Trainer:
             progress: share of the budget that is spent, 0 to 1; it sets the step size.
 
         Raises:
-            InputError: the gradient is no longer finite. The weights are left as they were.
+            Diverged: the gradient is no longer finite. The weights are left as they were.
         """
-        self._set_learning_rate(learning_rate(progress, self.config.peak_rate))
+        return self.step_of(learning_rate(progress, self.config.peak_rate))
+
+    def step_of(self, rate: float) -> Step:
+        """Learn from the next batch, by a step of this size.
+
+        Raises:
+            Diverged: as `step`.
+        """
+        self._set_learning_rate(rate)
         with _fitting(self.config, self.task):
             mean = self._backward(self.batches.next())
             norm = self._clip_gradient()
             self.optimizer.step()
-        return Step(self.task.cost(mean), norm, self.optimizer.param_groups[0]["lr"])
+        return Step(self.task.cost(mean), norm, rate)
 
     def _backward(self, batch: Batch) -> float:
         """Give every parameter its gradient; return the mean loss."""
@@ -157,7 +169,7 @@ class Trainer:
     def _clip_gradient(self) -> float:
         norm: Tensor = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         if not norm.isfinite():
-            raise InputError(
+            raise Diverged(
                 f"training diverged at step {self.steps}: the gradient's norm is {norm.item()}",
                 "finite gradients",
                 f"train with a learning rate below {self.config.peak_rate}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from gatework.export.graphs.checking import Verdict, compared
 from gatework.export.graphs.graph import Graph
 from gatework.export.graphs.layers import layer_nodes
 from gatework.export.graphs.loop import Frame
+from gatework.export.graphs.models import model_with_layers
+from gatework.export.graphs.trials import compared_model
 from gatework.files import write_atomically
 from gatework.needed import needed
 from gatework.nn import Recurrent
@@ -61,31 +64,45 @@ class Form(NamedTuple):
 
 
 def onnx(
-    layer: nn.Module,
+    model: nn.Module,
     path: str | Path,
+    example_inputs: Any = None,
     *,
     opset: int = OPSET,
     dtype: torch.dtype | None = None,
     lengths: bool = False,
     states: bool = False,
     check: bool = True,
+    dynamic_shapes: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
 ) -> Exported:
-    """Write a layer as an ONNX file, as it is in eval mode, free in steps and sequences.
+    """Write a layer or a model as an ONNX file, as it is in eval mode.
 
     A layer whose cell ONNX has an operator for becomes that operator, every other one a loop
-    (`Scan`) with the cell's equations.
+    (`Scan`) with the cell's equations. Of a model `torch.onnx.export` writes what is torch's. Steps
+    and sequences are free.
 
     Args:
-        layer: A layer of `gatework.nn`: `LSTM`, `GRU`, `RNN`, or `Recurrent` of any cell.
+        model: A layer of `gatework.nn`: `LSTM`, `GRU`, `RNN`, or `Recurrent` of any cell. Or any
+            module with such layers in it, also accelerated ones.
         path: The file.
+        example_inputs: What a model is called with, a tensor or a tuple of all arguments: at least
+            two sequences and steps, since an axis of length 1 is taken for a fixed one. A layer
+            needs none.
         opset: The version of ONNX's operators, 18 or newer.
         dtype: `torch.float32` or `torch.float16`, that of inputs, outputs and stored weights; the
             layer's own when not given. Arithmetic is float32 with both.
-        lengths: Whether the file reads how many steps each sequence has, `lengths` [B] of int64.
+        lengths: Whether the file of a layer reads how many steps each sequence has, `lengths` [B]
+            of int64. A model reads what the example has.
         states: Whether it reads the initial states, `initial_h` [L * D, B, n] and so on. When it
             does not, they are zero, or the learned ones.
         check: Whether the file is run in ONNX Runtime, if that is installed, and compared with the
             layer; nothing is written if they differ.
+        dynamic_shapes: Of a model, which axes are free, as `torch.export.export` has them; without
+            it all that can be.
+        input_names: Of a model's inputs, in their order.
+        output_names: Of its outputs.
 
     Returns:
         What was written, and how it was checked.
@@ -100,21 +117,40 @@ def onnx(
         >>> written = gw.export.onnx(gw.nn.LSTM(4, 8), path, lengths=True)
         >>> written.inputs, written.outputs, written.loops
         (('input', 'lengths'), ('output', 'final_h', 'final_c'), ('LSTM',))
+        >>> whole = torch.nn.Sequential(torch.nn.Embedding(9, 4), gw.nn.GRU(4, 8))
+        >>> written = gw.export.onnx(whole, path, torch.randint(9, (7, 2)), input_names=["text"])
+        >>> written.inputs, written.loops
+        (('text',), ('GRU',))
     """
-    known = _checked(layer)
-    form = Form(_checked_opset(opset), _checked_dtype(known, dtype), lengths, states)
-    model = model_of(known, form)
-    content = model.SerializeToString()
-    verdict = compared(content, known, form.dtype) if check else Verdict(None, "not checked")
+    opset = _checked_opset(opset)
+    if example_inputs is None:
+        known = _checked(model)
+        form = Form(opset, _checked_dtype(known, dtype), lengths, states)
+        proto = model_of(known, form)
+        compare = partial(compared, layer=known, dtype=form.dtype)
+    else:
+        _check_free(dtype=dtype, lengths=lengths, states=states)
+        inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+        proto = model_with_layers(
+            model,
+            inputs,
+            opset,
+            dynamic_shapes=dynamic_shapes,
+            input_names=input_names,
+            output_names=output_names,
+        )
+        compare = partial(compared_model, model=model, example_inputs=inputs)
+    content = proto.SerializeToString()
+    verdict = compare(content) if check else Verdict(None, "not checked")
     path = Path(path)
     try:
         write_atomically(path, content)
     except OSError as error:
         came = f"{str(path)!r} {error.strerror}"
         raise InputError(came, "a file that can be written", "make its folder first") from None
-    names = ([one.name for one in many] for many in (model.graph.input, model.graph.output))
+    names = ([one.name for one in many] for many in (proto.graph.input, proto.graph.output))
     inputs, outputs = map(tuple, names)
-    loops = tuple(n.op_type for n in model.graph.node if n.op_type in LOOPS)
+    loops = tuple(n.op_type for n in proto.graph.node if n.op_type in LOOPS)
     return Exported(path, inputs, outputs, loops, *verdict)
 
 
@@ -228,8 +264,18 @@ def _checked(layer: Any) -> Recurrent:
     raise InputError(
         f"{kind.__module__}.{kind.__qualname__}, which is no layer of Gatework",
         "a layer of gatework.nn: LSTM, GRU, RNN, or Recurrent of any cell",
-        "give the layer that is to be exported; torch.onnx.export writes torch's own modules",
+        "for a model give what it is called with: onnx(model, path, example_inputs)",
     )
+
+
+def _check_free(**options: Any) -> None:
+    """Raise where an option of layers is given for a model."""
+    if given := [name for name, value in options.items() if value]:
+        raise InputError(
+            f"{given[0]}= for a model with example_inputs",
+            "an option of models",
+            "put it into the example, or into the model; it is for bare layers",
+        )
 
 
 def _checked_opset(opset: int) -> int:

@@ -8,7 +8,10 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from browser import browser  # noqa: F401 - one browser for the tests of every folder
+from gatework import backends
 from gatework.backends import cache
+from gatework.backends.cpu import Cpu
+from machine_code import AS_IT_STANDS
 
 # The same examples in every run, so that a red test is red for everyone. To look for new ones:
 # HYPOTHESIS_PROFILE=explore pytest tests/…
@@ -20,6 +23,7 @@ _COMMON = {
 settings.register_profile("fixed", max_examples=40, derandomize=True, database=None, **_COMMON)
 settings.register_profile("explore", max_examples=1000, **_COMMON)
 os.environ.setdefault("KERAS_BACKEND", "torch")  # read when keras is imported
+OPTIMISED = backends._BACKENDS["cpu"]
 torch.set_num_threads(1)  # the test runner's workers share the processor's cores already
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
@@ -52,6 +56,24 @@ def _kernels_of_their_own(tmp_path_factory):
         patch.setenv("GATEWORK_CACHE_DIR", str(kernels))
         patch.setattr(cache, "_make_room", make_room_elsewhere)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _code_as_it_stands():
+    """Machine code is run as it was written, without LLVM's optimisation: most of it runs once.
+
+    What users run is tested by tests/backends. GATEWORK_TEST_OPTIMISED=1: by all tests.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "GATEWORK_TEST_OPTIMISED" not in os.environ:
+            patch.setitem(backends._BACKENDS, "cpu", Cpu(AS_IT_STANDS))
+        yield
+
+
+@pytest.fixture
+def optimised(monkeypatch):
+    """Machine code as users run it."""
+    monkeypatch.setitem(backends._BACKENDS, "cpu", OPTIMISED)
 
 
 @pytest.fixture(autouse=True)

@@ -49,6 +49,7 @@ CHANGES = {
     "triple": {"triple": "another"},
     "processor": {"cpu": "another"},
     "features": {"features": "+another"},
+    "optimisation": {"optimised": False},
 }
 
 

@@ -1,12 +1,17 @@
 """Machine code that tests call with NumPy's arrays: small functions of their own, and routines."""
 
 import ctypes
+from dataclasses import replace
 
 import numpy as np
 
 from gatework.backends.cpu.compiled import routine as shared
 from gatework.backends.cpu.machine.jit import Library, compile_object
 from gatework.backends.cpu.vector.routines import parameters
+from gatework.backends.cpu.vector.target import host
+
+AS_IT_STANDS = replace(host(), optimised=False)
+"""This processor, for code that LLVM does not optimise: it computes the same."""
 
 TYPES = {"ptr": ctypes.c_void_p, "i64": ctypes.c_int64, "i1": ctypes.c_bool}
 DTYPES = {"float": np.float32, "double": np.float64}

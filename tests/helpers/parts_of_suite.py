@@ -11,6 +11,18 @@ FEW = {
 """Cells of all kinds, for tests that go through the whole catalogue."""
 
 
+def in_turn(names: Iterable[str]) -> list[tuple[str, bool]]:
+    """Each name with one of two values: both are tried, each on half of the names.
+
+    For a question whose answer does not hang on both at once.
+
+    Example:
+        >>> in_turn(["gru", "nas", "rnn"])
+        [('gru', False), ('nas', True), ('rnn', False)]
+    """
+    return [(name, k % 2 == 1) for k, name in enumerate(names)]
+
+
 def mostly_slow(names: Iterable[str], few: Iterable[str] = FEW) -> list[object]:
     """The names as parameters of a test: all but a few in the slow part.
 

@@ -33,7 +33,7 @@ hold_at_fork(getattr(llvm.ffi.lib, "_lock", nullcontext()))  # llvmlite's, aroun
 
 def compile_object(ir: str, target: Target) -> bytes:
     """A module as an object file, from the cache on disk if it was compiled before."""
-    processor = (target.triple, target.cpu, target.features)
+    processor = (target.triple, target.cpu, target.features, repr(target.optimised))
     versions = (llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)))
     parts = (ir, *processor, *versions, repr(OPTIMISATION), repr(GENERATION))
     return cached(parts, lambda: _compile(ir, target))
@@ -49,6 +49,8 @@ def _compile(ir: str, target: Target) -> bytes:
         options = llvm.create_pipeline_tuning_options()
         for name, value in OPTIMISATION.items():
             setattr(options, name, value)
+        if not target.optimised:
+            options.speed_level = 0
         passes = llvm.create_pass_builder(machine, options)
         pipeline = passes.getModulePassManager()
         pipeline.run(module, passes)

@@ -17,13 +17,19 @@ GENERATION = {"opt": 2, "reloc": "pic", "codemodel": "small"}  # how code is gen
 
 @dataclass(frozen=True)
 class Target:
-    """A processor as LLVM knows it, with the width and number of its vector registers."""
+    """A processor as LLVM knows it, with the width and number of its vector registers.
+
+    Attributes:
+        optimised: Whether LLVM makes the code fast. Otherwise it translates it as it stands, which
+            takes an eighth of the time: most tests ask what code computes, and run it once.
+    """
 
     triple: str
     cpu: str
     features: str
     vector_bytes: int
     registers: int
+    optimised: bool = True
 
     def vector(self, element: Element) -> Vector:
         """The vector type that fills one register."""
@@ -41,8 +47,9 @@ class Target:
 
     def machine(self) -> llvm.TargetMachine:
         """LLVM's code generator for this processor."""
+        generation = GENERATION if self.optimised else {**GENERATION, "opt": 0}
         return llvm.Target.from_triple(self.triple).create_target_machine(
-            cpu=self.cpu, features=self.features, **GENERATION
+            cpu=self.cpu, features=self.features, **generation
         )
 
 

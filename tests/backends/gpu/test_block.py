@@ -19,7 +19,7 @@ from gatework.compiler.program import program
 from gatework.lang.axes import is_long
 from gatework.lang.sizes import Sizes
 from loop_calls import assert_loop_agrees, setting_of
-from parts_of_suite import FEW
+from parts_of_suite import FEW, in_turn
 from plan_calls import all_sizes, backward_call, random_call
 from random_cells import random_cells
 
@@ -47,15 +47,16 @@ def assert_all_plans_agree(
     assert_loop_agrees(block, plans.backward, backward, machine, tolerance)
 
 
-def slow_but(core, names=tuple(CELLS)):
-    """Cells by name, those slow that are not at the core."""
-    return [n if n in core else pytest.param(n, marks=pytest.mark.slow) for n in names]
+def slow_but(core, cases):
+    """Names of cells, or cases that begin with one: those slow that are not at the core."""
+    cases = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*c, marks=[] if c[0] in core else pytest.mark.slow) for c in cases]
 
 
-OFTEN = sorted({*CORE, *FEW, *MARKED})  # and all others with lengths: see test_plans.py
+OFTEN = sorted({*CORE, *FEW})  # and all others with lengths: see test_plans.py
 
 
-@pytest.mark.parametrize("name", slow_but(CORE, OFTEN))
+@pytest.mark.parametrize("name", slow_but(CORE, sorted({*OFTEN, *MARKED})))
 def test_cells_of_every_kind_agree(name):
     """Sequences in whole length, threads in any order."""
     assert_all_plans_agree(CELLS[name], seed=1)
@@ -69,15 +70,14 @@ def test_sequences_have_lengths_of_their_own(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CORE)
-@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize(("name", "ragged"), in_turn(CORE))
 def test_they_are_run_in_both_directions(name, ragged):
+    """As above the other way round: whole from the last step, of own lengths from the first."""
     lengths = torch.tensor([0, STEPS, 4]) if ragged else None
     assert_all_plans_agree(CELLS[name], lengths=lengths, reverse=not ragged)
 
 
-@pytest.mark.parametrize("name", slow_but(["delta_net"], MARKED))
-@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("name", "reverse"), slow_but(["delta_net"], in_turn(MARKED)))
 def test_marked_states_are_computed_again(name, reverse):
     """Over three stretches, the last one not whole; one sequence ends or begins inside of one."""
     lengths = torch.tensor([35, 3, 20])
@@ -107,15 +107,20 @@ def test_rows_and_matrices_may_lie_far_away(name):
     assert_all_plans_agree(CELLS[name], machine=machine)
 
 
-@pytest.mark.parametrize("name", slow_but(["layer_norm_lstm"], CORE))
-@pytest.mark.parametrize("shared", [3000, pytest.param(2600, marks=pytest.mark.slow)])
-def test_blocks_share_products_of_matrices_that_one_cannot_hold(name, shared):
-    """In both directions, with matrices that blocks hold in part or not at all."""
+def little_shared_memory():
+    """Matrices that blocks hold in part or not at all, whole sequences or lengths of their own."""
+    for name, turned in in_turn(CORE):
+        yield from ((name, 3000, turned), (name, 2600, not turned))
+
+
+@pytest.mark.parametrize(
+    ("name", "shared", "ragged"), slow_but(["layer_norm_lstm"], little_shared_memory())
+)
+def test_blocks_share_products_of_matrices_that_one_cannot_hold(name, shared, ragged):
     machine = Emulated(seed=5)
     machine.shared = shared
-    lengths = torch.tensor([0, STEPS, 3])
-    assert_all_plans_agree(CELLS[name], machine=machine)
-    assert_all_plans_agree(CELLS[name], machine=machine, lengths=lengths, reverse=True)
+    lengths = torch.tensor([0, STEPS, 3]) if ragged else None
+    assert_all_plans_agree(CELLS[name], machine=machine, lengths=lengths, reverse=ragged)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from gatework.compiler.resets import ENDS, with_resets
 from gatework.compiler.stepping import aliases_of
 from gpu_compiling import registers_and_spills
 from loop_calls import assert_loop_agrees
+from parts_of_suite import in_turn
 from plan_calls import (
     all_sizes,
     assert_plans_agree,
@@ -54,6 +55,20 @@ def chunked(count, width=8):
 
 
 FORMS = {"pass": scan, "chunks": chunked(4)}
+
+
+def paired(one, other, core=()):
+    """Every cell in both forms, one of the two with each of two values: in turn from cell to cell.
+
+    So each pair of a cell, a form and a value is there, and half of the triples.
+    """
+    cases = []
+    for name, turned in in_turn(UNIT_BY_UNIT):
+        marks = [] if name in core else pytest.mark.slow
+        values = (other, one) if turned else (one, other)
+        pairs = zip(FORMS, values, strict=True)
+        cases += [pytest.param(name, form, value, marks=marks) for form, value in pairs]
+    return cases
 
 
 def without_states(plan, call):
@@ -101,12 +116,9 @@ def test_states_begin_at_zero_where_none_are_given(name):
         assert_all_plans_agree(name, form, given=False, reverse=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", HALVES, ids=str)
-@pytest.mark.parametrize("name", UNIT_BY_UNIT)
-def test_halves(name, dtype):
-    for form in FORMS.values():
-        assert_all_plans_agree(name, form, dtype=dtype, tolerance=HALVES[dtype])
+@pytest.mark.parametrize(("name", "form", "dtype"), paired(*HALVES))
+def test_halves(name, form, dtype):
+    assert_all_plans_agree(name, FORMS[form], dtype=dtype, tolerance=HALVES[dtype])
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 9, 40])
@@ -122,16 +134,14 @@ def test_many_chunks(name):
     assert_all_plans_agree(name, chunked(16, 32), steps=70, batch=2)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", names(("t_lstm",)))
-def test_whole_calls_agree(name, form):
+@pytest.mark.parametrize(("name", "form", "lengths"), paired(None, [5, 0, 2], ["t_lstm"]))
+def test_whole_calls_agree(name, form, lengths):
     """With the products before and after the loop, rows that lie side by side, empty batches."""
     backend = Gpu(Emulated(seed=2), [FORMS[form]])
     sizes = all_sizes(CELLS[name], 3, 5)
-    for batch, lengths in [(2, None), (3, [5, 0, 2]), (0, None)]:
-        lengths = None if lengths is None else torch.tensor(lengths)
+    for batch, own in [(3, lengths and torch.tensor(lengths)), (0, None)]:
         shape = 5, batch
-        assert_plans_agree(backend, CELLS[name], shape, sizes, torch.float32, lengths, True)
+        assert_plans_agree(backend, CELLS[name], shape, sizes, torch.float32, own, True)
 
 
 @gw.cell(output=True)
@@ -221,13 +231,19 @@ def test_the_text_does_not_depend_on_how_many_steps_and_sequences_there_are():
 SHAPES = {"pass": (256, 64, 512), "chunks": (16, 1024, 256)}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("element", ["float", "bfloat16"])
+KERNELS = [  # every pair of a shape, an element and a card
+    ("pass", "float", "sm_90a"),
+    ("pass", "bfloat16", "sm_80"),
+    ("chunks", "float", "sm_80"),
+    ("chunks", "bfloat16", "sm_90a"),
+]
+
+
+@pytest.mark.parametrize(("shape", "element", "architecture"), KERNELS)
 @pytest.mark.parametrize("name", names(("min_gru",)))
-def test_no_kernel_spills(name, element, shape):
+def test_no_kernel_spills(name, shape, element, architecture):
     for plan in (program(CELLS[name]).keeping, program(CELLS[name]).backward):
         loop = scan(plan, setting(*SHAPES[shape], element), Emulated())
-        for architecture in ("sm_90a", "sm_80"):
-            registers, spilled = registers_and_spills(loop.text, architecture)
-            assert spilled == 0
-            assert registers * loop.launch.threads <= 65536
+        registers, spilled = registers_and_spills(loop.text, architecture)
+        assert spilled == 0
+        assert registers * loop.launch.threads <= 65536

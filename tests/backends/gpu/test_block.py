@@ -53,7 +53,8 @@ def slow_but(core, cases):
     return [pytest.param(*c, marks=[] if c[0] in core else pytest.mark.slow) for c in cases]
 
 
-OFTEN = sorted({*CORE, *FEW})  # and all others with lengths: see test_plans.py
+SUMMED = "antisymmetric_rnn"  # a gradient is a sum of products with W and with its transpose
+OFTEN = sorted({*CORE, *FEW, SUMMED})  # and all others with lengths: see test_plans.py
 
 
 @pytest.mark.parametrize("name", slow_but(CORE, sorted({*OFTEN, *MARKED})))

@@ -117,7 +117,7 @@ def test_cells_that_cannot_be_compared_are_named(chosen):
 )
 def test_a_users_error_is_told(gatework, arguments, message):
     Path("long.py").write_bytes(TEXT)
-    Path("short").write_bytes(b"x" * 2000)
+    Path("short").write_bytes(b"x" * 600)
     result = gatework(*arguments.replace("LONG", "long.py").split())
     assert result.code == 2
     assert message in result.err

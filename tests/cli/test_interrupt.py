@@ -32,8 +32,7 @@ def signalling(number: int, function, after: int = 1):
 
 @BOTH
 def test_inspect_hears_it_and_writes_nothing(gatework, run_folder, monkeypatch, number, code):
-    function = signalling(number, inspection.bits_per_symbol)
-    monkeypatch.setattr(inspection, "bits_per_symbol", function)
+    monkeypatch.setattr(inspection, "measure", signalling(number, inspection.measure))
     result = gatework("inspect", str(run_folder))
     assert result.code == code
     assert "interrupted; nothing was written" in result.err

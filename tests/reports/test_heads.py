@@ -27,23 +27,22 @@ def found(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(held_out, "ANCHORS", 8)
         patch.setattr(inspection, "FLOW_SEQUENCES", 2)
-        patch.setattr(inspection, "ABLATION_BYTES", 256)
         cell = getattr(gw.cells, request.param)
-        run = gw.train_cell(cell, path / "text.py", out=path / "run", **SMALL)
+        run = gw.train_cell(cell, path / "text.py", out=path / request.param, **SMALL)
         return inspection.inspect_run(run)
 
 
 @pytest.mark.slow
 def test_the_page_tells_heads(found, tmp_path):
     page = inspection_page([found])
-    assert found.passage.axis == "head"
+    assert found.passage.forward.axis == "head"
     assert "head 3</text>" in page
     for unit in found.tracking.values():
         label = found.units.label(unit.value, unit.unit)
         assert "head" not in label or label in page
     assert "By head:" in page
     assert "S: what a step takes away by way of a sum" in page
-    assert ("never forgets" in page) == (found.run.config.cell == "delta_net")
+    assert ("never forgets" in page) == (found.name == "delta_net")
     assert ("By head, the longest first:" in page) == bool(found.retention.keeping)
     assert len(page) < 500_000
     for name, measurement in shown_measurements(found).items():

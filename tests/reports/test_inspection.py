@@ -59,7 +59,7 @@ def test_the_figures_are_those_of_held_out_text(found):
     rnn, lstm = found
     assert rnn.ablation is None
     assert lstm.cost == pytest.approx(
-        bits_per_byte(lstm.run.load_model(), lstm.corpus.valid), rel=1e-6
+        bits_per_byte(lstm.subject.model, lstm.subject.data.valid), rel=1e-6
     )
     assert set(lstm.saturation.gates) == {f"layer.l{k}.{g}" for k in (0, 1) for g in "ifo"}
     assert set(lstm.retention.mean) == {f"layer.l{k}.{s}" for k in (0, 1) for s in "hc"}
@@ -129,8 +129,9 @@ def chinese(tmp_path_factory):
 def test_a_page_on_a_chinese_text_shows_its_characters(chinese):
     html = inspection_page([chinese])
     assert "\ufffd" not in html
-    assert chinese.passage.steps == 96
-    assert chinese.passage.text in chinese.corpus.valid.numpy().tobytes().decode("utf-8", "replace")
+    passage = chinese.passage.forward
+    assert passage.steps == 96
+    assert passage.text in chinese.subject.data.valid.numpy().tobytes().decode("utf-8", "replace")
     for said in (">床</text>", "Does not occur in this text: inside quotes", "诗 (lstm, 10 units)"):
         assert said in html
     assert "nothing is stored: h." in html
@@ -142,7 +143,7 @@ def test_a_peak_is_shown_in_the_characters_that_were_read(chinese):
     for rank in range(chinese.peaks.activation.shape[1]):
         symbols = chinese.peaks.symbols[0, rank]
         given = bytes(symbols[symbols >= 0].tolist())
-        shown = chinese.peak_passage(0, rank)
+        shown = chinese.peak_track(0, rank).characters
         assert sum(c.width for c in shown) == len(given)
         whole = "".join(c.text for c in shown[1:-1]).encode()
         assert given[shown[0].width : len(given) - shown[-1].width] == whole

@@ -389,10 +389,13 @@ def compare(
 
     checks.check_alone()
     chosen = checks.trainable_cells_typed(cells or ["rnn,lstm,gru"])
-    checks.check_settings(settings)
+    from gatework.tasks.guessing import with_task
+
+    wanted = with_task(checks.given(settings))
+    checks.check_settings(wanted)
     from gatework.cli import comparing
 
-    comparing.compare(chosen, parameters, settings, out)
+    comparing.compare(chosen, parameters, wanted, out)
 
 
 @app.command(

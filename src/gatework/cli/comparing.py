@@ -71,6 +71,9 @@ def _show_results(console: Console, found: Comparison) -> None:
         "\nfor how many steps back influence stays above a share of that of the newest step"
     )
     console.print(table)
+    if naive := found.contenders[0].naive:
+        told = ", ".join(f"{value:.4g} {name}" for name, value in naive.items())
+        console.print(f"\nwithout a model, held out: {told}")
     console.print(f"\ninfluence from 0 to {last_lag} steps back, logarithmic, 1 to {LOWEST:g}")
     width = max(len(contender.config.cell) for contender in found.contenders)
     for contender in found.contenders:

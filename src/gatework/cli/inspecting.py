@@ -11,9 +11,11 @@ from gatework.cli.interrupt import kept
 from gatework.cli.terminal import Terminal
 from gatework.files import write_atomically
 from gatework.lens import MemoryHorizon
-from gatework.reports.inspection import Inspection, check_inspectable, inspect_run
+from gatework.reports.inspection import Inspection, check_inspectable
+from gatework.reports.inspection import inspect as inspect_subject
 from gatework.reports.inspection_page import inspection_page
 from gatework.reports.sections import shown_measurements
+from gatework.reports.subject import Subject
 from gatework.train.run import Run, check_writable, runs_of
 
 __all__ = ["inspect"]
@@ -33,17 +35,16 @@ def inspect(path: Path, out: Path | None, figures: bool, last: bool) -> None:
     page = path / "inspection.html" if out is None else out
     torch.set_num_threads(runs[0].config.usable_threads)
     check_writable(page.parent, "name another page with --out FILE")
-    for run in runs:  # before the first is measured
-        check_inspectable(run)
-        run.load_model(last=last)
-        run.validations()
+    subjects = [check_inspectable(run, last=last) for run in runs]  # before one is measured
     with kept(lambda: "nothing was written"):
-        found = [_inspect(run, console, last) for run in runs]
+        for run in runs:
+            _name_best(run, console, last)
+        found = [_inspect(subject, console) for subject in subjects]
     write_atomically(page, inspection_page(found).encode())
     for one in found:
         tracked = ", ".join(f"{n} {u.held_out:.2f}" for n, u in one.tracking.items())
-        console.print(f"\n{one.name:<8} {one.cost:.3f} {one.task.unit}, held out")
-        console.print(f"         {_memory(one.horizon)}")
+        console.print(f"\n{one.name:<8} {one.cost:.3f} {one.subject.unit}, held out")
+        console.print(f"         {_memory(one.horizon, one.step)}")
         console.print(f"         units that follow, r held out: {tracked or 'none'}")
     console.print(f"\npage     {page}")
     if figures:
@@ -51,20 +52,24 @@ def inspect(path: Path, out: Path | None, figures: bool, last: bool) -> None:
             console.print(f"figures  {_write_figures(found, page.with_suffix(''))}/")
 
 
-def _memory(horizon: MemoryHorizon) -> str:
+def _memory(horizon: MemoryHorizon, step: str) -> str:
     """How far back a model remembers."""
     last = horizon.lags[-1]
     near, far = (
         f"{reach}" if (reach := horizon.reach(share)) <= last else f"more than {last}"
         for share in (0.01, 0.0001)
     )
-    return f"influence of a byte stays above 1 % for {near} bytes, above 0.01 % for {far}"
+    return f"influence of a {step} stays above 1 % for {near} {step}s, above 0.01 % for {far}"
 
 
-def _inspect(run: Run, console: Console, last: bool) -> Inspection:
+def _name_best(run: Run, console: Console, last: bool) -> None:
+    """Say that it is the best model that is measured, where that is not the last one."""
     if not last and (best := run.about_best()):
         console.print(f"{run.path.name:<8} the best model, {best} (--last for that one)")
-    return inspect_run(run, lambda what: console.print(f"{run.path.name:<8} {what}"), last=last)
+
+
+def _inspect(subject: Subject, console: Console) -> Inspection:
+    return inspect_subject(subject, lambda what: console.print(f"{subject.name:<8} {what}"))
 
 
 def _write_figures(found: list[Inspection], folder: Path) -> Path:

@@ -17,7 +17,7 @@ from gatework.cli.interrupt import Interrupt, kept
 from gatework.cli.progress import TrainingProgress
 from gatework.cli.terminal import Terminal
 from gatework.errors import InputError
-from gatework.reports.inspection import LEAST_HELD_OUT
+from gatework.reports.held_out import LEAST_HELD_OUT
 from gatework.reports.run_page import run_page
 from gatework.reports.trained import report_on
 from gatework.tasks import Shown, task_class
@@ -159,10 +159,11 @@ def _train(runner: Runner, console: Console) -> None:
         raise typer.Exit(interrupted.exit_code)
     with kept(lambda: f"the run is whole: {run.path}"):
         shown = report_on(runner)
-    _show_results(console, run, shown)
+    _show_results(console, runner, shown)
 
 
-def _show_results(console: Console, run: Run, shown: Shown | None) -> None:
+def _show_results(console: Console, runner: Runner, shown: Shown | None) -> None:
+    run, trainer = runner.run, runner.trainer
     if shown:
         console.print(f"\n{shown.title.lower()}\n\n{shown.text}\n")
     last = run.validations()[-1]
@@ -176,8 +177,14 @@ def _show_results(console: Console, run: Run, shown: Shown | None) -> None:
     if shown and shown.more:
         command, *options = map(shlex.quote, shown.more)
         console.print(" ".join([f"more      gatework {command} {path}", *options]))
-    if run.config.task.kind == "text" and run.manifest.sizes[1] >= LEAST_HELD_OUT:
+    if _is_inspectable(trainer):
         console.print(f"inside    gatework inspect {path}")
+
+
+def _is_inspectable(trainer: Trainer) -> bool:
+    """Whether so much is held out that one can look inside."""
+    steps = trainer.task.held_out(trainer.source).lengths.sum()
+    return bool(steps >= LEAST_HELD_OUT)
 
 
 def _show_figures(console: Console, record: Record) -> None:

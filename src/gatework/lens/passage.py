@@ -1,6 +1,6 @@
 """One passage as a network reads it: gates and states of a few units, step by step.
 
-T  time steps, one for each byte      H  hidden size
+T  time steps      H  hidden size
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = ["Passage", "gate_names", "read_passage"]
 
 @dataclass(frozen=True)
 class Passage:
-    """Gates and states of some units over a text.
+    """Gates and states of some units over a text, or over any other sequence.
 
     Where a state has axes, what is shown are places on the first of them, such as heads: the mean
     of a gate over the units there, and of a state the unit there that moves most.
 
     Attributes:
-        characters: what was read; their widths add up to T.
+        characters: of a text, what was read; their widths add up to T. Else there are none.
         units: numbers of the units shown, or of the places.
         gates: name to float32 [units, T]; 0 is closed, 1 is open.
         states: name to float32 [units, T].
@@ -60,7 +60,8 @@ class Passage:
     @property
     def steps(self) -> int:
         """T."""
-        return sum(character.width for character in self.characters)
+        shown = {**self.gates, **self.states}
+        return len(next(iter(shown.values())).T)
 
     @property
     def text(self) -> str:
@@ -101,7 +102,8 @@ def read_passage(
     out.
 
     Args:
-        characters: what was read, T steps wide: `gatework.data.characters_of` makes them of bytes.
+        characters: what was read, T steps wide: `gatework.data.characters_of` makes them of bytes;
+            none of a sequence that is no text.
         trace: name to values [T, 1, H], from a layer's `trace`.
         cell: the cell that was traced.
         units: how many to show.

@@ -1,21 +1,20 @@
-"""Cells side by side: the same text, the same number of parameters, the same steps."""
+"""Cells side by side: the same data, the same number of parameters, the same steps."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from gatework.data import Corpus
 from gatework.errors import InputError
 from gatework.files import write_atomically
 from gatework.lang import Cell
-from gatework.lens import MemoryHorizon, Passage
-from gatework.reports.held_out import FAR_LAG, horizon_of, passage_of
+from gatework.lens import MemoryHorizon
+from gatework.reports.held_out import FAR_LAG, Shown, horizon_of, passage_of
+from gatework.reports.subject import TrainedSubject
 from gatework.tasks import Task
-from gatework.tasks.text.model import LanguageModel
 from gatework.train.cells import cell_settings, check_unlike
 from gatework.train.config import RunConfig
 from gatework.train.loop import Runner
@@ -37,8 +36,9 @@ class Contender:
     records: tuple[Record, ...]
     unit: str
     counted: str
+    step: str
     horizon: MemoryHorizon
-    passage: Passage
+    passage: Shown
 
     @property
     def validations(self) -> list[Record]:
@@ -48,12 +48,32 @@ class Contender:
     @property
     def cost(self) -> float:
         """The last figure on held-out data, of the model that training ended with."""
-        return next(r for r in reversed(self.records) if r.split == "valid").cost
+        return self._last.cost
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What people quote of that model, by name; none where it is the cost in other words."""
+        figures = self._last.figures or {}
+        return {} if self.unit in figures else figures
+
+    @property
+    def naive(self) -> Mapping[str, float]:
+        """The same figures of what needs no model."""
+        return {n: v for n, v in (self._last.naive or {}).items() if n in self.figures}
+
+    @property
+    def _last(self) -> Record:
+        return next(r for r in reversed(self.records) if r.split == "valid")
+
+    @property
+    def far_lag(self) -> int:
+        """The lag at which the influence that is left is told: 100, or the longest measured."""
+        return min(FAR_LAG, int(self.horizon.lags[-1]))
 
     @property
     def far_influence(self) -> float:
-        """The influence at `FAR_LAG`, as a share of that at lag 0."""
-        return float(self.horizon.mean()[FAR_LAG])
+        """The influence at `far_lag`, as a share of that at lag 0."""
+        return float(self.horizon.mean()[self.far_lag])
 
 
 def check_cells(cells: Sequence[Cell], base: RunConfig) -> list[RunConfig]:
@@ -85,21 +105,22 @@ def matched_configs(configs: Sequence[RunConfig], parameters: int, task: Task) -
 
 
 def measure(runner: Runner) -> Contender:
-    """Measure a trained model on its held-out text: how far back it remembers, what its gates do.
+    """Measure a trained model on its held-out data: how far back it remembers, what its gates do.
 
-    Its held-out text must have passed `check_held_out`.
+    Its held-out data must have passed `check_held_out`.
     """
     trainer = runner.trainer
-    trainer.model.eval()
-    model, corpus = cast(LanguageModel, trainer.model), cast(Corpus, trainer.source)
+    config, task = trainer.config, trainer.task
+    subject = TrainedSubject(config.cell, config, task, trainer.source, trainer.model)
     return Contender(
-        config=trainer.config,
+        config=config,
         parameters=runner.run.manifest.parameters,
         records=tuple(runner.run.records()),
-        unit=trainer.task.unit,
-        counted=trainer.task.counted,
-        horizon=horizon_of(model, corpus),
-        passage=passage_of(model, corpus),
+        unit=task.unit,
+        counted=task.counted,
+        step=subject.held_out.step,
+        horizon=horizon_of(subject),
+        passage=passage_of(subject),
     )
 
 
@@ -151,6 +172,8 @@ def _as_json(contender: Contender) -> dict[str, Any]:
         "parameters": contender.parameters,
         "cost": contender.cost,
         "unit": contender.unit,
+        "figures": dict(contender.figures),
+        "naive": dict(contender.naive),
         "learning_curve": [[r.seen, r.seconds, r.cost] for r in contender.validations],
         "reach": {
             str(share): [horizon.reach(share), *horizon.reach_band(share)] for share in REACH_SHARES

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from gatework.lens import Passage
 from gatework.lens.plots import draw_horizons
 from gatework.reports.comparison import REACH_SHARES, Contender
-from gatework.reports.held_out import FAR_LAG, MAX_LAG
 from gatework.reports.learning import cost_in_words, draw_learning_curves
 from gatework.reports.page import figure, page, paragraph, section, settings_table, table
-from gatework.reports.passages import COLUMNS, draw_passage, rows_in_words
+from gatework.reports.passages import columns_in_words, draw_passage, rows_in_words
 from gatework.tasks import Source, Task
 from gatework.train.config import RunConfig
 from gatework.train.records import Record
@@ -47,21 +46,26 @@ def reach_text(contender: Contender, share: float) -> str:
     """Return the reach in steps with its band, as people write it."""
     low, high = contender.horizon.reach_band(share)
     reach = contender.horizon.reach(share)
-    if low == high or reach > MAX_LAG:
-        return _lag(reach)
-    return f"{_lag(reach)} ({_lag(low)}–{_lag(high)})"
+    last = int(contender.horizon.lags[-1])
+    if low == high or reach > last:
+        return _lag(reach, last)
+    return f"{_lag(reach, last)} ({_lag(low, last)}–{_lag(high, last)})"
 
 
 def summary(contenders: Sequence[Contender]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return the figures of each cell as a table's header and rows."""
+    first = contenders[0]
+    headline = list(first.figures)[:1]
     above = [f"above {100 * share:g} %" for share in REACH_SHARES]
-    header = ("cell", "units", "parameters", contenders[0].unit, *above, f"left at {FAR_LAG}")
+    left = f"left at {first.far_lag}"
+    header = ("cell", "units", "parameters", first.unit, *headline, *above, left)
     rows = [
         (
             contender.config.cell,
             f"{contender.config.hidden_size:,}",
             f"{contender.parameters:,}",
             f"{contender.cost:.3f}",
+            *(f"{contender.figures[name]:.4g}" for name in headline),
             *(reach_text(contender, share) for share in REACH_SHARES),
             f"{contender.far_influence:.0e}",
         )
@@ -72,25 +76,40 @@ def summary(contenders: Sequence[Contender]) -> tuple[tuple[str, ...], list[tupl
 
 def _summary(contenders: Sequence[Contender]) -> str:
     words = (
-        f"Fewer {contenders[0].unit} are better. The last columns: for how many steps back the "
-        "influence of an input stays above a share of that of the newest one, with the 95 % band; "
-        f"and what share is left {FAR_LAG} steps back."
+        f"The cost is told in {contenders[0].unit}; less is better. The last columns: for how many "
+        "steps back the influence of an input stays above a share of that of the newest one, with "
+        f"the 95 % band; and what share is left {contenders[0].far_lag} steps back."
     )
-    return table(*summary(contenders)) + paragraph(words, quiet=True)
+    return table(*summary(contenders)) + paragraph(words, quiet=True) + _figures(contenders)
+
+
+def _figures(contenders: Sequence[Contender]) -> str:
+    """What people quote, of all cells and of what needs no model."""
+    names = list(contenders[0].figures)
+    if not names:
+        return ""
+    told = {c.config.cell: c.figures for c in contenders}
+    told["without a model"] = contenders[0].naive
+    rows = [
+        (cell, *(f"{own[name]:.4g}" if name in own else "" for name in names))
+        for cell, own in told.items()
+    ]
+    return table(("held out", *names), rows)
 
 
 def _memory(contenders: Sequence[Contender]) -> list[str]:
     horizons = {contender.config.cell: contender.horizon for contender in contenders}
     alt = "Influence against lag. " + " ".join(
         f"{c.config.cell} falls below 1 % after {reach_text(c, 0.01)} steps "
-        f"and has {c.far_influence:.0e} left at {FAR_LAG}."
+        f"and has {c.far_influence:.0e} left at {c.far_lag}."
         for c in contenders
     )
     caption = (
         f"Influence of the step k steps back, mean and 95 % band over "
         f"{len(contenders[0].horizon.influence)} places of the held-out data."
     )
-    return [paragraph(INFLUENCE), figure(draw_horizons(horizons).in_page, alt, caption)]
+    drawing = draw_horizons(horizons, f"{contenders[0].step}s").in_page
+    return [paragraph(INFLUENCE), figure(drawing, alt, caption)]
 
 
 def _learning(curves: Mapping[str, Sequence[Record]], task: Task) -> list[str]:
@@ -104,22 +123,31 @@ def _learning(curves: Mapping[str, Sequence[Record]], task: Task) -> list[str]:
 
 def _gates(contenders: Sequence[Contender]) -> list[str]:
     words = (
-        f"{COLUMNS} A gate near 1 is open, near 0 closed. In an LSTM the "
-        "input gate i lets the new in, the forget gate f keeps the old, the output gate o gives "
-        "it out, and c is what is kept. In a GRU the update gate z keeps the old and the reset "
-        "gate r decides how much of it the new may see. A vanilla RNN has no gate: all of its "
-        "state h is overwritten with every step."
+        f"{columns_in_words(contenders[0].step)} A gate near 1 is open, near 0 closed. In an LSTM "
+        "the input gate i lets the new in, the forget gate f keeps the old, the output gate o "
+        "gives it out, and c is what is kept. In a GRU the update gate z keeps the old and the "
+        "reset gate r decides how much of it the new may see. A vanilla RNN has no gate: all of "
+        "its state h is overwritten with every step."
     )
-    return [paragraph(words), *(_gate_map(contender) for contender in contenders)]
+    maps = (
+        _gate_map(contender, passage, direction)
+        for contender in contenders
+        for direction, passage in contender.passage.directions.items()
+    )
+    return [paragraph(words), *maps]
 
 
-def _gate_map(contender: Contender) -> str:
-    cell, passage = contender.config.cell, contender.passage
+def _gate_map(contender: Contender, passage: Passage, direction: str) -> str:
+    cell = " ".join(filter(None, [contender.config.cell, direction]))
+    track, first = contender.passage.track, contender.passage.first
     panels = ", ".join([*passage.gates, *passage.states])
     units = ", ".join(map(str, passage.units))
     alt = f"{cell}: {panels} of {passage.axis or 'unit'}s {units}, {_activity(passage)}"
-    caption = f"{cell}: {panels} {rows_in_words(passage)}"
-    return figure(draw_passage(passage, f"passage-{cell}").in_page, alt, caption, wide=True)
+    of = f"{cell}{', ' * bool(track.name)}{track.name}"
+    drawing = draw_passage(passage, f"passage-{cell}", track, first).in_page
+    text = bool(passage.characters)
+    caption = f"{of}: {panels} {rows_in_words(passage)}"
+    return figure(drawing, alt, caption, wide=text, whole=not text)
 
 
 def _activity(passage: Passage) -> str:
@@ -134,12 +162,12 @@ def _method(contenders: Sequence[Contender], task: Task, source: Source) -> list
     words = (
         f"All learned from the same {last.seen:,} {task.counted} in the same order, in "
         f"{last.step:,} training steps of {config.batch_size} sequences side by side"
-        f"{config.batch_size} streams × {config.window} bytes (truncated back-propagation with "
-        f"carried state), with AdamW and one schedule whose peak is {_rates(contenders)}, from "
-        "torch's own initial weights, and with hidden sizes chosen so that the models have "
-        "equally many parameters. The norm is the Frobenius "
-        "norm of the Jacobian with respect to the input's embedding, estimated with random sign "
-        f"vectors from 0 to {MAX_LAG} steps back; its band is a bootstrap over places of the data."
+        f"{_carried(task, config)}, with AdamW and one schedule whose peak is "
+        f"{_rates(contenders)}, from torch's own initial weights, and with hidden sizes chosen so "
+        "that the models have equally many parameters. The norm is the Frobenius norm of the "
+        "Jacobian with respect to what the first layer reads, estimated with random sign vectors "
+        f"from 0 to {contenders[0].horizon.lags[-1]} steps back; its band is a bootstrap "
+        "over places of the data."
     )
     own = ("cell", "hidden_size", "learning_rate")
     settings = {name: value for name, value in config.shown().items() if name not in own}
@@ -158,5 +186,5 @@ def _rates(contenders: Sequence[Contender]) -> str:
     return ", ".join(f"{c.config.peak_rate:g} for {c.config.cell}" for c in contenders)
 
 
-def _lag(reach: int) -> str:
-    return f"{reach}" if reach <= MAX_LAG else f">{MAX_LAG}"
+def _lag(reach: int, last: int) -> str:
+    return f"{reach}" if reach <= last else f">{last}"

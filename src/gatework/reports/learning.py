@@ -31,4 +31,4 @@ def draw_learning_curves(curves: Mapping[str, Sequence[Record]], unit: str, coun
     axes.set_xlabel(f"{prefix}{counted} learned from")
     axes.set_ylabel(unit)
     name_lines(axes)
-    return finished(figure, "curves")
+    return finished(figure, f"curves-{unit}")

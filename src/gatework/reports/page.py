@@ -39,6 +39,8 @@ figure { margin: 1rem 0; }
 figure svg { display: block; width: 100%; height: auto; }
 figure.wide > div { overflow-x: auto; }
 figure.wide svg { min-width: 60rem; }
+figure.page > div { overflow-x: auto; }
+figure.page svg { min-width: 44rem; }
 figure.cell > div { overflow-x: auto; }
 figure.cell svg { width: auto; }
 figcaption, .quiet { color: var(--quiet); font-size: .9rem; }
@@ -57,8 +59,9 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
 @media screen and (max-width: 40rem) { figure.cell svg { max-width: none !important; } }
 @media print { :root { --paper: #fff; --ink: #000; --quiet: #333; --line: #bbb; --tint: #fff; }
   body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; }
-  figure, table { break-inside: avoid; } figure:not(.wide):not(.cell) svg { max-height: 8cm; }
-  figure.wide > div { overflow: visible; } figure.wide svg { min-width: 0; }
+  figure, table { break-inside: avoid; } figure:not([class]) svg { max-height: 8cm; }
+  figure.wide > div, figure.page > div { overflow: visible; }
+  figure.wide svg, figure.page svg { min-width: 0; }
   pre { white-space: pre-wrap; border: 1px solid var(--line); } }
 """
 
@@ -147,18 +150,22 @@ def _in_turn(shades: Sequence[str], character: Character) -> str:
     return f"linear-gradient(to {'left' if character.leftward else 'right'}, {', '.join(stops)})"
 
 
-def figure(svg: str, alt: str, caption: str, *, wide: bool = False, cell: bool = False) -> str:
+def figure(
+    svg: str, alt: str, caption: str, *, wide: bool = False, whole: bool = False, cell: bool = False
+) -> str:
     """Return a figure.
 
     Args:
         svg: the drawing, a measurement's or a cell's.
         alt: what it shows, for those who cannot see it.
         caption: plain text under it.
-        wide: let it scroll sideways on a narrow screen instead of shrinking.
+        wide: let it scroll sideways instead of shrinking.
+        whole: as wide as the page; let it scroll on a screen that is narrower.
         cell: it is the picture of a cell, which has a size of its own.
     """
-    scroll = ' tabindex="0"' if wide or cell else ""
-    kind = " class=wide" if wide else " class=cell" if cell else ""
+    kinds = {"wide": wide, "page": whole, "cell": cell}
+    kind = next((f" class={name}" for name, is_so in kinds.items() if is_so), "")
+    scroll = ' tabindex="0"' if kind else ""
     return (
         f"<figure{kind}>"
         f'<div role="img" aria-label="{escape(alt)}"{scroll}>{svg}</div>'

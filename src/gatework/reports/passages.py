@@ -1,4 +1,4 @@
-"""A passage drawn: gates and states of some units over the characters that the network reads."""
+"""A passage drawn: gates and states of some units under what the network reads."""
 
 from __future__ import annotations
 
@@ -11,40 +11,77 @@ from numpy.typing import NDArray
 from gatework.data import Character
 from gatework.lens import Passage
 from gatework.lens.drawing import INK, Plot, empty_figure, finished, fitting, in_style
+from gatework.reports.curves import (
+    CURVE_HEIGHT,
+    CURVES_WIDTH,
+    LABEL_HEIGHT,
+    draw_curve,
+    draw_labels,
+    mark_times,
+    telling_curves,
+)
+from gatework.tasks.held_out import Track
 
-__all__ = ["COLUMNS", "draw_passage", "rows_in_words"]
+__all__ = ["columns_in_words", "draw_passage", "rows_in_words"]
 
 COLUMN = 0.13
-"""Inches that a byte is wide."""
+"""Inches that a symbol of a text is wide."""
 COLUMNS = (
-    "Each column is one byte of a passage that the network has not seen, from left to right as it "
+    "Each column is one {} of a passage that the network has not seen, from left to right as it "
     "reads them, each row one unit, or one head where states have heads. Under them stand the "
-    "characters; one that takes several bytes spans them (· is a space, ↵ a line's end, E5 a byte "
-    "that belongs to no character)."
+    "characters{} (· is a space, ↵ a line's end{})."
 )
-"""What the columns and rows are, in words for a page."""
+STEPS = (
+    "Each column is one step of a passage that the network has not seen, from left to right as it "
+    "reads them, each row one unit, or one head where states have heads. Above them stand curves "
+    "of what it reads; a gap is a value that is missing."
+)
+
+
+def columns_in_words(step: str) -> str:
+    """What the columns and rows are, in words for a page.
+
+    Args:
+        step: what a step is called.
+    """
+    if step == "byte":
+        spans = "; one that takes several bytes spans them"
+        return COLUMNS.format(step, spans, ", E5 a byte that belongs to no character")
+    return COLUMNS.format(step, "", "") if step == "character" else STEPS
 
 
 @in_style
-def draw_passage(passage: Passage, name: str) -> Plot:
-    """Draw gates and states of some units over the characters that the network reads.
+def draw_passage(passage: Passage, name: str, track: Track | None = None, first: int = 0) -> Plot:
+    """Draw gates and states of some units, with what the network reads.
 
-    Each column is a byte; a character stands in the middle of its bytes.
+    Characters stand under them, each in the middle of its columns; curves over them.
 
     Args:
         passage: what to draw.
         name: of the drawing, unlike that of any other on the page.
+        track: what stands at the steps; None where the passage has its characters.
+        first: number of the first step, where steps have no times.
     """
     panels = {**passage.gates, **passage.states}
     longest = max(len(label) for panel in panels for label in passage.labels(panel))
-    width = COLUMN * passage.steps + 0.8 + 0.07 * longest
-    height = (0.2 * len(passage.units) + 0.55) * len(panels)
-    figure = empty_figure(width, height)
-    rows = figure.subplots(len(panels), squeeze=False)[:, 0]
+    told = track or Track(passage.characters)
+    curves = telling_curves(told.curves, [*panels.values()])
+    heights = [CURVE_HEIGHT] * len(curves) + [LABEL_HEIGHT] * bool(told.labels)
+    heights += [0.2 * len(passage.units) + 0.55] * len(panels)
+    beside = 0.8 + 0.07 * longest
+    inner = COLUMN * passage.steps if told.characters else CURVES_WIDTH - beside
+    figure = empty_figure(inner + beside, sum(heights))
+    rows = list(figure.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0])
+    for column, values in curves.items():
+        draw_curve(rows.pop(0), column, values)
     room: dict[Text, float] = {}
+    if told.labels:
+        room |= draw_labels(rows.pop(0), told.labels, inner)
     for axes, (panel, values) in zip(rows, panels.items(), strict=True):
         _draw_panel(axes, values, is_gate=panel in passage.gates)
         room |= _label_panel(axes, panel, passage)
+    if not told.characters:
+        mark_times(rows[-1], told, passage.steps, first)
     return finished(figure, name, room)
 
 
@@ -63,8 +100,8 @@ def rows_in_words(passage: Passage) -> str:
 
 
 def _draw_panel(axes: Axes, values: NDArray[np.float32], is_gate: bool) -> None:
-    """Draw a row per unit, a column per byte: gates from 0 to 1, states around 0."""
-    highest = 1.0 if is_gate else float(np.abs(values).max())
+    """Draw a row per unit, a column per step: gates from 0 to 1, states around 0."""
+    highest = 1.0 if is_gate else float(np.abs(values).max()) or 1.0
     lowest = 0.0 if is_gate else -highest
     colours = "cividis" if is_gate else "RdBu_r"
     image = axes.imshow(

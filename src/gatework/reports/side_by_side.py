@@ -91,7 +91,7 @@ def begin(
         base = base.model_copy(update={"seconds": DEFAULT_SECONDS})
     configs = check_cells(cells, base)
     task, source = task_class(base.task.kind).load(base.task, base.files)
-    check_held_out(task, source)
+    check_held_out(task.held_out(source), source.name)
     trainers = [
         Trainer(config, task, source) for config in matched_configs(configs, parameters, task)
     ]
@@ -119,10 +119,10 @@ def compare(
     out: str | Path | None = None,
     **settings: Any,
 ) -> Comparison:
-    """Train cells side by side on the same text and measure how far back each remembers.
+    """Train cells side by side on the same data and measure how far back each remembers.
 
     As the command `gatework compare`, whose page and folders it leaves. All have equally many
-    parameters and read the same bytes.
+    parameters and learn from the same; a text unless the settings say else.
 
     Args:
         cells: What is compared: cells of your own and of `gatework.cells`.
@@ -130,7 +130,7 @@ def compare(
         parameters: Learned numbers in each model; hidden sizes follow.
         out: New folder for page and runs; without it, one under `runs/`.
         settings: Any other of `gatework.train.RunConfig`, such as `seconds=600`, the time of all
-            together, `steps=2000` or `layers=2`.
+            together, `steps=2000`, `layers=2` or `task="forecast"`, and any of the task's own.
 
     Raises:
         InputError: A ValueError that says what cannot be used, and how to mend it.

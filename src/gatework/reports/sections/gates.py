@@ -31,6 +31,7 @@ HELD = (
     "What held-out data costs when a gate is held at one value for all units. The more "
     "it costs, the more depends on that gate."
 )
+UNKNOWN = "What a gate is worth is not told: nobody said what the model should predict."
 
 
 def _gates(found: Found) -> Iterator[str]:
@@ -47,7 +48,9 @@ def _gates_of(one: Inspection) -> Iterator[str]:
     header = ("gate", "mean", "all but closed", "all but open", "units always open")
     yield table(header, list(_gate_rows(one)))
     yield from _by_place(one)
-    if one.ablation is not None:
+    if one.ablation is None:
+        yield paragraph(UNKNOWN, quiet=True)
+    else:
         yield paragraph(HELD)
         yield table(("gate", "held closed, 0", "as it is", "held open, 1"), _held_rows(one))
     dead = {
@@ -59,11 +62,10 @@ def _gates_of(one: Inspection) -> Iterator[str]:
 
 
 def _gate_rows(one: Inspection) -> Iterator[tuple[str, ...]]:
-    keeping = {k.name for gates in keepers(one.run.load_model().layer.cell).values() for k in gates}
     opened = one.saturation.always_open()
     for gate in one.saturation.gates:
         name = short_name(one, gate)
-        memory = " (keeps the memory)" if name.rpartition(".")[2] in keeping else ""
+        memory = " (keeps the memory)" if _keeps(one, gate) else ""
         yield (
             name + memory,
             f"{one.saturation.mean[gate].mean():.2f}",
@@ -71,6 +73,12 @@ def _gate_rows(one: Inspection) -> Iterator[tuple[str, ...]]:
             f"{one.saturation.right[gate].mean():.0%}",
             f"{len(opened[gate])}",
         )
+
+
+def _keeps(one: Inspection, gate: str) -> bool:
+    """Whether a gate decides how much of a state is kept."""
+    kept = keepers(one.subject.cell_of(gate)).values()
+    return gate.rpartition(".")[2] in {keeper.name for gates in kept for keeper in gates}
 
 
 def _by_place(one: Inspection) -> Iterator[str]:

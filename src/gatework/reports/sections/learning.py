@@ -12,13 +12,13 @@ __all__ = ["LEARNING"]
 
 
 def _curves(found: Found) -> Iterator[str]:
-    told = " ".join(
-        f"{one.name} ends at {one.records[-1].cost:.3f}." for one in found if one.records
-    )
-    drawing = draw_learning_curves(
-        {one.name: one.records for one in found}, found[0].task.unit, found[0].task.counted
-    ).in_page
-    yield figure(drawing, told or "No figures.", "Cost of held-out data in the course of training.")
+    for unit in dict.fromkeys(one.subject.unit for one in found if one.subject.records):
+        some = [one for one in found if one.subject.unit == unit]
+        curves = {one.name: one.subject.records for one in some}
+        drawing = draw_learning_curves(curves, unit, some[0].subject.counted)
+        told = " ".join(f"{n} ends at {r[-1].cost:.3f}." for n, r in curves.items() if r)
+        caption = "Cost of held-out data in the course of training."
+        yield figure(drawing.in_page, told or "No figures.", caption)
 
 
 LEARNING = Section("How it learned", (Part(_curves),))

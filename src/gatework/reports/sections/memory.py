@@ -9,7 +9,8 @@ import numpy as np
 from gatework.lang.expressions import Reduce, postorder
 from gatework.lens import MemoryHorizon
 from gatework.lens.plots import draw_flows, draw_horizons, draw_retentions
-from gatework.reports.inspection import FLOW_STEPS, Inspection
+from gatework.reports.held_out import MAX_LAG
+from gatework.reports.inspection import Inspection
 from gatework.reports.page import figure, paragraph, table
 from gatework.reports.sections.section import (
     MOST_PLACES,
@@ -20,6 +21,7 @@ from gatework.reports.sections.section import (
     full_name,
     model_name,
     short_name,
+    steps_of,
 )
 
 __all__ = ["MEMORY", "reach"]
@@ -31,7 +33,7 @@ HORIZON = (
     "any more is forgotten."
 )
 FLOW = (
-    f"Learning goes the other way: from an error after the last step back over {FLOW_STEPS} steps "
+    "Learning goes the other way: from an error after the last step back over {} steps "
     "to what caused it. The curves show how much of the gradient arrives at each state. The growth "
     "rate is by what factor it changes with each step back. Where the gradient falls to a "
     "thousandth within a hundred steps, it vanishes: what is far back can hardly be learned from."
@@ -59,7 +61,28 @@ def _horizons(found: Found) -> Iterator[str]:
     horizons = {one.name: one.horizon for one in found}
     told = " ".join(f"{n} falls below 1 % after {reach(h)} steps." for n, h in horizons.items())
     caption = "Influence of the step k steps back: mean and 95 % band over places of held-out data."
-    yield figure(draw_horizons(horizons).in_page, told, caption)
+    drawing = draw_horizons(horizons, steps_of(found)).in_page
+    yield figure(drawing, told, caption)
+    for one in found:
+        if words := _looked_back(one):
+            yield paragraph(words, quiet=True)
+
+
+def _looked_back(one: Inspection) -> str:
+    """What is to be known of how far back was looked, where it is not as far as usual."""
+    words = []
+    if (lag := int(one.horizon.lags[-1])) < MAX_LAG:
+        words.append(
+            f"{one.name} is looked back in over {lag} {one.step}s, half of a sequence of middling "
+            "length."
+        )
+    if one.subject.reads_backward:
+        words.append(f"Of {one.name} it is the forward direction whose output is looked back from.")
+    return " ".join(words)
+
+
+def _flow_words(found: Found) -> str:
+    return FLOW.format(max(one.flow_steps for one in found))
 
 
 def _flows(found: Found) -> Iterator[str]:
@@ -86,8 +109,11 @@ def _radii(found: Found) -> Iterator[str]:
 
 
 def _radius_rows(found: Found, one: Inspection) -> Iterator[tuple[str, ...]]:
-    for k, radius in enumerate(one.flow.spectral_radius.values()):
-        layer = f"layer {k}" if one.run.config.layers > 1 or len(found) == 1 else ""
+    radii = one.flow.spectral_radius
+    for k, (place, radius) in enumerate(radii.items()):
+        layer = f"layer {k}" if len(radii) > 1 or len(found) == 1 else ""
+        if one.subject.reads_backward or len(one.subject.layers) > 1:
+            layer = place.removeprefix("layer.")
         yield f"{model_name(found, one)} {layer}".strip(), f"{radius.mean():.2f}"
 
 
@@ -126,14 +152,15 @@ def _retention_rows(found: Found, one: Inspection) -> Iterator[tuple[str, ...]]:
 
 def _read_in_sums(found: Found, one: Inspection) -> list[str]:
     """The states that a step reads in a sum over their units, and so may take from in it."""
-    cell = one.run.load_model().layer.cell
-    named = {state.name: (state, cell.names[state.name]) for state in cell.states}
-    return [
-        full_name(found, one, full)
-        for full in one.retention.keeping
-        for state, new in (named[full.rpartition(".")[2]],)
-        if any(isinstance(n, Reduce) and state in postorder([n]) for n in postorder([new]))
-    ]
+    return [full_name(found, one, full) for full in one.retention.keeping if _is_summed(one, full)]
+
+
+def _is_summed(one: Inspection, full: str) -> bool:
+    """Whether a step reads a state in a sum over its units."""
+    cell, name = one.subject.cell_of(full), full.rpartition(".")[2]
+    state = next(state for state in cell.states if state.name == name)
+    steps = postorder([cell.names[name]])
+    return any(isinstance(n, Reduce) and state in postorder([n]) for n in steps)
 
 
 def _by_place(found: Found, one: Inspection) -> Iterator[str]:
@@ -160,7 +187,7 @@ MEMORY = Section(
     "How far back it remembers",
     (
         Part(_horizons, HORIZON, ("horizon",)),
-        Part(_flows, FLOW, ("flow",)),
+        Part(_flows, _flow_words, ("flow",)),
         Part(_radii, RADIUS, ("flow",)),
         Part(_retentions, RETENTION, ("retention",)),
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gatework.reports.inspection import FLOW_STEPS
 from gatework.reports.page import paragraph, table
 from gatework.reports.sections.section import Found, Part, Section
 
@@ -17,22 +16,17 @@ def _method(found: Found) -> Iterator[str]:
         f"Saturation, retention and units: {first.saturation.steps:,} steps of held-out data, the "
         f"state carried on; units are judged on {first.units.held_out_steps:,} of them. Horizon: "
         f"{len(first.horizon.influence)} places. Gradient: a random weighting of the scores after "
-        f"{FLOW_STEPS} steps, {len(next(iter(first.flow.norms.values())))} sequences. The same "
-        "figures in Python: gatework.lens."
+        f"{first.flow_steps} steps, {len(next(iter(first.flow.norms.values())))} sequences. The "
+        "same figures in Python: gatework.lens."
     )
     yield paragraph(words)
     rows: Mapping[str, object] = {
-        "text": first.corpus.name,
-        "sha256 of the text": first.corpus.sha256[:16],
-        **first.run.manifest.versions,
+        "data": first.subject.source,
+        **first.subject.origin,
     }
     yield table(("", ""), [(name, str(value)) for name, value in rows.items()])
     for one in found:
-        settings = one.run.config.shown()
-        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
-        yield paragraph(
-            f"{one.name}: {one.run.manifest.parameters:,} parameters; {told}.", quiet=True
-        )
+        yield paragraph(f"{one.name}: {one.subject.told}.", quiet=True)
 
 
 METHOD = Section("How it was measured", (Part(_method),))

@@ -20,6 +20,7 @@ __all__ = [
     "model_name",
     "named_unit",
     "short_name",
+    "steps_of",
     "title",
 ]
 
@@ -35,19 +36,21 @@ class Part:
 
     Attributes:
         show: the figures, tables and paragraphs on all models, as HTML.
-        words: what is to be known before one looks at them.
+        words: what is to be known before one looks at them; or what says it of these models.
         measurements: the fields of `Inspection` that are shown; they are saved under these names.
     """
 
     show: Callable[[Found], Iterable[str]]
-    words: str = ""
+    words: str | Callable[[Found], str] = ""
     measurements: tuple[str, ...] = ()
 
     def html(self, found: Found) -> Iterator[str]:
-        """The words, and what they explain."""
-        if self.words:
-            yield paragraph(self.words)
-        yield from self.show(found)
+        """The words, and what they explain; nothing where there is nothing to show."""
+        shown = list(self.show(found))
+        words = self.words if isinstance(self.words, str) else self.words(found)
+        if shown and words:
+            yield paragraph(words)
+        yield from shown
 
 
 @dataclass(frozen=True)
@@ -58,22 +61,26 @@ class Section:
     parts: tuple[Part, ...]
 
     def html(self, found: Found) -> str:
-        """The section on some models."""
-        return section(self.heading, *(html for part in self.parts for html in part.html(found)))
+        """The section on some models; "" where it has nothing to show of them."""
+        parts = [html for part in self.parts for html in part.html(found)]
+        return section(self.heading, *parts) if parts else ""
 
 
 def title(one: Inspection) -> str:
     """A model's name with what it is, such as "mine (lstm, 2 layers of 192 units)"."""
-    config = one.run.config
-    layers = f"{config.layers} layers of " if config.layers > 1 else ""
-    cell = f"{config.cell}, " if one.name != config.cell else ""
-    return f"{one.name} ({cell}{layers}{config.hidden_size} units)"
+    return f"{one.name} ({one.subject.what.removeprefix(f'{one.name}, ')})"
 
 
 def drawn(one: Inspection, measurement: Measurement) -> str:
     """The drawing of a measurement; its ids are unlike those of the same of another model."""
     plot = measurement.plot()
     return replace(plot, name=f"{plot.name}-{one.name}").in_page
+
+
+def steps_of(found: Found) -> str:
+    """What the steps of all models are called: "bytes", or "steps" where they are not alike."""
+    words = {f"{one.step}s" for one in found}
+    return words.pop() if len(words) == 1 else "steps"
 
 
 def model_name(found: Found, one: Inspection) -> str:
@@ -83,8 +90,7 @@ def model_name(found: Found, one: Inspection) -> str:
 
 def short_name(one: Inspection, value: str) -> str:
     """A value's full name, such as "layer.l0.c", without what is the same for all."""
-    short = value.removeprefix("layer.")
-    return short.removeprefix("l0.") if one.run.config.layers == 1 else short
+    return one.subject.short(value)
 
 
 def first_axis(lengths: Mapping[str, int]) -> str:

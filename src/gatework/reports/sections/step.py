@@ -19,8 +19,8 @@ WORDS = (
 
 
 def _cells(found: Found) -> Iterator[str]:
-    cells = {one.run.config.trained_cell: one.run.load_model().layer.eval_cell for one in found}
-    for cell in cells.values():
+    layers = [layer for one in found for layer in one.subject.layers.values()]
+    for cell in {layer.cell: layer.eval_cell for layer in layers}.values():
         explained = explain(cell)
         yield figure(cell_svg(cell), "; ".join(explained.equations), explained.title, cell=True)
         yield preformatted("\n".join(explained.equations))

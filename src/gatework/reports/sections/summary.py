@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gatework.lens import GradientFlow, MemoryHorizon, TrackingUnit
+from gatework.lens import GradientFlow, TrackingUnit
 from gatework.reports.held_out import FAR_LAG
 from gatework.reports.inspection import Inspection
 from gatework.reports.page import paragraph, table
@@ -15,29 +15,50 @@ __all__ = ["SUMMARY"]
 
 
 def _summary(found: Found) -> Iterator[str]:
-    header = ("", found[0].task.unit, "feels 1 % back to", f"left at {FAR_LAG}", "gradient")
+    units = dict.fromkeys(one.subject.unit for one in found if one.subject.unit)
+    far = min(FAR_LAG, *(int(one.horizon.lags[-1]) for one in found))
+    header = ("", *units, "feels 1 % back to", f"left at {far}", "gradient")
     rows = [
         (
             one.name,
-            f"{one.cost:.3f}",
+            *(f"{one.cost:.3f}" if one.subject.unit == unit else "" for unit in units),
             f"{reach(one.horizon)} steps",
-            _left(one.horizon),
+            f"{one.horizon.mean()[far]:.0e}",
             _verdict(one.flow),
         )
         for one in found
     ]
     yield table(header, rows)
     for one in found:
+        yield from _figures(one)
         yield paragraph(_in_words(one))
 
 
+def _figures(one: Inspection) -> Iterator[str]:
+    """What people quote beside what needs no model, unless it is the cost in other words."""
+    figures, naive = one.evaluation.figures, one.evaluation.naive
+    if figures and one.subject.unit not in figures:
+        header = (f"{one.name}, held out", *figures)
+        rows = [("this model", figures), ("without a model", naive)]
+        told = [(name, *(_figure(values.get(f)) for f in figures)) for name, values in rows]
+        yield table(header, told)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
 def _in_words(one: Inspection) -> str:
-    words = [
-        f"On data that it has never seen {one.name} pays {one.cost:.2f} {one.task.unit}: "
-        f"{one.task.meaning}.",
+    words = []
+    if one.subject.unit:
+        words.append(
+            f"On data that it has never seen {one.name} pays {one.cost:.3g} {one.subject.unit}: "
+            f"{one.subject.meaning}."
+        )
+    words.append(
         f"What it has read still has 1 % of the strongest influence {reach(one.horizon)} steps "
-        "later.",
-    ]
+        "later."
+    )
     if one.tracking:
         told = [_tracks(one, name, unit) for name, unit in one.tracking.items()]
         words.append(f"Among its units, {'; '.join(told)}.")
@@ -56,14 +77,8 @@ def _tracks(one: Inspection, name: str, unit: TrackingUnit) -> str:
     opposite = ", the lower the more" if held_out < 0 else ""
     return (
         f"{named_unit(one, value, number)} {strength} “{name}”{opposite} "
-        f"(r = {held_out:.2f} on held-out text)"
+        f"(r = {held_out:.2f} on held-out data)"
     )
-
-
-def _left(horizon: MemoryHorizon) -> str:
-    """The influence that is left at `FAR_LAG`, where the text was long enough to look so far."""
-    mean = horizon.mean()
-    return f"{mean[FAR_LAG]:.0e}" if len(mean) > FAR_LAG else "–"
 
 
 def _verdict(flow: GradientFlow) -> str:

@@ -7,19 +7,23 @@ from collections.abc import Iterator
 import numpy as np
 
 from gatework.lens.units import MOST_PROBED
+from gatework.printable import identifier
+from gatework.reports.curves import Peak, draw_peaks
 from gatework.reports.inspection import LEAST_TRACKED, Inspection, occurring
-from gatework.reports.page import bright_text, escape, paragraph, table
+from gatework.reports.page import bright_text, escape, figure, paragraph, table
 from gatework.reports.sections.section import Found, Part, Section, named_unit, title
 
 __all__ = ["UNITS"]
 
 WORDS = (
     "A correlation r of 1 or −1 means that the unit follows the property exactly, 0 that it knows "
-    "nothing of it. Units are chosen on one half of the text and judged on the other, held-out "
+    "nothing of it. Units are chosen on one half of the data and judged on the other, held-out "
     "half. The probe reads all units of a state at once, or of the output where a state has more "
     f"than {MOST_PROBED:,}: its R² is the share of the property's variance that it can tell on "
-    "held-out text."
+    "held-out data."
 )
+MOST_PROPERTIES = 24
+"""Properties that a table lists."""
 
 
 def _units(found: Found) -> Iterator[str]:
@@ -27,9 +31,15 @@ def _units(found: Found) -> Iterator[str]:
     for one in found:
         if len(found) > 1:
             yield f"<h3>{escape(title(one))}</h3>\n"
-        yield table(header, list(_unit_rows(one)))
+        rows = sorted(_unit_rows(one), key=lambda row: row[3] == "–")
+        yield table(header, rows[:MOST_PROPERTIES])
+        if len(rows) > MOST_PROPERTIES:
+            yield paragraph(f"The first {MOST_PROPERTIES} of {len(rows)} properties.", quiet=True)
         if missing := [name for name in one.units.properties if name not in occurring(one.units)]:
-            yield paragraph(f"Does not occur in this text: {', '.join(missing)}.", quiet=True)
+            what = (
+                "in this text" if one.passage.forward.characters else "here, or is always the same"
+            )
+            yield paragraph(f"Does not occur {what}: {', '.join(missing)}.", quiet=True)
         yield from _passages(one)
 
 
@@ -47,22 +57,42 @@ def _passages(one: Inspection) -> Iterator[str]:
     """Where the units that track something are most active."""
     if one.peaks is None:
         yield paragraph(
-            f"No unit follows one of them with |r| of {LEAST_TRACKED:g} or more on held-out text."
+            f"No unit follows one of them with |r| of {LEAST_TRACKED:g} or more on held-out data."
         )
         return
-    for k, (name, unit) in enumerate(list(one.tracking.items())[: len(one.peaks.units)]):
+    for k, (name, unit) in enumerate(one.tracking.items()):
         named = named_unit(one, unit.value, unit.unit).removeprefix("number ")
-        words = (
-            f"Unit {named}, which goes with “{name}”, is most "
-            "active here. Green is above zero, red below; the frame marks the peak."
-        )
-        yield paragraph(words)
-        for rank in range(one.peaks.activation.shape[1]):
-            shown = one.peaks.symbols[k, rank] >= 0
-            if shown.any():
-                peak = one.peaks.before - int(np.argmax(shown))
-                around = one.peaks.around[k, rank][shown]
-                yield bright_text(one.peak_passage(k, rank), around, peak)
+        opening = f"Unit {named}, which goes with “{name}”, is most active here."
+        if one.passage.forward.characters:
+            yield paragraph(f"{opening} Green is above zero, red below; the frame marks the peak.")
+            yield from _texts(one, k)
+        else:
+            yield paragraph(f"{opening} Above it a curve of what is read; the line marks the peak.")
+            yield _curves(one, k, f"{named}, which goes with “{name}”")
+
+
+def _texts(one: Inspection, unit: int) -> Iterator[str]:
+    """The passages of a text on which a unit is most active."""
+    for peak in _peaks(one, unit):
+        yield bright_text(peak.track.characters, peak.around.tolist(), peak.peak)
+
+
+def _curves(one: Inspection, unit: int, named: str) -> str:
+    """The passages of curves on which a unit is most active."""
+    peaks = list(_peaks(one, unit))
+    drawing = draw_peaks(peaks, f"peaks-{identifier(one.name)}-{unit}").in_page
+    alt = f"Unit {named}, at its peaks: {'; '.join(peak.title for peak in peaks)}"
+    return figure(drawing, alt, f"Unit {named}.", whole=True)
+
+
+def _peaks(one: Inspection, unit: int) -> Iterator[Peak]:
+    assert one.peaks is not None
+    for rank in range(one.peaks.activation.shape[1]):
+        track = one.peak_track(unit, rank)
+        if track is not None:
+            around = one.peaks.around[unit, rank]
+            shown = ~np.isnan(around)
+            yield Peak(track, around[shown], one.peaks.before - int(np.argmax(shown)))
 
 
 UNITS = Section("What single units have learned", (Part(_units, WORDS, ("units", "peaks")),))

@@ -312,4 +312,4 @@ def test_nothing_but_what_was_typed_runs_a_file():
         r"(?<![\w.])(?:exec|eval|compile)\(|runpy\.run|spec_from_file_location|pickle\.load"
     )
     found = [p for p in source.rglob("*.py") if runs.search(p.read_text(encoding="utf-8"))]
-    assert [p.relative_to(source).as_posix() for p in found] == ["cli/cell_files.py"]
+    assert [p.relative_to(source).as_posix() for p in found] == ["cli/python_files.py"]

@@ -42,7 +42,7 @@ from gatework.cli.options import (
     ToRead,
     cells_option,
 )
-from gatework.cli.task_options import takes_task_options
+from gatework.cli.task_options import takes_column_options, takes_task_options
 from gatework.printable import printable
 
 __all__ = ["app", "main"]
@@ -534,12 +534,20 @@ def bench(
 
 
 @app.command(
-    epilog="Examples:\n\ngatework inspect runs/mine\n\ngatework inspect comparison --figures"
+    epilog="Examples:\n\n"
+    "gatework inspect runs/mine\n\n"
+    "gatework inspect comparison --figures\n\n"
+    "gatework inspect model.py:make --weights w.safetensors --data new.parquet"
 )
+@takes_column_options
 def inspect(
     run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="A run folder, or one that gatework compare made."),
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, or one that gatework compare made; or FILE.py:FUNCTION, which "
+            "makes any torch model with recurrent layers.",
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -551,20 +559,39 @@ def inspect(
         bool, typer.Option("--figures", help="Also write every measurement, as data, SVG and PNG.")
     ] = False,
     last: Last = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of FUNCTION's model: safetensors, or a state_dict that torch.save wrote.",
+            show_default="those that it makes",
+        ),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="What that model is called on: new rows of numbers."),
+    ] = None,
+    *,
+    asked: dict[str, Any],
 ) -> None:
     """Measure what a trained network remembers and what its units know, on one page.
 
-    The text with its gates, how far back it remembers, how gradients
-    flow, how gates are used, which units follow what: in words and in
-    figures. The page is one file that needs no network.
+    What it reads with its gates, how far back it remembers, how
+    gradients flow, how gates are used, which units follow what: in words
+    and in figures. The page is one file that needs no network.
     """
-    from gatework.cli import asked
+    from gatework.cli import asked as checks
 
-    asked.check_runs(run)
-    asked.check_out("--out", out)
-    from gatework.cli import inspecting
+    checks.check_out("--out", out)
+    if checks.check_looked_at(run, weights, data or [], asked):
+        from gatework.cli import inspecting
 
-    inspecting.inspect(run, out, figures, last)
+        inspecting.inspect_model(run, weights, data or [], asked, out, figures)
+    else:
+        checks.check_runs(Path(run))
+        from gatework.cli import inspecting
+
+        inspecting.inspect(Path(run), out, figures, last)
 
 
 @app.command(epilog="Examples:\n\ngatework studio runs/mine\n\ngatework studio comparison")

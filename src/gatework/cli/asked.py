@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from gatework.cli.python_files import is_python
 from gatework.cli.typed_cells import cell_typed, cells_typed
 from gatework.data.corpus import check_files
 from gatework.errors import InputError
@@ -26,6 +27,7 @@ __all__ = [
     "check_card",
     "check_ending",
     "check_kind",
+    "check_looked_at",
     "check_out",
     "check_resumed",
     "check_runs",
@@ -152,6 +154,32 @@ def check_kind(manifest: Manifest, path: Path, kind: str) -> None:
         )
 
 
+def check_looked_at(
+    run: str, weights: Path | None, data: Sequence[Path], columns: Mapping[str, Any]
+) -> bool:
+    """Check what is looked into, and return whether it is a model of a Python file, not a run.
+
+    Raises:
+        InputError: the data is missing, or something is given that a run has of itself.
+    """
+    if is_python(run):
+        if not data:
+            raise InputError(
+                f"{run} without data",
+                "rows for the model to be called on, which it has not learned from",
+                "name them: --data new.csv",
+            )
+        return True
+    given = {"--weights": weights, "--data": data, **{_option(n): True for n in columns}}
+    if wrong := [option for option, value in given.items() if value]:
+        raise InputError(
+            f"{wrong[0]} beside {run!r}",
+            "nothing more, since a run has its own weights and data",
+            "leave it out, or name the function that makes a model: model.py:make",
+        )
+    return False
+
+
 def check_studio(port: int) -> None:
     """Check that the studio can be served.
 
@@ -212,4 +240,5 @@ def check_ending(option: str, out: Path | None, *endings: str) -> None:
 
 def _option(field: str) -> str:
     """Return what a setting is called on the command line."""
-    return {"learning_rate": "--lr", "files": "FILE"}.get(field, "--" + field.replace("_", "-"))
+    names = {"learning_rate": "--lr", "files": "FILE", "time": "--time-column"}
+    return names.get(field, "--" + field.replace("_", "-"))

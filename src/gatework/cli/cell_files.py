@@ -1,29 +1,22 @@
-"""A Python file with cells of one's own.
-
-Nothing else in Gatework runs a file, and this runs those alone that were typed in this command.
-"""
+"""A Python file with cells of one's own."""
 
 from __future__ import annotations
 
-import difflib
 import re
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import FunctionType, ModuleType
-from typing import Any
+from types import FunctionType
 
 from gatework.cells import catalogue
-from gatework.errors import InputError, explained, suggest
+from gatework.cli.python_files import MOST_BYTES, run_file
+from gatework.errors import InputError, suggest
 from gatework.files import read_bytes
 from gatework.lang.definition import Cell
 
 __all__ = ["CellFile", "defined_here"]
 
-MOST_BYTES = 10_000_000
-"""Of a file."""
+EXPECTED = "a Python file with a cell in it"
 DECORATE = "put @cell above it (from gatework import cell)"
 
 
@@ -36,7 +29,7 @@ class CellFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._content = _run(path)
+        self._content = run_file(path, EXPECTED)
 
     def named(self, name: str) -> Cell:
         """The cell that the file calls by a name.
@@ -96,63 +89,3 @@ def defined_here(name: str) -> str | None:
             if definition.search(read_bytes(path, MOST_BYTES)):
                 return f"{path}:{name}"
     return None
-
-
-def _run(path: Path) -> Mapping[str, Any]:
-    """What a file holds by name, after it was run."""
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    source = _read(path)
-    try:
-        with _importing(module, path.parent):
-            exec(compile(source, str(path), "exec"), vars(module))
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            _told(error, path), "a file that can be run", f"correct it; to see more: python {path}"
-        ) from None
-    return vars(module)
-
-
-def _read(path: Path) -> bytes:
-    expected = "a Python file with a cell in it"
-    if not path.exists() and (near := _near(path)):
-        raise InputError(f"no such file: {str(path)!r}", expected, f"did you mean {str(near)!r}?")
-    with explained(path, expected):
-        return read_bytes(path, MOST_BYTES)
-
-
-def _near(path: Path) -> Path | None:
-    """The Python file of the same folder whose name is the nearest."""
-    there = {other.stem: other for other in path.parent.glob("*.py")}
-    near = difflib.get_close_matches(path.stem, there, n=1)
-    return there[near[0]] if near else None
-
-
-@contextmanager
-def _importing(module: ModuleType, folder: Path) -> Iterator[None]:
-    """Let a module find those of its folder, as a program does, and others find it."""
-    path, before = list(sys.path), sys.modules.get(module.__name__)
-    sys.path.insert(0, str(folder.resolve()))
-    sys.modules[module.__name__] = module
-    try:
-        yield
-    finally:
-        sys.path[:] = path
-        sys.modules.pop(module.__name__, None)
-        if before is not None:
-            sys.modules[module.__name__] = before
-
-
-def _told(error: BaseException, path: Path) -> str:
-    """An error of the file with the line of it that was run last."""
-    message = str(error)
-    if message.startswith(f"{path}:"):  # of a cell's definition, which says where
-        return message
-    if isinstance(error, SyntaxError):
-        return f"{path}:{error.lineno or 1}: {type(error).__name__}: {error.msg}"
-    trace, line = error.__traceback__, 1
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return f"{path}:{line}: {type(error).__name__}" + f": {message}" * bool(message)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 
 from gatework.cli.interrupt import kept
 from gatework.cli.terminal import Terminal
+from gatework.cli.torch_models import typed_subject
 from gatework.files import write_atomically
 from gatework.lens import MemoryHorizon
 from gatework.reports.inspection import Inspection, check_inspectable
@@ -18,7 +21,9 @@ from gatework.reports.sections import shown_measurements
 from gatework.reports.subject import Subject
 from gatework.train.run import Run, check_writable, runs_of
 
-__all__ = ["inspect"]
+__all__ = ["inspect", "inspect_model"]
+
+PAGE = "inspection.html"
 
 
 def inspect(path: Path, out: Path | None, figures: bool, last: bool) -> None:
@@ -32,24 +37,60 @@ def inspect(path: Path, out: Path | None, figures: bool, last: bool) -> None:
     """
     console = Terminal()
     runs = runs_of(path)
-    page = path / "inspection.html" if out is None else out
+    page = path / PAGE if out is None else out
     torch.set_num_threads(runs[0].config.usable_threads)
     check_writable(page.parent, "name another page with --out FILE")
     subjects = [check_inspectable(run, last=last) for run in runs]  # before one is measured
+    for run in runs:
+        _name_best(run, console, last)
+    _show(subjects, page, figures, console)
+
+
+def inspect_model(
+    text: str,
+    weights: Path | None,
+    files: Sequence[Path],
+    columns: Mapping[str, Any],
+    out: Path | None,
+    figures: bool,
+) -> None:
+    """Measure a torch model of a file and write what was found as one page.
+
+    Args:
+        text: the file and the function that makes the model.
+        weights: its weights; None where the function gives them.
+        files: the data.
+        columns: which parts the data's columns have.
+        out: the page's file; None for `inspection.html` in this folder.
+        figures: whether to write every measurement beside the page.
+    """
+    page = Path(PAGE) if out is None else out
+    check_writable(page.parent, "name another page with --out FILE")
+    subject = typed_subject(text, weights, files, columns)
+    _show([subject], page, figures, Terminal())
+
+
+def _show(subjects: Sequence[Subject], page: Path, figures: bool, console: Console) -> None:
+    """Measure models, write the page, and say the most important in the terminal."""
     with kept(lambda: "nothing was written"):
-        for run in runs:
-            _name_best(run, console, last)
         found = [_inspect(subject, console) for subject in subjects]
     write_atomically(page, inspection_page(found).encode())
     for one in found:
+        console.print(f"\n{one.name:<8} {_headline(one)}")
         tracked = ", ".join(f"{n} {u.held_out:.2f}" for n, u in one.tracking.items())
-        console.print(f"\n{one.name:<8} {one.cost:.3f} {one.subject.unit}, held out")
-        console.print(f"         {_memory(one.horizon, one.step)}")
         console.print(f"         units that follow, r held out: {tracked or 'none'}")
     console.print(f"\npage     {page}")
     if figures:
         with kept(lambda: f"the page is whole: {page}"):
             console.print(f"figures  {_write_figures(found, page.with_suffix(''))}/")
+
+
+def _headline(one: Inspection) -> str:
+    """The cost, where there is one, and how far back is remembered."""
+    memory = _memory(one.horizon, one.step)
+    if not one.subject.unit:
+        return memory
+    return f"{one.cost:.3f} {one.subject.unit}, held out\n         {memory}"
 
 
 def _memory(horizon: MemoryHorizon, step: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-__all__ = ["parse_numbers", "takes_task_options"]
+__all__ = ["parse_numbers", "takes_column_options", "takes_task_options"]
 
 DATA, TASK = "What it is given", "What it learns"
 
@@ -101,23 +101,35 @@ OPTIONS: dict[str, Any] = {
     ],
 }
 """Each option's name as a setting of a task, but for `time_column`, which is its `time`."""
+COLUMNS = ("inputs", "ignore", "id", "time_column", "steps_first")
+"""Those that say which columns of a file are read, and how."""
 LISTS = ("target", "inputs", "future", "static", "ignore")
 
 
 def takes_task_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command all these options; it gets those that were given as `asked`, by setting."""
+    return _taking(command, OPTIONS)
+
+
+def takes_column_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command those that say which columns are read; it gets them likewise."""
+    return _taking(command, {name: OPTIONS[name] for name in COLUMNS})
+
+
+def _taking(command: Callable[..., None], options: Mapping[str, Any]) -> Callable[..., None]:
+    """A command that also takes some options."""
     own, hints = inspect.signature(command), get_type_hints(command, include_extras=True)
     kept = [
         p.replace(annotation=hints[name]) for name, p in own.parameters.items() if name != "asked"
     ]
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in OPTIONS.items()
+        for name, annotation in options.items()
     ]
 
     @wraps(command)
     def called(**given: Any) -> None:
-        asked = settings_asked({name: given.pop(name) for name in OPTIONS})
+        asked = settings_asked({name: given.pop(name) for name in options})
         command(**given, asked=asked)
 
     called.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]

@@ -25,6 +25,7 @@ def inspection_page(found: Sequence[Inspection]) -> str:
     if not found:
         raise InputError("no runs", "at least one", "name a run folder")
     names = ", ".join(title(one) for one in found)
-    lead = f"What {names} learned from {found[0].subject.source}, seen from inside."
+    first = found[0].subject
+    lead = f"What {names} {first.verb} {first.source}, seen from inside."
     sections = [section.html(found) for section in SECTIONS]
     return page(f"Inside {', '.join(one.name for one in found)}", lead, sections)

@@ -44,6 +44,7 @@ class Subject(ABC):
         what: its layers in a few words, such as "lstm, 2 layers of 192 units".
         model: in evaluation mode; the full names of values begin in it.
         held_out: what it is looked at on.
+        verb: what the model did with the data, in words.
         carries: whether a state can go on from one part of a sequence to the next.
         source: what the data is called.
         unit: of the cost; "" where there is none.
@@ -58,6 +59,7 @@ class Subject(ABC):
     what: str
     model: nn.Module
     held_out: HeldOut
+    verb: str = "learned from"
     carries: bool = True
     source: str
     unit: str = ""

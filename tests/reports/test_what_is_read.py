@@ -58,7 +58,7 @@ def test_how_far_back_is_looked_hangs_on_the_lengths():
 def test_places_that_are_looked_back_from_lie_in_their_sequences(monkeypatch):
     monkeypatch.setattr(held_out, "ANCHORS", 27)
     lengths = np.array([4, 30, 9, 12])
-    places = held_out._spread(lengths, 9)
+    places = held_out.spread_places(lengths, 9)
     assert {place.sequence for place in places} == {1, 2, 3}
     assert all(p.first >= 0 and p.last - p.first == 9 for p in places)
     assert all(p.last <= lengths[p.sequence] for p in places)

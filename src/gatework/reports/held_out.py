@@ -31,7 +31,7 @@ __all__ = [
     "passage_of",
     "sequences_at_once",
     "span_of",
-    "stretches",
+    "spread_places",
 ]
 
 LEAST_HELD_OUT = 64
@@ -125,7 +125,7 @@ def horizon_of(subject: Subject) -> MemoryHorizon:
     def run(_: Any, read: Read) -> Any:
         return subject.run(read)[0]
 
-    reads = stretches(subject, stretch, together)
+    reads = _stretches(subject, stretch, together)
     return memory_horizon(subject.model, reads, lag, probes=PROBES, rows=subject.end, run=run)
 
 
@@ -146,14 +146,14 @@ def sequences_at_once(model: nn.Module, steps: int, most: int, copies: int = 2) 
     return max(1, min(most, MOST_NUMBERS // (steps * units * copies)))
 
 
-def stretches(subject: Subject, length: int, together: int) -> Iterator[Read]:
+def _stretches(subject: Subject, length: int, together: int) -> Iterator[Read]:
     """Yield stretches of held-out data that end in evenly spread places."""
-    places = _spread(subject.held_out.lengths, length)
+    places = spread_places(subject.held_out.lengths, length)
     for first in range(0, len(places), together):
         yield subject.read(places[first : first + together])
 
 
-def _spread(lengths: NDArray[np.int64], length: int) -> list[Place]:
+def spread_places(lengths: NDArray[np.int64], length: int) -> list[Place]:
     """Evenly spread places of one length, in all sequences that are as long."""
     room = np.maximum(lengths - length + 1, 0)
     ends = np.cumsum(room)

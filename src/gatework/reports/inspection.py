@@ -36,7 +36,7 @@ from gatework.reports.held_out import (
     passage_of,
     sequences_at_once,
     span_of,
-    stretches,
+    spread_places,
 )
 from gatework.reports.subject import Read, Subject, subject_of_run
 from gatework.reports.windows import Window, batches, carried, windows_of
@@ -259,13 +259,8 @@ def _flow_batches(subject: Subject) -> Iterator[Read]:
     """One batch, of places that are evenly spread."""
     steps = min(FLOW_STEPS, max(1, span_of(subject.held_out.lengths).lag))
     count = sequences_at_once(subject.model, steps, FLOW_SEQUENCES, FLOW_COPIES)
-    read = next(stretches(subject, steps, ANCHORS_AT_ONCE))  # ≤ 128 side by side
-    apart = max(1, -(-read.inputs.shape[1] // count))
-    more = {
-        name: value[:, ::apart] if value.dim() > 2 else value[::apart]
-        for name, value in read.more.items()
-    }
-    return iter([Read(read.inputs[:, ::apart], more)])
+    places = spread_places(subject.held_out.lengths, steps)[:ANCHORS_AT_ONCE]
+    return iter([subject.read(places[:: -(-len(places) // count)], predicting=True)])
 
 
 def _weighted_at_random(subject: Subject) -> Callable[[nn.Module, Read], Tensor]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -104,11 +103,25 @@ class Subject(ABC):
             same += 1
         return ".".join(value.split(".")[same:])
 
-    def read(self, places: Sequence[Place], *, fresh: bool = True) -> Read:
-        """Return places of equal lengths side by side."""
+    @property
+    def further(self) -> tuple[str, ...]:
+        """What layers read beside their input, by name."""
+        return ()
+
+    def read(
+        self, places: Sequence[Place], *, fresh: bool = True, predicting: bool = False
+    ) -> Read:
+        """Return places of equal lengths side by side.
+
+        Args:
+            places: what is read.
+            fresh: whether no state is carried in.
+            predicting: read what only predictions need, too; it can be much.
+        """
         stretches = [self.held_out.read(place) for place in places]
+        names = [n for n in stretches[0].more if predicting or n in self.further]
         inputs = torch.cat([stretch.inputs for stretch in stretches], 1)
-        return Read(inputs, _side_by_side(stretches), fresh)
+        return Read(inputs, _side_by_side(stretches, names), fresh)
 
     @abstractmethod
     def run(self, read: Read, state: Any = None) -> tuple[Tensor, Any]:
@@ -127,12 +140,10 @@ class Subject(ABC):
         return outputs[-1].chunk(self.last_layer.num_directions, -1)[0]
 
 
-def _side_by_side(stretches: Sequence[Stretch]) -> dict[str, Tensor]:
+def _side_by_side(stretches: Sequence[Stretch], names: Sequence[str]) -> dict[str, Tensor]:
     """What models take besides: of each step it has three axes or more, of a sequence two."""
-    return {
-        name: torch.cat([stretch.more[name] for stretch in stretches], int(value.dim() > 2))
-        for name, value in stretches[0].more.items()
-    }
+    parts = {name: [stretch.more[name] for stretch in stretches] for name in names}
+    return {name: torch.cat(some, int(some[0].dim() > 2)) for name, some in parts.items()}
 
 
 class TrainedSubject(Subject):
@@ -168,6 +179,11 @@ class TrainedSubject(Subject):
         """The layers that the model has."""
         return self.model.layer
 
+    @property
+    def further(self) -> tuple[str, ...]:
+        """What the cell reads beside its input."""
+        return tuple(row.name for row in self.model.layer.cell.further)
+
     def run(self, read: Read, state: Any = None) -> tuple[Tensor, Any]:
         """Run the layers, and not what predicts from their outputs."""
         model = self.model
@@ -187,11 +203,6 @@ class TrainedSubject(Subject):
     def evaluate(self, *, quick: bool = False) -> Evaluation:
         """Measure the model as its task does."""
         return self.task.evaluate(self.model, self.data, quick=quick)
-
-    @cached_property
-    def evaluation(self) -> Evaluation:
-        """The model as it is, measured on all that is held out."""
-        return self.evaluate()
 
 
 def subject_of_run(run: Run, *, last: bool = False) -> TrainedSubject:

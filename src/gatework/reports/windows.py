@@ -37,24 +37,25 @@ class Window(NamedTuple):
 def windows_of(held_out: HeldOut) -> list[Window]:
     """Return what is read, two windows at least, since units are judged on every second.
 
-    A sequence of many windows is read in parts side by side; sequences that are shorter than two
-    windows are read whole, those of equal length side by side.
+    Sequences of equal length are read side by side, and a sequence of many windows in parts side by
+    side. Those that are shorter than two windows are read whole.
 
     Example:
         >>> from types import SimpleNamespace
-        >>> [(len(w.places), w.fresh) for w in windows_of(SimpleNamespace(lengths=np.array([512])))]
+        >>> [(len(w.places), w.fresh) for w in windows_of(SimpleNamespace(lengths=np.array([64])))]
         [(1, True), (1, False)]
     """
     every = _chosen(held_out.lengths)
     if len(every) == 1:
-        return list(_cut(every[0], _window(every[0].last)))
+        return list(_cut(every, _window(every[0].last)))
     found: list[Window] = []
     for length in sorted({place.last for place in every}):
         alike = [place for place in every if place.last == length]
         if length < 2 * WINDOW:
             found += _whole(alike)
         else:
-            found += [window for place in alike for window in _cut(place, WINDOW)]
+            for begin in range(0, len(alike), MOST_STREAMS):
+                found += _cut(alike[begin : begin + MOST_STREAMS], WINDOW)
     return found
 
 
@@ -76,15 +77,15 @@ def _window(length: int) -> int:
     return min(WINDOW, max(length // 7, min(length // 2, FEW)))
 
 
-def _cut(place: Place, window: int) -> Iterator[Window]:
-    """One sequence in windows, in parts side by side where it is long."""
-    length = place.last
-    streams = max(1, min(MOST_STREAMS, length // (8 * WINDOW)))
+def _cut(alike: list[Place], window: int) -> Iterator[Window]:
+    """Sequences of one length in windows, in parts side by side where they are few and long."""
+    length = alike[0].last
+    streams = max(1, min(MOST_STREAMS // len(alike), length // (8 * WINDOW)))
     stretch = length // streams // window * window
+    starts = [(p.sequence, stream * stretch) for p in alike for stream in range(streams)]
     for begin in range(0, stretch, window):
-        starts = (stream * stretch + begin for stream in range(streams))
-        places = tuple(Place(place.sequence, start, start + window) for start in starts)
-        yield Window(places, begin == 0)
+        places = (Place(n, start + begin, start + begin + window) for n, start in starts)
+        yield Window(tuple(places), begin == 0)
 
 
 def _whole(alike: list[Place]) -> Iterator[Window]:

@@ -24,7 +24,7 @@ from gatework.reports.sections.section import (
     steps_of,
 )
 
-__all__ = ["MEMORY", "reach"]
+__all__ = ["MEMORY", "reach", "reads_backward"]
 
 VERDICTS = {"vanishing": "vanishes", "healthy": "arrives", "exploding": "explodes"}
 HORIZON = (
@@ -99,8 +99,16 @@ def _flows(found: Found) -> Iterator[str]:
 
 def _flow_rows(found: Found, one: Inspection) -> Iterator[tuple[str, ...]]:
     for state in one.flow.norms:
-        growth, verdict = one.flow.growth(state), one.flow.verdict(state)
-        yield full_name(found, one, state), f"{growth:.3f}", VERDICTS[verdict]
+        verdict = "–" if reads_backward(state) else VERDICTS[one.flow.verdict(state)]
+        yield full_name(found, one, state), f"{one.flow.growth(state):.3f}", verdict
+
+
+def reads_backward(state: str) -> bool:
+    """Whether a state is of a backward direction, by its full name.
+
+    That direction makes the last step first, so an error after it has no way to go back.
+    """
+    return state.rpartition(".")[0].endswith("_reverse")
 
 
 def _radii(found: Found) -> Iterator[str]:

@@ -8,7 +8,7 @@ from gatework.lens import GradientFlow, TrackingUnit
 from gatework.reports.held_out import FAR_LAG
 from gatework.reports.inspection import Inspection
 from gatework.reports.page import paragraph, table
-from gatework.reports.sections.memory import reach
+from gatework.reports.sections.memory import reach, reads_backward
 from gatework.reports.sections.section import Found, Part, Section, named_unit
 
 __all__ = ["SUMMARY"]
@@ -83,7 +83,7 @@ def _tracks(one: Inspection, name: str, unit: TrackingUnit) -> str:
 
 def _verdict(flow: GradientFlow) -> str:
     """The best of the states' verdicts: it is enough that one path is open."""
-    verdicts = {flow.verdict(state) for state in flow.norms}
+    verdicts = {flow.verdict(state) for state in flow.norms if not reads_backward(state)}
     order = ("exploding", "healthy", "vanishing")
     return next(v for v in order if v in verdicts)
 

@@ -115,7 +115,7 @@ def _reason(module: nn.Module) -> str | None:
         cell = _cell(module)
         noise = cell.deterministic() is not cell and _plain(cell.deterministic()) is not None
         if noise:
-            return "it draws noise inside its cell in training mode; call .eval() before"
+            return "it draws noise inside its cell in training mode; call eval first"
         if cell.name in {known.name for known in KINDS}:
             return f"options or pins have made its cell {cell.name!r} another"
         return f"torch has no cell {cell.name!r}"

@@ -56,6 +56,7 @@ def test_a_model_gives_the_same_at_any_size(kind, tmp_path):
     assert written.difference < 1e-5
     assert written.inputs == ("words", "lengths")[: len(example)]
     assert model.training
+    assert "3 sizes" in written.note
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for shape in ((1, 1), (2, 20)):
         words = torch.randint(20, shape)

@@ -337,6 +337,36 @@ def evaluate(
 
 @app.command(
     epilog="Examples:\n\n"
+    "gatework export runs/mine --to onnx\n\n"
+    "gatework export runs/amp --to c --target cortex-m7 --out build/amp"
+)
+def export(
+    run: RunFolder,
+    to: Annotated[str, typer.Option(help="onnx for ONNX Runtime and its like, c for an object.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file; of C objects its name without an ending.",
+            show_default="model in the run's folder",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Of C objects the machine.", show_default="x86-64-v3"),
+    ] = None,
+    last: Last = False,
+) -> None:
+    """Write a trained model for where there is no Python."""
+    from gatework.cli import asked
+
+    asked.check_runs(run)
+    from gatework.cli import exporting
+
+    exporting.export(run, to, out, target, last=last)
+
+
+@app.command(
+    epilog="Examples:\n\n"
     "gatework compare\n\n"
     "gatework compare novel.txt --time 20m\n\n"
     "gatework compare --cell gru --cell 'gru\\[r=1]' --parameters 500000\n\n"

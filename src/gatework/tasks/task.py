@@ -181,6 +181,18 @@ class SequenceModel(nn.Module, ABC):
             more: what a batch has besides, by name.
         """
 
+    @abstractmethod
+    def example(self, steps: int, sequences: int) -> Batch:
+        """Return inputs of a shape that the model takes, all zero, and what it takes besides.
+
+        Lengths are there where the model takes sequences of unequal lengths.
+        """
+
+    @property
+    def streams(self) -> bool:
+        """Whether it predicts at each step, so that it can go on from the state it left."""
+        return False
+
     def further(self, more: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return what the cell reads beside its input, of all that a batch has besides."""
         names = (row.name for row in self.layer.cell.further)

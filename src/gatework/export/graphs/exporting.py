@@ -5,7 +5,7 @@ Legend: T steps, B sequences, I input features, n units of a row, L layers, D di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -76,6 +76,7 @@ def onnx(
     dynamic_shapes: Any = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> Exported:
     """Write a layer or a model as an ONNX file, as it is in eval mode.
 
@@ -103,6 +104,7 @@ def onnx(
             it all that can be.
         input_names: Of a model's inputs, in their order.
         output_names: Of its outputs.
+        notes: What is written beside, by name, as the file's metadata.
 
     Returns:
         What was written, and how it was checked.
@@ -140,6 +142,8 @@ def onnx(
             output_names=output_names,
         )
         compare = partial(compared_model, model=model, example_inputs=inputs)
+    for name, note in (notes or {}).items():
+        proto.metadata_props.add(key=name, value=note)
     content = proto.SerializeToString()
     verdict = compare(content) if check else Verdict(None, "not checked")
     path = Path(path)

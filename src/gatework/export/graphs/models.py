@@ -72,6 +72,7 @@ def model_with_layers(
         proto = written.model_proto
     _replace_operators(proto)
     _forget_places(proto)
+    _name_axes(proto.graph)
     import_module("onnx").checker.check_model(proto, full_check=True)
     return proto
 
@@ -276,3 +277,14 @@ def _forget_places(proto: Any) -> None:
         del part.metadata_props[:]
     for node in proto.graph.node:
         node.doc_string = ""
+
+
+def _name_axes(own: Any) -> None:
+    """Call each free axis after the first input that has it; torch numbers them."""
+    names: dict[str, str] = {}
+    for one in (*own.input, *own.output):
+        for axis, dim in enumerate(one.type.tensor_type.shape.dim):
+            if dim.dim_param.isdigit():  # free in the example's description alone
+                dim.dim_value = int(dim.dim_param)
+            elif dim.dim_param:
+                dim.dim_param = names.setdefault(dim.dim_param, f"{one.name}_{axis}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gatework.tasks.task import Loss, MakeLayer, SequenceModel
+from gatework.tasks.task import Batch, Loss, MakeLayer, SequenceModel
 
 __all__ = ["Forecaster", "quantile_loss"]
 
@@ -66,6 +66,18 @@ class Forecaster(SequenceModel):
         """Return the features as they are."""
         return inputs
 
+    def example(self, steps: int, sequences: int) -> Batch:
+        """Return features [T, B, F], and what is known of the steps ahead of the last."""
+        horizon, targets, _ = self.shape
+        earlier = self.begin.shape[1]
+        known = self.known.in_features - earlier * targets
+        more = {
+            "ahead": torch.zeros(1, sequences, horizon, known),
+            "earlier": torch.zeros(1, sequences, horizon, targets, earlier),
+        }
+        wanted = torch.zeros(1, sequences, horizon, targets)
+        return Batch(torch.zeros(steps, sequences, self.layer.input_size), wanted, more=more)
+
     def predict(self, outputs: Tensor, *, lengths: Tensor | None = None, **more: Tensor) -> Tensor:
         """Return quantiles [P, B, K, Y, Q] in their order, from the last P steps.
 
@@ -75,7 +87,7 @@ class Forecaster(SequenceModel):
             more: `ahead` [P, B, K, A] and `earlier` [P, B, K, Y, L].
         """
         ahead, earlier = more["ahead"], more["earlier"]
-        last = self.dropout(outputs[len(outputs) - len(ahead) :])  # [P, B, H]
+        last = self.dropout(outputs[-ahead.shape[0] :])  # [P, B, H]
         horizon, targets, quantiles = self.shape
         past = self.past(last).unflatten(-1, (horizon, WIDTH))  # [P, B, K, WIDTH]
         known = torch.cat([ahead, earlier.flatten(-2)], dim=-1)

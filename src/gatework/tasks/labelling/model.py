@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gatework.tasks.task import MakeLayer, SequenceModel
+from gatework.tasks.task import Batch, MakeLayer, SequenceModel
 
 __all__ = ["Labeller"]
 
@@ -41,6 +41,7 @@ class Labeller(SequenceModel):
         super().__init__()
         self.noise = noise
         self.pool = pool
+        self.static = static
         self.layer = layers(features)
         self.dropout = nn.Dropout(dropout)
         size = self.layer.output_size * self.layer.num_directions
@@ -51,6 +52,24 @@ class Labeller(SequenceModel):
         if self.training and self.noise:
             return inputs + self.noise * torch.randn_like(inputs)
         return inputs
+
+    def example(self, steps: int, sequences: int) -> Batch:
+        """Return features [T, B, F] with their lengths, and what stands beside them."""
+        sizes = self.layer.sizes(0)
+        more = {
+            row.name: torch.zeros(steps, sequences, sizes[row.size])
+            for row in self.layer.cell.further
+        }
+        if self.static:
+            more["static"] = torch.zeros(sequences, self.static)
+        inputs = torch.zeros(steps, sequences, self.layer.input_size)
+        lengths = torch.full((sequences,), steps)
+        return Batch(inputs, torch.zeros(sequences), lengths, more=more)
+
+    @property
+    def streams(self) -> bool:
+        """Whether it labels each step, and its layers read forward."""
+        return self.pool is None and self.layer.num_directions == 1
 
     def predict(self, outputs: Tensor, *, lengths: Tensor | None = None, **more: Tensor) -> Tensor:
         """Return scores [B, K], or [T, B, K] of every step.

@@ -5,10 +5,11 @@ T  time steps      B  sequences      E  embedding size      H  hidden size      
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from gatework.data.alphabet import Alphabet
-from gatework.tasks.task import MakeLayer, SequenceModel
+from gatework.tasks.task import Batch, MakeLayer, SequenceModel
 
 __all__ = ["BYTES", "LanguageModel"]
 
@@ -57,6 +58,16 @@ class LanguageModel(SequenceModel):
         """Return the embeddings [T, B, E] of symbols int64 [T, B]."""
         embedded: Tensor = self.embedding(inputs)
         return embedded
+
+    def example(self, steps: int, sequences: int) -> Batch:
+        """Return symbols [T, B]."""
+        symbols = torch.zeros(steps, sequences, dtype=torch.long)
+        return Batch(symbols, symbols)
+
+    @property
+    def streams(self) -> bool:
+        """Whether its layers read forward, as those of every task of texts do."""
+        return self.layer.num_directions == 1
 
     def predict(self, outputs: Tensor, *, lengths: Tensor | None = None, **more: Tensor) -> Tensor:
         """Return the scores [T, B, S] of the next symbol after each step.

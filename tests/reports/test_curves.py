@@ -72,6 +72,9 @@ def test_peaks_are_drawn_under_the_curve_that_the_unit_follows(curves):
     drawing = draw_peaks(peaks, "peaks")
     assert drawing.figure.axes[0].get_ylabel() == ("x" if curves else "")
     assert ">b</text>" in drawing.svg
+    if curves:
+        asked = draw_peaks(peaks, "peaks", "other")
+        assert asked.figure.axes[0].get_ylabel() == "other"
 
 
 def test_words_fit_what_steps_are():

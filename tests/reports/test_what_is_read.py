@@ -42,6 +42,13 @@ def test_a_window_goes_on_where_the_one_before_it_ends_unless_it_is_fresh():
         before = window
 
 
+def test_units_are_judged_on_sequences_from_all_over_the_file():
+    found = windows_of(of(*[9] * 3000))
+    for half in (found[::2], found[1::2]):
+        numbers = [place.sequence for places, _ in half for place in places]
+        assert abs(np.mean(numbers) - 1500) < 50
+
+
 def test_of_very_much_no_more_is_read_than_can_be(monkeypatch):
     monkeypatch.setattr(windows, "MOST_STEPS", 1000)
     for lengths in [(5000,), (20, 4000, 30), (10,) * 900]:

@@ -204,16 +204,19 @@ class Peak:
 
 
 @in_style
-def draw_peaks(peaks: Sequence[Peak], name: str) -> Plot:
-    """Draw passages side by side: the curve that the unit follows most, under it the unit.
+def draw_peaks(peaks: Sequence[Peak], name: str, follows: str = "") -> Plot:
+    """Draw passages side by side: a curve, and under it the unit.
 
     Args:
         peaks: of one unit.
         name: of the drawing, unlike that of any other on the page.
+        follows: what the unit goes with; where that is no curve, the one that it follows most here
+            is drawn.
     """
     figure = empty_figure(CURVES_WIDTH, 2.4)
     every = figure.subplots(2, max(len(peaks), 3), squeeze=False, sharey="row")
-    column = _followed_most(peaks)
+    known = follows in peaks[0].track.curves
+    column = follows if known else _followed_most(peaks)
     for k, peak in enumerate(peaks):
         _draw_peak(every[0, k], every[1, k], peak, column)
     for axes in every[:, len(peaks) :].ravel():

@@ -89,11 +89,14 @@ def _cut(alike: list[Place], window: int) -> Iterator[Window]:
 
 
 def _whole(alike: list[Place]) -> Iterator[Window]:
-    """Sequences of one length, in two windows or more."""
+    """Sequences of one length, in two windows or more.
+
+    Each has some from all over the file, in which sequences of one class often stand together.
+    """
     room = max(1, MOST_STREAMS * WINDOW // alike[0].last)
-    together = min(room, -(-len(alike) // 2))
-    for begin in range(0, len(alike), together):
-        yield Window(tuple(alike[begin : begin + together]), fresh=True)
+    count = max(min(2, len(alike)), -(-len(alike) // room))
+    for k in range(count):
+        yield Window(tuple(alike[k::count]), fresh=True)
 
 
 Labelled = tuple[Read, dict[str, NDArray[Any]]]

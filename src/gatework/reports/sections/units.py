@@ -68,7 +68,7 @@ def _passages(one: Inspection) -> Iterator[str]:
             yield from _texts(one, k)
         else:
             yield paragraph(f"{opening} Above it a curve of what is read; the line marks the peak.")
-            yield _curves(one, k, f"{named}, which goes with “{name}”")
+            yield _curves(one, k, named, name)
 
 
 def _texts(one: Inspection, unit: int) -> Iterator[str]:
@@ -77,12 +77,13 @@ def _texts(one: Inspection, unit: int) -> Iterator[str]:
         yield bright_text(peak.track.characters, peak.around.tolist(), peak.peak)
 
 
-def _curves(one: Inspection, unit: int, named: str) -> str:
+def _curves(one: Inspection, unit: int, named: str, follows: str) -> str:
     """The passages of curves on which a unit is most active."""
     peaks = list(_peaks(one, unit))
-    drawing = draw_peaks(peaks, f"peaks-{identifier(one.name)}-{unit}").in_page
+    name = f"peaks-{identifier(one.name)}-{unit}"
+    drawing = draw_peaks(peaks, name, follows.removeprefix("change of ")).in_page
     alt = f"Unit {named}, at its peaks: {'; '.join(peak.title for peak in peaks)}"
-    return figure(drawing, alt, f"Unit {named}.", whole=True)
+    return figure(drawing, alt, f"Unit {named}, which goes with “{follows}”.", whole=True)
 
 
 def _peaks(one: Inspection, unit: int) -> Iterator[Peak]:

@@ -14,7 +14,7 @@ __all__ = ["FORMS", "export"]
 
 
 def _to_onnx(run: Path, out: Path | None, target: str | None, last: bool) -> list[tuple[str, str]]:
-    from gatework.export.runs import run_as_onnx
+    from gatework.train.exported import run_as_onnx
 
     if target is not None:
         raise InputError(

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from gatework.tasks.held_out import Place
 from gatework.train import RunConfig, Trainer
+from gatework.train.models import make_model
 
 ROWS = 60
 SMALL = {"cell": "gru", "hidden_size": 5, "batch_size": 2, "steps": 1}
@@ -121,3 +123,104 @@ def test_the_label_stands_in_the_name(kind, trainer):
         assert name.endswith(labels[kind])
     else:
         assert held_out.track(held_out.whole(0)).labels[:3] == ("a", "b", "a")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_said_in_parts_is_what_is_said_of_the_whole(trainer):
+    held_out, model = trainer.task.held_out(trainer.source), trainer.model.eval()
+    place = held_out.whole(len(held_out.lengths) - 1)._replace(last=9)
+    state, left, predictions = None, None, []
+    for first, last in ((0, 4), (4, 5), (5, 9)):
+        read = held_out.read(place._replace(first=first, last=last))
+        further = model.further(read.more)
+        outputs, state = model.layer(model.encode(read.inputs), state, **further)
+        found, left = model.so_far(outputs, left, **read.more)
+        predictions.append(found.detach())
+    predictions = torch.cat(predictions)
+    for last in range(1, 10):
+        read = held_out.read(place._replace(last=last))
+        whole, _ = model(read.inputs, **read.more)
+        end = whole if model_says_it_once(trainer) else whole[-1]
+        torch.testing.assert_close(predictions[last - 1], end.detach(), rtol=1e-4, atol=1e-5)
+    costs = held_out.costs(predictions, place)
+    assert costs.shape == (9,)
+    assert np.isfinite(costs).any()
+    for step in range(9):
+        said = held_out.said(predictions[step], place.sequence, step, 3).as_data()
+        json.dumps(said, allow_nan=False)
+        assert {"read", "names", "value", "targets"} & said.keys()
+
+
+def model_says_it_once(trainer):
+    return trainer.task.settings.kind in ("classify", "regress")
+
+
+@pytest.mark.parametrize("kind", ["classify"])
+@pytest.mark.parametrize("pool", ["last", "mean", "max"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_classes_of_every_beginning(trainer, pool, bidirectional):
+    config = trainer.config.model_copy(update={"bidirectional": bidirectional})
+    model = make_model(config, trainer.task).eval()
+    model.pool = pool
+    held_out = trainer.task.held_out(trainer.source)
+    read = held_out.read(held_out.whole(0))
+    outputs, _ = model.layer(read.inputs)
+    found, _ = model.so_far(outputs, **read.more)
+    for last in range(1, len(outputs) + 1):
+        seen = len(outputs) if bidirectional else last  # who reads backward has seen the end
+        whole, _ = model(read.inputs[:seen])
+        torch.testing.assert_close(found[last - 1], whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["forecast"])
+def test_a_forecast_is_said_in_its_own_unit_and_costs_what_is_measured(trainer):
+    held_out, task = trainer.task.held_out(trainer.source), trainer.task
+    step = int(held_out.begins[1]) + 2
+    row = held_out.row(1, step)
+    place = Place(1, step + 1 - trainer.source.windows.shape.context, step + 1)
+    read = held_out.read(place)
+    outputs = trainer.model.eval().layer(read.inputs)[0].detach()
+    predictions = trainer.model.so_far(outputs, **read.more)[0].detach()
+    found = task.forecast(trainer.model, trainer.source.windows, [(1, row)])
+    said = held_out.said(predictions[-1], 1, step, 3)
+    assert said.levels == task.settings.quantiles
+    assert said.times == tuple(step + k for k in (1.0, 2.0, 3.0))
+    quantiles = np.array(said.targets[0].quantiles).T
+    np.testing.assert_allclose(quantiles, found.quantiles[0, :, 0], rtol=1e-3)
+    np.testing.assert_allclose(said.targets[0].truth, found.truth[0, :, 0], rtol=1e-3)
+    cost = held_out.costs(predictions, place)[-1]
+    assert cost == pytest.approx(task._quantile_loss(trainer.source, found), rel=1e-4)
+    assert held_out.name(1) == "s1"
+
+
+@pytest.mark.parametrize("kind", ["classify", "tag", "regress"])
+def test_labels_cost_what_the_task_says(kind, trainer):
+    held_out, task, model = trainer.task.held_out(trainer.source), trainer.task, trainer.model
+    place = held_out.whole(0)
+    read = held_out.read(place)
+    outputs = model.eval().layer(read.inputs, **model.further(read.more))[0]
+    predictions = model.so_far(outputs, **read.more)[0].detach()
+    costs = held_out.costs(predictions, place)
+    batch = task.gather(trainer.source.held_out, held_out.numbers[:1])
+    loss = task.loss(task.scores(model, batch), batch)
+    assert held_out.cost(costs, place) == pytest.approx(float(loss.total) / loss.terms, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "characters"])
+def test_a_typed_text_is_read_as_the_held_out_one_is(kind, trainer):
+    held_out, model = trainer.task.held_out(trainer.source), trainer.model.eval()
+    typed = held_out.typed("def größer大")
+    whole = typed.whole(0)
+    assert whole.last == (15 if kind == "bytes" else 11)
+    predictions = model(typed.read(whole).inputs)[0].detach()
+    costs = typed.costs(predictions, whole)
+    coming = typed.read(whole).inputs[1:, 0]
+    bits = cross_entropy(predictions[:-1, 0], coming, reduction="none") / np.log(2)
+    np.testing.assert_allclose(costs[:-1], bits, rtol=1e-4)
+    assert np.isnan(costs[-1])
+    said = typed.said(predictions[5], 0, 5, 4)
+    assert said.read == "def·gr"
+    assert said.coming.label == ("ö" if kind == "characters" else "C3")
+    assert said.coming.begins == ("" if kind == "characters" else "öß")
+    assert typed.said(predictions[-1], 0, whole.last - 1, 4).coming is None
+    assert len(said.next) == 4

@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gatework.data import Character
+from gatework.tasks.said import Said
 
 __all__ = ["HeldOut", "Place", "Stretch", "Track"]
 
@@ -66,10 +67,12 @@ class HeldOut(ABC):
     Attributes:
         lengths: int64 [N], how many steps each has.
         step: what a step is called: "byte", "character" or "step".
+        ahead: how many steps after the one from which is predicted the cost of that stands.
     """
 
     lengths: NDArray[np.int64]
     step: str = "step"
+    ahead: ClassVar[int] = 0
 
     @abstractmethod
     def read(self, place: Place) -> Stretch:
@@ -89,6 +92,35 @@ class HeldOut(ABC):
     @abstractmethod
     def passage(self, steps: int) -> Place:
         """Return a place that is worth showing, of at most so many steps."""
+
+    @abstractmethod
+    def name(self, sequence: int) -> str:
+        """Return what a sequence is called, and the label that it has; "" for a text."""
+
+    @abstractmethod
+    def costs(self, predictions: Tensor, place: Place) -> NDArray[np.float32]:
+        """Return what is predicted from each of some steps costs [T]; NaN where it is not known.
+
+        Args:
+            predictions: [T, 1, …], as `SequenceModel.so_far` returns them.
+            place: the steps.
+        """
+
+    @abstractmethod
+    def said(self, prediction: Tensor, sequence: int, step: int, count: int) -> Said:
+        """Return what is predicted from a step, in words and numbers.
+
+        Args:
+            prediction: [1, …], that of the step.
+            sequence: which one.
+            step: its number in the sequence.
+            count: so many of many symbols or classes are told.
+        """
+
+    def cost(self, costs: NDArray[np.float32], place: Place) -> float:
+        """Return what the costs that stand at some steps are together: NaN if none is known."""
+        some = costs[~np.isnan(costs)]
+        return float(some.mean()) if len(some) else float("nan")
 
     def whole(self, sequence: int) -> Place:
         """Return all of a sequence."""

@@ -193,6 +193,19 @@ class SequenceModel(nn.Module, ABC):
         """Whether it predicts at each step, so that it can go on from the state it left."""
         return False
 
+    def so_far(self, outputs: Tensor, before: Any = None, **more: Tensor) -> tuple[Tensor, Any]:
+        """Return what is predicted after each step, as if its sequence ended there.
+
+        Args:
+            outputs: of the layers at some steps, [T, B, H].
+            before: what this returned of the steps before; None where sequences begin.
+            more: what a batch has besides, by name.
+
+        Returns:
+            predictions [T, B, …], and what the next call is to be given.
+        """
+        return self.predict(outputs, **more), None
+
     def further(self, more: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return what the cell reads beside its input, of all that a batch has besides."""
         names = (row.name for row in self.layer.cell.further)

@@ -341,7 +341,8 @@ class ForecastTask(Task):
     def held_out(self, source: Source) -> HeldOutSeries:
         """Return the last part of each series, with the context of its first forecast."""
         series = cast(Series, source)
-        return HeldOutSeries(series.sequences, series.windows, series.cuts, self.targets)
+        levels = self.settings.quantiles
+        return HeldOutSeries(series.sequences, series.windows, series.cuts, self.targets, levels)
 
     # ---- quality
 

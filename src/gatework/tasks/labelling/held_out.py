@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from gatework.tasks.divided import Side
 from gatework.tasks.held_out import HeldOut, Place, Stretch, Track
 from gatework.tasks.labelling.targets import MISSING, Classes
+from gatework.tasks.said import Chances, Number, Said, known
 from gatework.tasks.task import Batch
 
 if TYPE_CHECKING:
@@ -59,7 +63,7 @@ class HeldOutLabels(HeldOut):
             labels=self._labels(place) if self._task.pool is None else (),
             times=None if sequences.times is None else sequences.times[rows],
             dated=sequences.dated,
-            name=self._named(place.sequence),
+            name=self.name(place.sequence),
         )
 
     def _rows(self, place: Place) -> slice:
@@ -74,7 +78,8 @@ class HeldOutLabels(HeldOut):
         assert self._side.targets is not None
         return tuple(map(self._spelled, self._side.targets[self._rows(place)]))
 
-    def _named(self, sequence: int) -> str:
+    def name(self, sequence: int) -> str:
+        """Return the id, and the label of a whole sequence."""
         index = self._index(sequence)
         name = self._side.sequences.ids[index]
         if self._task.pool is None or self._side.targets is None:
@@ -87,6 +92,38 @@ class HeldOutLabels(HeldOut):
         if isinstance(targets, Classes):
             return "" if target == MISSING else targets.names[int(target)]
         return f"{targets.undo(np.array([target]))[0]:.6g}"
+
+    def costs(self, predictions: Tensor, place: Place) -> NDArray[np.float32]:
+        """Return nats of classes, squared errors of scaled numbers."""
+        truth = torch.from_numpy(self._truth(place))
+        if not isinstance(self._task.targets, Classes):
+            return (predictions[:, 0, 0] - truth).square().numpy()
+        costs = cross_entropy(predictions[:, 0], truth, ignore_index=MISSING, reduction="none")
+        return costs.masked_fill(truth == MISSING, torch.nan).numpy()
+
+    def _truth(self, place: Place) -> NDArray[Any]:
+        """What is to be predicted at each step, as a number of the head [T]."""
+        steps, own = place.last - place.first, self._side.targets
+        if own is None:
+            return np.full(steps, MISSING if self._task.of_classes else np.nan)
+        each = self._task.pool is None
+        return (
+            own[self._rows(place)] if each else np.repeat(own[self._index(place.sequence)], steps)
+        )
+
+    def cost(self, costs: NDArray[np.float32], place: Place) -> float:
+        """Return the mean over labelled rows; of one label, what it costs at the end."""
+        return super().cost(costs if self._task.pool is None else costs[-1:], place)
+
+    def said(self, prediction: Tensor, sequence: int, step: int, count: int) -> Said:
+        """Return the likeliest classes, or the number."""
+        targets = self._task.targets
+        truth = self._truth(Place(sequence, step, step + 1))
+        if isinstance(targets, Classes):
+            own = int(truth[0]) if truth[0] != MISSING else None
+            return Chances.of(prediction[0], targets.names, own, count)
+        value, wanted = known(targets.undo(np.concatenate([prediction[0].numpy(), truth])))
+        return Number(value, wanted)
 
     def properties(self, place: Place) -> Mapping[str, NDArray[np.float32]]:
         """Return the features, how many rows were read, and whether each class is the one."""
@@ -101,9 +138,7 @@ class HeldOutLabels(HeldOut):
         targets, own = self._task.targets, self._side.targets
         if own is None:
             return {}
-        each = self._task.pool is None
-        truth = own[self._rows(place)] if each else own[[self._index(place.sequence)]]
-        truth = np.broadcast_to(truth, place.last - place.first)
+        truth = self._truth(place)
         if not isinstance(targets, Classes):
             return {"what is predicted": truth.astype(np.float32)}
         if targets.scores > MOST_CLASSES:

@@ -5,7 +5,8 @@ T  time steps      B  sequences      F  features      H  size of the layers' out
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,23 @@ class Labeller(SequenceModel):
             more: `static` [B, numbers], if there are some.
         """
         read = outputs if self.pool is None else self._pooled(outputs, lengths)
+        return self._scores(read, more)
+
+    def so_far(self, outputs: Tensor, before: Any = None, **more: Tensor) -> tuple[Tensor, Any]:
+        """Return scores [T, B, K] after each step, as if its sequence ended there.
+
+        Layers that read backward too have seen the end: of those, scores of the whole at each step.
+        """
+        if self.pool is None:
+            return self.predict(outputs, **more), None
+        if self.layer.num_directions > 1:
+            whole = self.predict(outputs, **more)
+            return whole.expand(len(outputs), *whole.shape), None
+        read, left = SO_FAR[self.pool](outputs, before)
+        return self._scores(read, more), left
+
+    def _scores(self, read: Tensor, more: Mapping[str, Tensor]) -> Tensor:
+        """Scores [..., K] of what was read [..., H]."""
         if "static" in more:
             static = more["static"]
             read = torch.cat([read, static.expand(*read.shape[:-1], -1)], dim=-1)
@@ -121,3 +139,24 @@ POOLS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "mean": _mean,
     "max": _max,
 }
+
+
+def _mean_so_far(outputs: Tensor, before: tuple[Tensor, int] | None) -> tuple[Tensor, Any]:
+    total, count = before or (torch.zeros_like(outputs[0]), 0)
+    sums = outputs.cumsum(0) + total
+    counts = torch.arange(count + 1, count + 1 + len(outputs), device=outputs.device)
+    return sums / counts.view(-1, 1, 1), (sums[-1], count + len(outputs))
+
+
+def _max_so_far(outputs: Tensor, before: Tensor | None) -> tuple[Tensor, Any]:
+    read = outputs.cummax(0).values
+    read = read if before is None else torch.maximum(read, before)
+    return read, read[-1]
+
+
+SO_FAR: dict[str, Callable[[Tensor, Any], tuple[Tensor, Any]]] = {
+    "last": lambda outputs, before: (outputs, None),
+    "mean": _mean_so_far,
+    "max": _max_so_far,
+}
+"""`POOLS` of every beginning of sequences whose steps come some at a time."""

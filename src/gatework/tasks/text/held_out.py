@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from gatework.data import Character, Corpus, characters_of
 from gatework.data.alphabet import Alphabet
+from gatework.data.characters import label_of_next, unfinished
 from gatework.lens.properties import TEXT_PROPERTIES, Property, inside_quotes
 from gatework.tasks.held_out import HeldOut, Place, Stretch, Track
+from gatework.tasks.said import Symbol, Symbols
 
 __all__ = ["HeldOutText"]
 
@@ -20,8 +30,15 @@ LABELLED = 1 << 18
 before."""
 LOOKED_AT = 1 << 22
 """Symbols among which a passage is looked for."""
+CONTEXT, READ_BEFORE = 128, 48
+"""Symbols before a step that are looked at to know its character; bytes that are told with it."""
+MOST_BEGUN = 4
+"""Characters that are named where a byte only begins one."""
 AROUND = 64
 """Symbols around a place that tell which characters its first and last bytes belong to."""
+
+Letters: TypeAlias = tuple[tuple[bytes, str], ...]
+"""Characters and their bytes."""
 
 
 class HeldOutText(HeldOut):
@@ -30,12 +47,17 @@ class HeldOutText(HeldOut):
     Args:
         corpus: as the task has read it.
         alphabet: of its characters; None where symbols are bytes.
+        letters: known `letters`; None to look for them.
     """
 
-    def __init__(self, corpus: Corpus, alphabet: Alphabet | None) -> None:
+    ahead = 1
+
+    def __init__(
+        self, corpus: Corpus, alphabet: Alphabet | None, letters: Letters | None = None
+    ) -> None:
         self.lengths = np.array([len(corpus.valid)])
         self.step = "byte" if alphabet is None else "character"
-        self._corpus, self._alphabet = corpus, alphabet
+        self._corpus, self._alphabet, self._letters = corpus, alphabet, letters
         self._labels: dict[str, NDArray[np.float32]] = {}
 
     def read(self, place: Place) -> Stretch:
@@ -60,6 +82,62 @@ class HeldOutText(HeldOut):
     def _spelled(self, place: Place) -> str:
         assert self._alphabet is not None
         return self._alphabet.text(self._corpus.valid[place.first : place.last].tolist())
+
+    def name(self, sequence: int) -> str:
+        """Return nothing: a text is one."""
+        return ""
+
+    def costs(self, predictions: Tensor, place: Place) -> NDArray[np.float32]:
+        """Return bits of each symbol that comes next."""
+        coming = self.read(place._replace(first=place.first + 1, last=place.last + 1)).inputs[:, 0]
+        costs = np.full(len(predictions), np.nan, np.float32)
+        scores = predictions[: len(coming), 0]
+        costs[: len(coming)] = cross_entropy(scores, coming, reduction="none") / math.log(2)
+        return costs
+
+    def said(self, prediction: Tensor, sequence: int, step: int, count: int) -> Symbols:
+        """Return the likeliest next symbols, and the one that comes."""
+        chances = prediction[0].double().softmax(-1)
+        before = self.text(Place(0, max(0, step + 1 - CONTEXT), step + 1))
+        following = self._corpus.valid[step + 1 : step + 2].tolist()
+        best = chances.topk(min(count, len(chances))).indices.tolist()
+        read = characters_of(before, max(0, len(before) - READ_BEFORE))
+        return Symbols(
+            "".join(c.label for c in read),
+            tuple(self._after(before, symbol, chances) for symbol in best),
+            self._after(before, following[0], chances) if following else None,
+        )
+
+    def _after(self, before: bytes, symbol: int, chances: Tensor) -> Symbol:
+        """A symbol that may come after a text."""
+        chance = round(float(chances[symbol]), 5)
+        if self._alphabet is not None:
+            label = Character(self._alphabet.text([symbol]), 0, 1).label
+            return Symbol(symbol, label, "", chance)
+        begun = unfinished(before + bytes([symbol]))
+        within = (c for code, c in self.letters if begun and code.startswith(begun))
+        begins = "".join(islice(within, MOST_BEGUN))
+        return Symbol(symbol, label_of_next(before, symbol), begins, chance)
+
+    @cached_property
+    def letters(self) -> Letters:
+        """The characters of more than a byte, the most frequent first."""
+        if self._letters is not None:
+            return self._letters
+        text = self.text(Place(0, 0, LOOKED_AT)).decode("utf-8", "ignore")
+        counts = Counter(c for c in text if not c.isascii())
+        return tuple((c.encode(), c) for c, _ in counts.most_common())
+
+    def typed(self, text: str) -> HeldOutText:
+        """Return another text, which is read as this one is.
+
+        Raises:
+            UnicodeEncodeError: it has half a character.
+        """
+        corpus = replace(self._corpus, valid=torch.tensor(list(text.encode()), dtype=torch.uint8))
+        if self._alphabet is not None:
+            corpus = replace(self._corpus, valid=torch.from_numpy(self._alphabet.numbers(text)))
+        return HeldOutText(corpus, self._alphabet, self.letters)
 
     def properties(self, place: Place) -> Mapping[str, NDArray[np.float32]]:
         """Return what is true after each symbol: brackets, quotations, the place in its line."""

@@ -6,8 +6,9 @@ import torch
 from starlette.testclient import TestClient
 
 import gatework as gw
-from gatework.studio import models as studio_models
-from gatework.studio.models import Rows, open_models
+from gatework.studio import rows as studio_rows
+from gatework.studio.models import open_models
+from gatework.studio.rows import Rows
 from gatework.studio.server import make_app
 from gatework.train import Run, RunConfig, Runner, Trainer, fit
 
@@ -33,7 +34,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def client(models, monkeypatch):
-    monkeypatch.setattr(studio_models, "MOST_ROWS", 100)
+    monkeypatch.setattr(studio_rows, "MOST_ROWS", 100)
     for one in models:
         vars(one).pop("rows", None)
     with gw.use_backend("reference"), TestClient(make_app(models, frozenset({"testserver"}))) as c:
@@ -52,7 +53,8 @@ def traced(models, **hold):
     one = models[0]
     inputs = torch.tensor(list(TEXT[:700])).unsqueeze(1)
     with torch.no_grad():
-        return one.model.layer.trace(one.model.embedding(inputs), pin=one.held(hold))
+        pin = {n: torch.full((one.units(n),), v) for n, v in hold.items()}
+        return one.model.layer.trace(one.model.embedding(inputs), pin=pin)
 
 
 def test_values_are_shown_by_head_with_as_many_axes_as_there_is_room_for(client):
@@ -98,9 +100,9 @@ def test_a_gate_of_heads_can_be_held(client, models):
     query = "layer=0&value=a&unit=1&from=0&to=5"
     values = client.get(f"/api/readings/{key}/unit?{query}").json()["values"]
     assert values["a"] == [0.25] * 5
-    bits = client.get(f"/api/readings/{key}").json()["bits"]
-    assert bits != client.get(f"/api/readings/{read(client)}").json()["bits"]
-    words = [t["words"] for t in models[0].tries()]
+    cost = client.get(f"/api/readings/{key}").json()["cost"]
+    assert cost != client.get(f"/api/readings/{read(client)}").json()["cost"]
+    words = [t["words"] for t in models[0].worded.tries()]
     assert words == ["Close a: it forgets", "Open a: it keeps", "Close b: nothing new comes in"]
 
 

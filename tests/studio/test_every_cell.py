@@ -8,8 +8,11 @@ import pytest
 import torch
 
 import gatework as gw
+from gatework.data import Corpus
 from gatework.studio.models import Studied
 from gatework.studio.reading import Reading
+from gatework.tasks import task_class
+from gatework.tasks.text.held_out import HeldOutText
 from gatework.train import RunConfig, cell_settings
 from language_models import language_model
 
@@ -31,7 +34,8 @@ KINDS = {
     "rg_lru": "a learned decay, no recurrent matrix",
     "nas": "many functions, one after the other",
 }
-TEXT = b"def f(x):\n    return x\n" * 5
+TEXT = "def f(x):\n    return x\n" * 5
+HELD_OUT = HeldOutText(Corpus.of("a text", b"", TEXT.encode() * 2), None)
 
 
 @pytest.fixture(autouse=True)
@@ -45,11 +49,12 @@ def reference():
 def test_a_network_of_any_cell_is_shown(name):
     torch.manual_seed(0)
     config = RunConfig.of(cell=name, hidden_size=6, embedding_size=4, layers=2)
-    studied = Studied(name, _RunOf(config), language_model(config).eval(), TEXT * 2)
+    studied = Studied(name, _RunOf(config), language_model(config).eval(), HELD_OUT)
     described = studied.describe()["values"]
     assert {v["name"] for v in described} >= {*studied.cell.result_names()}
     assert all(v["words"] for v in described)
-    reading = Reading(studied, TEXT, {})
+    typed = HELD_OUT.typed(TEXT)
+    reading = Reading(studied, typed, typed.whole(0), {})
     while not reading.finished:
         reading.advance()
     assert reading.error is None
@@ -57,15 +62,15 @@ def test_a_network_of_any_cell_is_shown(name):
         for value in described:
             tile = reading.tile(layer, value["name"], 1, 0)
             assert tile.shape == (value["units"], (len(TEXT) + 7) // 8)
-    assert np.isfinite(reading.mean_bits())
-    for offered in studied.tries():
+    assert np.isfinite(reading.mean_cost())
+    for offered in studied.worded.tries():
         assert offered["words"]
         (gate,) = offered["hold"]
         assert gate in studied.gates
         assert studied.picture(offered["hold"])["svg"]
-    assert bool(studied.tries()) == bool(studied.gates)
+    assert bool(studied.worded.tries()) == bool(studied.gates)
     held = dict.fromkeys(studied.gates, 0.5)
-    other = Reading(studied, TEXT, held)
+    other = Reading(studied, typed, typed.whole(0), held)
     other.advance()
     assert other.error is None
     assert not held or other.step(40, 3) != reading.step(40, 3)
@@ -81,11 +86,11 @@ def test_a_cell_of_ones_own_is_not_described_by_its_name():
         return f * h + (1 - f) * gw.tanh(gw.linear("i", x))
 
     config = RunConfig.of(**cell_settings(lstm), hidden_size=6, embedding_size=4)
-    studied = Studied("mine", _RunOf(config), language_model(config).eval(), TEXT)
+    studied = Studied("mine", _RunOf(config), language_model(config).eval(), HELD_OUT)
     words = {value["name"]: value["words"] for value in studied.describe()["values"]}
     assert words["f"] == "gate: open, it keeps h"
     assert words["i"] == "value within the step"
-    assert all("forget gate" not in offered["words"] for offered in studied.tries())
+    assert all("forget gate" not in offered["words"] for offered in studied.worded.tries())
 
 
 class _RunOf:
@@ -93,6 +98,7 @@ class _RunOf:
 
     def __init__(self, config):
         self.config = config
+        self.task = task_class("text")(config.task, {})
         self.manifest = type("Manifest", (), {"parameters": 0, "source": "a text"})
 
     def records(self):

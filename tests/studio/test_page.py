@@ -10,7 +10,7 @@ import pytest
 
 from browser import wait_until
 from gatework.lens.axes import label
-from gatework.studio.models import Rows
+from gatework.studio.rows import Rows
 from gatework.studio.serving import serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -78,7 +78,7 @@ def test_the_page_shows_a_map_for_every_gate_and_state(page):
         for k in range(maps.count()):
             wait_until(page, f"c => ({COLOURS})(c) > 8", arg=maps.nth(k).element_handle())
         assert len(chances(page, name)) == 8
-        assert "bits a byte" in panel(page, name).locator(".bits").inner_text()
+        assert "bits per byte" in panel(page, name).locator(".bits").inner_text()
 
 
 def test_a_slider_changes_prediction_cost_and_memory(page):

@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 import torch
 
+from gatework.data import Corpus
 from gatework.errors import InputError
 from gatework.studio.firing import Library
 from gatework.studio.models import alike, open_models
 from gatework.studio.reading import CHUNK, LEVELS, Reading, decode, encode
+from gatework.tasks.text.held_out import HeldOutText
 
 DATA = (b'def g(y):\n    return "some text" + y\n\n' * 60)[: 3 * CHUNK + 77]
 
 
+def reading_of(studied, data, pins=None):
+    typed = studied.held_out.typed(data.decode())
+    return Reading(studied, typed, typed.whole(0), pins or {})
+
+
 def finished(studied, data, pins=None):
-    reading = Reading(studied, data, pins or {})
+    reading = reading_of(studied, data, pins)
     while not reading.finished:
         reading.advance()
     assert reading.error is None
@@ -49,9 +56,9 @@ def test_single_steps_are_those_of_one_long_call(studied):
     costs = torch.nn.functional.cross_entropy(
         scores[:-1], torch.tensor(list(DATA[1:])), reduction="none"
     )
-    assert np.isnan(reading.bits[0])
-    np.testing.assert_allclose(reading.bits[1:], costs.numpy() / np.log(2), rtol=1e-3, atol=1e-4)
-    assert reading.mean_bits() == pytest.approx(float(costs.mean()) / np.log(2), rel=1e-4)
+    assert np.isnan(reading.costs[0])
+    np.testing.assert_allclose(reading.costs[1:], costs.numpy() / np.log(2), rtol=1e-3, atol=1e-4)
+    assert reading.mean_cost() == pytest.approx(float(costs.mean()) / np.log(2), rel=1e-4)
 
 
 @pytest.mark.parametrize("level", range(len(LEVELS)))
@@ -71,7 +78,7 @@ def test_tiles_are_means_of_the_steps_that_a_column_stands_for(studied, level):
 
 
 def test_a_tile_of_a_text_half_read_has_what_is_read(studied):
-    reading = Reading(studied, DATA, {})
+    reading = reading_of(studied, DATA)
     reading.advance()
     assert (reading.done, reading.finished) == (CHUNK, False)
     assert reading.tile(0, "h", 1, 0).shape == (12, CHUNK // 8)
@@ -86,13 +93,14 @@ def test_a_held_gate_is_held_and_the_prediction_is_that_of_the_held_network(mode
     assert (decode(reading.tile(0, "r", 0, 0), "open") == 1).all()
     assert (decode(reading.tile(0, "z", 2, 0), "open") == 0).all()
     told = reading.step(100, 8)
+    said = told["said"]
     best = torch.softmax(scores[100].double(), 0).topk(8)
-    assert [n["byte"] for n in told["next"]] == best.indices.tolist()
-    assert [n["chance"] for n in told["next"]] == pytest.approx(best.values.tolist(), abs=1e-4)
-    assert told["coming"]["byte"] == DATA[101]
+    assert [n["number"] for n in said["next"]] == best.indices.tolist()
+    assert [n["chance"] for n in said["next"]] == pytest.approx(best.values.tolist(), abs=1e-4)
+    assert said["coming"]["number"] == DATA[101]
     assert told["means"]["z"] == [0.0]
     unheld = finished(gru, DATA)
-    assert unheld.step(100, 8)["next"] != told["next"]
+    assert unheld.step(100, 8)["said"]["next"] != said["next"]
     expected = trace.layers[0][0]["h"][50:700, 0, 3].tolist()
     assert reading.unit(0, "h", 3, 50, 700)["h"] == pytest.approx(expected, abs=1e-4)
 
@@ -111,8 +119,8 @@ def test_codes_can_be_decoded(scale):
 def test_short_texts_and_whole_chunks(studied, size):
     reading = finished(studied, DATA[:size])
     assert reading.tile(0, "h", 0, 0).shape == (12, min(size, CHUNK))
-    assert reading.step(size - 1, 3)["coming"] is None
-    assert (reading.mean_bits() is None) == (size == 1)
+    assert reading.step(size - 1, 3)["said"]["coming"] is None
+    assert (reading.mean_cost() is None) == (size == 1)
 
 
 def test_the_gru_held_open_becomes_the_vanilla_rnn_and_is_drawn_so(models):
@@ -134,13 +142,16 @@ def test_passages_are_the_places_where_a_unit_is_largest(models):
     assert low["values"][low["at"]] == pytest.approx(values[64:].min(), abs=1e-3)
     assert sum(c["width"] for c in top["characters"]) == len(top["values"])
     shown = "".join(c["label"] for c in top["characters"])
-    assert shown.replace("·", " ").replace("↵", "\n").encode() in lstm.held_out
+    assert shown.replace("·", " ").replace("↵", "\n").encode() in lstm.held_out.text(
+        lstm.held_out.whole(0)
+    )
 
 
 def test_a_step_tells_bytes_as_the_characters_that_they_end_or_begin(models):
-    rnn = replace(models[0], held_out="月明月晒é".encode() * 9)
-    told = finished(rnn, "é月".encode()).step(2, 256)
-    after = {n["byte"]: (n["label"], n["begins"]) for n in told["next"]}
+    text = Corpus.of("a text", b"", "月明月晒é".encode() * 9)
+    rnn = replace(models[0], held_out=HeldOutText(text, None))
+    told = finished(rnn, "é月".encode()).step(2, 256)["said"]
+    after = {n["number"]: (n["label"], n["begins"]) for n in told["next"]}
     assert told["read"] == "éE6"
     assert after[0x9C] == ("9C", "月")
     assert after[0x98] == ("98", "明")
@@ -149,7 +160,7 @@ def test_a_step_tells_bytes_as_the_characters_that_they_end_or_begin(models):
     assert after[0xE6] == ("E6", "月明晒")  # the most frequent first
     assert after[0xFF] == ("FF", "")
     assert told["coming"]["label"] == "9C"
-    assert finished(rnn, "é月".encode()).step(3, 8)["coming"]["label"] == "月"
+    assert finished(rnn, "é月".encode()).step(3, 8)["said"]["coming"]["label"] == "月"
 
 
 def test_units_that_act_alike_stand_together():

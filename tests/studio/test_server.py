@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from gatework.studio.server import ASSETS, MOST_BYTES
+from gatework.studio.models import MOST_STEPS
+from gatework.studio.server import ASSETS
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -26,7 +27,7 @@ FIELDS = {
     "path": st.just("/etc/passwd"),
 }
 PATHS = ["/api/readings", "/api/characters", "/api/cell", "/api/passages"]
-QUERIES = ["bits", "tile", "step", "unit", "nothing"]
+QUERIES = ["costs", "tile", "step", "unit", "nothing"]
 
 
 def test_the_page_and_its_parts_are_served_and_need_no_network(client):
@@ -46,7 +47,7 @@ def test_models_are_described(client):
     assert [v["name"] for v in lstm["values"]] == ["i", "f", "o", "g", "c", "h"]
     assert [v["kind"] for v in lstm["values"]] == ["gate"] * 3 + ["value"] + ["state"] * 2
     assert sorted(lstm["order"][1]) == list(range(12))
-    assert told["example"]
+    assert told["reads"]["example"]
 
 
 def test_a_text_is_divided_into_characters(client):
@@ -62,9 +63,9 @@ def test_a_text_is_read_and_its_tiles_are_there(client, read):
     units, columns = int(tile.headers["x-units"]), int(tile.headers["x-columns"])
     assert (units, columns) == (12, 512)
     assert set(tile.content) == {128}
-    costs = np.frombuffer(client.get(f"/api/readings/{key}/bits?from=0").content, np.float32)
+    costs = np.frombuffer(client.get(f"/api/readings/{key}/costs?from=0").content, np.float32)
     assert len(costs) == 1100
-    assert client.get(f"/api/readings/{key}/step?at=1099").json()["coming"] is None
+    assert client.get(f"/api/readings/{key}/step?at=1099").json()["said"]["coming"] is None
 
 
 def test_what_holds_a_gate_changes_what_comes_next(client, read):
@@ -72,7 +73,7 @@ def test_what_holds_a_gate_changes_what_comes_next(client, read):
         client.get(f"/api/readings/{read('def f(x)', model=2, **hold)}/step?at=7").json()
         for hold in ({}, {"z": 1.0})
     ]
-    assert steps[0]["next"] != steps[1]["next"]
+    assert steps[0]["said"] != steps[1]["said"]
 
 
 def test_where_a_unit_fires_and_what_the_cell_becomes(client):
@@ -118,9 +119,9 @@ def test_other_pages_are_refused(client, headers, status):
         ({"model": 1, "text": "a", "hold": {"f": "1"}}, 400),
         ({"model": 1, "text": "a", "hold": {"c": 0.5}}, 400),
         ({"model": 1, "text": "a", "path": "/etc/passwd"}, 400),
-        ({"model": 1, "text": "é" * (MOST_BYTES // 2 + 1)}, 413),
-        ({"model": 1, "text": "a" * (MOST_BYTES + 1)}, 400),
-        ({"model": 1, "text": "a" * (7 * MOST_BYTES)}, 413),
+        ({"model": 1, "text": "é" * (MOST_STEPS // 2 + 1)}, 413),
+        ({"model": 1, "text": "a" * (MOST_STEPS + 1)}, 400),
+        ({"model": 1, "text": "a" * (7 * MOST_STEPS)}, 413),
         ([], 400),
         ("x", 400),
     ],
@@ -149,7 +150,7 @@ def test_bodies_that_are_no_json_are_refused(client, content):
         "tile", "tile?layer=0&value=h&level=0&tile=1", "tile?layer=1&value=h&level=0&tile=0",
         "tile?layer=0&value=h&level=4&tile=0", "tile?layer=0&value=i.pre&level=0&tile=0",
         "tile?layer=0&value=h&level=-1&tile=0", "tile?layer=٠&value=h&level=0&tile=0",
-        "step?at=99", "step?at=-1", "step?at=1e1", "step?at=9999999999999999999999", "bits?from=x",
+        "step?at=99", "step?at=-1", "step?at=1e1", "step?at=9999999999999999999999", "costs?from=x",
         "unit?layer=0&value=h&unit=12&from=0&to=5", "unit?layer=0&value=h&unit=1&from=0&to=99",
     ],
 )  # fmt: skip

@@ -1,11 +1,12 @@
-"""One model reading one text, with gates held or not.
+"""One model reading one sequence, with gates held or not.
 
-A reading goes through the text once, chunk by chunk. Of each chunk it keeps the
-state it began with, the cost of each byte, and every traced value averaged over 8, 64 and 512
+A reading goes through the sequence once, chunk by chunk. Of each chunk it keeps the
+state it began with, the cost of each step, and every traced value averaged over 8, 64 and 512
 steps, a byte for each number. What a picture needs beyond that, a chunk of single steps, is
 computed again from the state. So 100,000 steps of 512 units take megabytes, not gigabytes.
+Layers that read backward too have to see the end first: then all of it is one chunk, which is kept.
 
-T  time steps, one per byte      H  hidden size      L  layers
+T  time steps      H  hidden size      L  layers, or directions of layers
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gatework.data import characters_of
 from gatework.nn.recurrent import State
-from gatework.studio.models import Studied
+from gatework.studio.models import Studied, directions_of
+from gatework.tasks.held_out import HeldOut, Place
 
 __all__ = ["CHUNK", "LEVELS", "Reading", "decode", "encode"]
 
@@ -30,8 +31,6 @@ CHUNK = 512
 """Steps between two states that are kept."""
 LEVELS = (1, 8, 64, 512)
 """Steps that one column of a tile stands for, level by level."""
-CONTEXT, READ_BEFORE = 128, 48
-"""Bytes before a step that are looked at to know its character; those that are told with it."""
 RECENT = 6
 """Chunks of single steps that are kept, the last ones asked for."""
 
@@ -57,91 +56,124 @@ def decode(codes: Bytes, scale: str) -> Floats:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Single steps: traced values by (layer, name), [steps, rows], and scores of the next byte."""
+    """Single steps.
+
+    Attributes:
+        values: What was traced, by (layer, name), [steps, rows].
+        predictions: From each step, [steps, 1, …].
+        begin: What the next chunk begins with.
+    """
 
     values: Mapping[tuple[int, str], Floats]
-    scores: torch.Tensor
-    state: State
+    predictions: torch.Tensor
+    begin: Begin
+
+
+class Begin(NamedTuple):
+    """What a chunk begins with: nothing at the first step."""
+
+    state: State | None = None
+    before: Any = None
+    """What `SequenceModel.so_far` is to be given."""
 
 
 class Reading:
-    """A model on its way through a text.
+    """A model on its way through some steps of a sequence.
 
     Args:
         studied: The model.
-        data: The text, at least one byte.
+        held_out: Whose sequence it is.
+        place: The steps, at least one.
         pins: Gates to hold, by name.
     """
 
-    def __init__(self, studied: Studied, data: bytes, pins: Mapping[str, float]) -> None:
-        self.studied, self.data, self.pins = studied, data, dict(pins)
-        self.inputs = torch.tensor(list(data)).unsqueeze(1)  # [T, 1]
+    def __init__(
+        self, studied: Studied, held_out: HeldOut, place: Place, pins: Mapping[str, float]
+    ) -> None:
+        self.studied, self.held_out, self.place = studied, held_out, place
+        self.pins = dict(pins)
         self.scales = studied.scales
-        self.bits = np.full(len(data), np.nan, np.float32)  # cost of each byte; the first has none
+        self.costs = np.full(len(self), np.nan, np.float32)
+        """Of each step; of a text what the symbol there costs, so the first has none."""
         self.done = 0
         self.error: str | None = None
-        self._states: list[State | None] = [None]
+        chunks = -(-len(self) // CHUNK)
+        self.piece = CHUNK * (chunks if studied.both_ways else 1)
+        """Steps that are read at once."""
+        self._begins = [Begin()]
         self._recent: OrderedDict[int, Chunk] = OrderedDict()
         self._coarse: dict[tuple[int, str, int], Bytes] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self.data)
+        return self.place.last - self.place.first
 
-    # ---- going through the text ----------------------------------------------------------------
+    # ---- going through the sequence ------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
-        """Whether all of the text has been read, or none of the rest can be."""
+        """Whether all has been read, or none of the rest can be."""
         return self.done == len(self) or self.error is not None
 
     @property
     def nbytes(self) -> int:
-        """Memory that the averages take when all is read."""
+        """Memory that what is kept takes when all is read."""
         per_step = sum(self.studied.rows[n].count for n in self.scales)
         steps = sum(len(self) // k for k in LEVELS[1:])
-        return self.studied.run.config.layers * per_step * steps
+        whole = 4 * len(self) * self.studied.both_ways  # float32
+        return len(self.studied.layers) * per_step * (steps + whole)
 
     def advance(self) -> None:
         """Read the next chunk; what is read can be asked for at once."""
-        number = self.done // CHUNK
+        number = self.done // self.piece
         try:
-            chunk = self._compute(number, self._states[number])
+            chunk = self._compute(number)
         except Exception as error:  # told to the page, which otherwise would wait for ever
             self.error = f"{type(error).__name__}: {error}"
             return
-        self._note_bits(number, chunk)
+        self._note_costs(number, chunk)
         for (layer, name), values in chunk.values.items():
             for level, steps in enumerate(LEVELS[1:], 1):
-                self._note_means(layer, name, level, number * CHUNK // steps, values)
-        self._states.append(chunk.state)
+                self._note_means(layer, name, level, number * self.piece // steps, values)
+        self._begins.append(chunk.begin)
         self._keep(number, chunk)
-        self.done = min(len(self), (number + 1) * CHUNK)
+        self.done = min(len(self), (number + 1) * self.piece)
+
+    def _place(self, number: int) -> Place:
+        """The steps of a chunk."""
+        sequence, first, last = self.place
+        first += number * self.piece
+        return Place(sequence, first, min(last, first + self.piece))
 
     @torch.no_grad()
-    def _compute(self, number: int, state: State | None) -> Chunk:
-        model, start = self.studied.model, number * CHUNK
-        with self.studied.lock:
-            embedded = model.embedding(self.inputs[start : start + CHUNK])
-            pin = self.studied.held(self.pins)
-            trace = model.layer.trace(embedded, state, pin=pin, names=tuple(self.scales))
-            scores = model.decoder(trace.output)[:, 0]
-        rows = self.studied.rows
+    def _compute(self, number: int) -> Chunk:
+        studied, begin = self.studied, self._begins[number]
+        stretch = self.held_out.read(self._place(number))
+        with studied.lock:
+            names = tuple(self.scales)
+            trace = studied.trace(stretch, begin.state, names=names, pins=self.pins)
+            found = studied.model.so_far(trace.output, begin.before, **stretch.more)
         values = {
-            (layer, name): rows[name].shown(directions[0][name][:, 0].float()).numpy()
-            for layer, directions in enumerate(trace.layers)
+            (layer, name): studied.rows[name].shown(one[name][:, 0].float()).numpy()
+            for layer, one in enumerate(directions_of(trace))
             for name in self.scales
         }
-        return Chunk(values, scores, trace.state)
+        return Chunk(values, found[0], Begin(trace.state, found[1]))
 
-    def _note_bits(self, number: int, chunk: Chunk) -> None:
-        """The cost of each byte that follows one of the chunk, in bits."""
-        start = number * CHUNK
-        coming = self.inputs[start + 1 : start + 1 + len(chunk.scores), 0]
-        costs = torch.nn.functional.cross_entropy(
-            chunk.scores[: len(coming)], coming, reduction="none"
-        )
-        self.bits[start + 1 : start + 1 + len(coming)] = costs.numpy() / np.log(2)
+    def _note_costs(self, number: int, chunk: Chunk) -> None:
+        """What is predicted from each step costs; of a whole that both directions saw, once."""
+        place = self._place(number)
+        costs = self.held_out.costs(chunk.predictions, place)
+        if self.sees_the_end:
+            costs[:-1] = np.nan
+        first = place.first - self.place.first + self.held_out.ahead
+        some = self.costs[first : first + len(costs)]
+        some[:] = costs[: len(some)]
+
+    @property
+    def sees_the_end(self) -> bool:
+        """Whether there is one prediction, of the whole, since layers have read it backward."""
+        return self.studied.both_ways and self.held_out.labels_wholes
 
     def _note_means(self, layer: int, name: str, level: int, first: int, values: Floats) -> None:
         steps, units = LEVELS[level], values.shape[1]
@@ -162,7 +194,7 @@ class Reading:
         with self._lock:
             recent = self._recent.get(number)
         if recent is None:
-            recent = self._compute(number, self._states[number])
+            recent = self._compute(number)
         self._keep(number, recent)
         return recent
 
@@ -179,8 +211,9 @@ class Reading:
         What has not been read yet is not in it.
         """
         if level == 0:
-            values = self.chunk(number).values[layer, name]
-            return encode(values, self.scales[name]).T
+            values = self.chunk(number * CHUNK // self.piece).values[layer, name]
+            first = number * CHUNK % self.piece
+            return encode(values[first : first + CHUNK], self.scales[name]).T
         columns = self._coarse[layer, name, level]
         read = (self.done + LEVELS[level] - 1) // LEVELS[level]
         return columns[:, number * CHUNK : min(read, (number + 1) * CHUNK)]
@@ -193,8 +226,8 @@ class Reading:
         at = {name: rows[name].row_at(rows[value], unit) for name in self.scales}
         found: dict[str, list[float]] = {}
         last = min(last, self.done)
-        for number in range(first // CHUNK, (last + CHUNK - 1) // CHUNK):
-            start = number * CHUNK
+        for number in range(first // self.piece, (last + self.piece - 1) // self.piece):
+            start = number * self.piece
             part = slice(max(0, first - start), last - start)
             for (k, name), values in self.chunk(number).values.items():
                 if k == layer and (row := at[name]) is not None:
@@ -202,32 +235,23 @@ class Reading:
         return found
 
     def step(self, at: int, count: int) -> dict[str, Any]:
-        """What the model expects after a step, and the mean of every value at it."""
-        chunk, row = self.chunk(at // CHUNK), at % CHUNK
-        chances = torch.softmax(chunk.scores[row].double(), 0)
-        best = torch.topk(chances, count)
-        before = self.data[max(0, at - CONTEXT) : at + 1]
+        """What the model predicts from a step, and the mean of every value at it."""
+        chunk, row = self.chunk(at // self.piece), at % self.piece
+        sequence, first, _ = self.place
+        said = self.held_out.said(chunk.predictions[row], sequence, first + at, count)
         means: dict[str, list[float]] = {}
         for (_, name), values in chunk.values.items():
             means.setdefault(name, []).append(round(float(values[row].mean()), 4))
-        return {
-            "at": at,
-            "read": "".join(
-                c.label for c in characters_of(before, max(0, len(before) - READ_BEFORE))
-            ),
-            "next": [
-                {**self.studied.byte_after(before, byte), "chance": round(chance, 5)}
-                for byte, chance in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            ],
-            "coming": (
-                self.studied.byte_after(before, self.data[at + 1]) if at + 1 < len(self) else None
-            ),
-            "chance": round(float(chances[self.data[at + 1]]), 5) if at + 1 < len(self) else None,
-            "means": means,
-        }
+        return {"at": at, "of": self._of(at), "said": said.as_data(), "means": means}
 
-    def mean_bits(self) -> float | None:
-        """The mean cost of a byte of what has been read; None for a single byte."""
-        known = self.bits[1 : self.done]
-        known = known[~np.isnan(known)]
-        return float(known.mean()) if len(known) else None
+    def _of(self, at: int) -> str:
+        """What a prediction is of."""
+        if self.sees_the_end:
+            return "Of the whole sequence, which is read in both directions."
+        steps = f"{at + 1:,} {self.held_out.step}{'s' * (at > 0)}"
+        return f"After the {steps} read so far."
+
+    def mean_cost(self) -> float | None:
+        """The cost of what has been read, as the task counts it; None where none is known."""
+        cost = self.held_out.cost(self.costs[: self.done], self.place)
+        return cost if np.isfinite(cost) else None

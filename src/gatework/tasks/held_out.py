@@ -67,9 +67,11 @@ class HeldOut(ABC):
     Attributes:
         lengths: int64 [N], how many steps each has.
         step: what a step is called: "byte", "character" or "step".
+        labels_wholes: whether a whole sequence has what is predicted, not each step.
         ahead: how many steps after the one from which is predicted the cost of that stands.
     """
 
+    labels_wholes: bool = False
     lengths: NDArray[np.int64]
     step: str = "step"
     ahead: ClassVar[int] = 0
@@ -96,6 +98,10 @@ class HeldOut(ABC):
     @abstractmethod
     def name(self, sequence: int) -> str:
         """Return what a sequence is called, and the label that it has; "" for a text."""
+
+    def begin(self, sequence: int) -> int:
+        """Return the step at which what is held out begins; before it is what was learned from."""
+        return 0
 
     @abstractmethod
     def costs(self, predictions: Tensor, place: Place) -> NDArray[np.float32]:

@@ -85,6 +85,10 @@ class HeldOutSeries(HeldOut):
         series = self._sequences
         return series.ids[int(self.series[sequence])] if len(series) > 1 else ""
 
+    def begin(self, sequence: int) -> int:
+        """Return the step of the first row that is held out."""
+        return int(self.begins[sequence])
+
     def costs(self, predictions: Tensor, place: Place) -> NDArray[np.float32]:
         """Return the quantile loss of the forecast from each step, over all that is known of it."""
         horizon = self._windows.shape.horizon
@@ -109,7 +113,7 @@ class HeldOutSeries(HeldOut):
 
     def cost(self, costs: NDArray[np.float32], place: Place) -> float:
         """Return the mean over forecasts of what is held out."""
-        begin = int(self.begins[place.sequence]) - 1  # the last step that was learned from
+        begin = self.begin(place.sequence) - 1  # the last step that was learned from
         return super().cost(costs[max(0, begin - place.first) :], place)
 
     def said(self, prediction: Tensor, sequence: int, step: int, count: int) -> Forecast:

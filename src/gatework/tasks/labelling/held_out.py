@@ -41,6 +41,7 @@ class HeldOutLabels(HeldOut):
         self.numbers = np.flatnonzero(side.lengths)
         """int64 [N], the place of each in `side`."""
         self.lengths = side.lengths[self.numbers]
+        self.labels_wholes = task.pool is not None
         self._task, self._side = task, side
         self._gathered = lru_cache(1)(self._gather)
 
@@ -60,7 +61,7 @@ class HeldOutLabels(HeldOut):
         rows = self._rows(place)
         return Track(
             curves=sequences.curves(rows),
-            labels=self._labels(place) if self._task.pool is None else (),
+            labels=() if self.labels_wholes else self._labels(place),
             times=None if sequences.times is None else sequences.times[rows],
             dated=sequences.dated,
             name=self.name(place.sequence),
@@ -82,7 +83,7 @@ class HeldOutLabels(HeldOut):
         """Return the id, and the label of a whole sequence."""
         index = self._index(sequence)
         name = self._side.sequences.ids[index]
-        if self._task.pool is None or self._side.targets is None:
+        if not self.labels_wholes or self._side.targets is None:
             return name
         return f"{name}: {self._spelled(self._side.targets[index])}"
 
@@ -106,14 +107,13 @@ class HeldOutLabels(HeldOut):
         steps, own = place.last - place.first, self._side.targets
         if own is None:
             return np.full(steps, MISSING if self._task.of_classes else np.nan)
-        each = self._task.pool is None
-        return (
-            own[self._rows(place)] if each else np.repeat(own[self._index(place.sequence)], steps)
-        )
+        if self.labels_wholes:
+            return np.repeat(own[self._index(place.sequence)], steps)
+        return own[self._rows(place)]
 
     def cost(self, costs: NDArray[np.float32], place: Place) -> float:
         """Return the mean over labelled rows; of one label, what it costs at the end."""
-        return super().cost(costs if self._task.pool is None else costs[-1:], place)
+        return super().cost(costs[-1:] if self.labels_wholes else costs, place)
 
     def said(self, prediction: Tensor, sequence: int, step: int, count: int) -> Said:
         """Return the likeliest classes, or the number."""

@@ -78,11 +78,11 @@ def test_the_page_shows_a_map_for_every_gate_and_state(page):
         for k in range(maps.count()):
             wait_until(page, f"c => ({COLOURS})(c) > 8", arg=maps.nth(k).element_handle())
         assert len(chances(page, name)) == 8
-        assert "bits per byte" in panel(page, name).locator(".bits").inner_text()
+        assert "bits per byte" in panel(page, name).locator(".mean").inner_text()
 
 
 def test_a_slider_changes_prediction_cost_and_memory(page):
-    before, cost = chances(page, "lstm"), panel(page, "lstm").locator(".bits").inner_text()
+    before, cost = chances(page, "lstm"), panel(page, "lstm").locator(".mean").inner_text()
     state = "studio.panels[1].reading.tiles.get('/0/c/0/0').codes.slice(0, 400).join()"
     wait_until(page, "studio.panels[1].reading.tiles.get('/0/c/0/0')")
     memory = page.evaluate(state)
@@ -99,11 +99,11 @@ def test_a_slider_changes_prediction_cost_and_memory(page):
         arg=str(before),
     )
     assert chances(page, "lstm") != before
-    assert panel(page, "lstm").locator(".bits").inner_text() != cost
+    assert panel(page, "lstm").locator(".mean").inner_text() != cost
     assert page.evaluate(state) != memory
     panel(page, "lstm").get_by_role("button", name="Let go of all gates").click()
     wait_until(page, "!studio.panels[1].held && !studio.predicting")
-    assert panel(page, "lstm").locator(".bits").inner_text() == cost
+    assert panel(page, "lstm").locator(".mean").inner_text() == cost
 
 
 def test_the_gru_becomes_the_vanilla_rnn(page):
@@ -143,9 +143,9 @@ FIELD = "Text that the networks read"
 def test_a_chinese_text_is_shown_in_its_characters(page):
     page.get_by_role("textbox", name=FIELD).fill("床前e\u0301 明月👍🏽")
     wait_until(page, "studio.panels.every(p => p.base.length === 24 && p.base.finished)")
-    assert page.evaluate("studio.text.labels") == ["床", "前", "e\u0301", "·", "明", "月", "👍🏽"]
-    assert page.evaluate("studio.text.widths") == [3, 3, 3, 1, 3, 3, 8]
-    owners = "Array.from({ length: 24 }, (_, byte) => studio.text.labelAt(byte)).join('')"
+    assert page.evaluate("studio.track.labels") == ["床", "前", "e\u0301", "·", "明", "月", "👍🏽"]
+    assert page.evaluate("studio.track.widths") == [3, 3, 3, 1, 3, 3, 8]
+    owners = "Array.from({ length: 24 }, (_, byte) => studio.track.labelAt(byte)).join('')"
     assert page.evaluate(owners) == "床床床前前前" + 3 * "e\u0301" + "·明明明月月月" + 8 * "👍🏽"
     told = "document.querySelector('.next').innerText"
     for at, read, coming in ((3, "床E5", "89"), (4, "床E589", "前"), (14, "·明E69C", "月")):
@@ -162,7 +162,7 @@ def test_an_emptied_text_leaves_nothing_of_the_old_one(page):
     assert page.locator("#count").inner_text().startswith("0 bytes")
     for canvas in page.locator("canvas").all():
         assert not canvas.is_visible() or canvas.evaluate(COLOURS) == 1
-    for part in (".next .context", ".next ol", ".next p", ".bits", "#readout"):
+    for part in (".next .context", ".next ol", ".next p", ".mean", "#readout"):
         assert page.locator(part).all_inner_texts() == len(page.locator(part).all()) * [""]
     page.keyboard.press("End")
     panel(page, "lstm").get_by_role("button", name="Close the forget gate").click()
@@ -211,7 +211,7 @@ def test_keys_alone_are_enough(page):
     assert page.get_by_role("region", name="Unit ").is_visible()
     assert "lstm expects" in page.locator("#live").text_content()
     page.keyboard.press("End")
-    assert page.evaluate("studio.at === studio.text.length - 1")
+    assert page.evaluate("studio.at === studio.track.length - 1")
 
 
 def test_everything_that_can_be_used_has_a_name(page):

@@ -34,7 +34,9 @@ MOST_BODY = 6 * MOST_STEPS + 10_000
 """Longest body of a request: JSON may write a byte as six."""
 PATIENCE = 10
 """Seconds that a body may take to arrive."""
-SCRIPTS = ("api", "curves", "maps", "panel", "reading", "said", "source", "studio", "text")
+SCRIPTS = (
+    "api", "curves", "maps", "page", "panel", "passages", "reading", "said", "source", "studio", "text",
+)  # fmt: skip
 ASSETS = {
     "index.html": "text/html; charset=utf-8",
     "studio.css": "text/css; charset=utf-8",

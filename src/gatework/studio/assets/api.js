@@ -16,7 +16,10 @@ const post = (path, body, signal) => ask(path, {
 
 export const models = () => ask("/api/models").then(r => r.json());
 export const characters = text => post("/api/characters", { text });
-export const begin = (model, text, hold) => post("/api/readings", { model, text, hold });
+export const sequences = find => ask(`/api/sequences?find=${encodeURIComponent(find)}`).then(r => r.json());
+export const sequence = (number, first) =>
+  ask(`/api/sequence?sequence=${number}&first=${first}`).then(r => r.json());
+export const begin = (model, asked, hold) => post("/api/readings", { model, ...asked, hold });
 export const progress = key => ask(`/api/readings/${key}`).then(r => r.json());
 export const step = (key, at) => ask(`/api/readings/${key}/step?at=${at}`).then(r => r.json());
 export const cell = (model, hold) => post("/api/cell", { model, hold });
@@ -27,10 +30,10 @@ export const unit = (key, layer, value, number, from, to) =>
     + `&unit=${number}&from=${from}&to=${to}`)
     .then(r => r.json());
 
-export async function bits(key, from) {
-  const response = await ask(`/api/readings/${key}/bits?from=${from}`);
-  return new Float32Array(await response.arrayBuffer());
-}
+const floats = async path => new Float32Array(await (await ask(path)).arrayBuffer());
+
+export const costs = (key, from) => floats(`/api/readings/${key}/costs?from=${from}`);
+export const curves = (number, first) => floats(`/api/curves?sequence=${number}&first=${first}`);
 
 export async function tile(key, layer, value, level, number) {
   const query = `layer=${layer}&value=${encodeURIComponent(value)}&level=${level}&tile=${number}`;

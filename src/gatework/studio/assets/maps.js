@@ -1,4 +1,4 @@
-// Drawing: maps of values, the cost of each byte, the text under them.
+// Drawing: maps of values, the cost of each step.
 
 const OPEN = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74",
   "#c3b369", "#e1cc55", "#fee838"]; // cividis: told apart by those who see no red or green
@@ -123,32 +123,28 @@ function drawHeads(drawing, width, height, { axes }) {
   }
 }
 
-function drawCursor(drawing, height, view, marks) {
+export function drawCursor(drawing, height, view, marks) {
   const x = (marks.at - view.first) * view.scale;
   drawing.strokeStyle = colour("--accent");
   drawing.lineWidth = 1.5;
   drawing.strokeRect(x, -2, Math.max(2, view.scale), height + 4);
 }
 
-const MOST_BITS = 10;
-
-// Bars for the cost of each byte; a line for what it was without any gate held.
-export function drawCost(canvas, height, reading, base, view, marks) {
+// Bars for the cost of each step, full at `most`; a line for what it was without any gate held.
+export function drawCost(canvas, height, reading, base, view, marks, most) {
   const { drawing, width } = context(canvas, height);
   if (!reading) return; // no text, an empty map
-  const bar = (x, w, bits) => {
-    const h = Math.min(1, bits / MOST_BITS) * (height - 2);
-    drawing.fillRect(x, height - h, w, h);
-  };
+  const tall = cost => Math.min(1, cost / (most || 1)) * (height - 2);
   const step = Math.max(1, 1 / view.scale); // steps a pixel
   drawing.fillStyle = colour("--quiet");
-  each(reading, view, width, step, (x, w, bits) => bar(x, Math.max(1, w - (w > 3)), bits));
+  each(reading, view, width, step, (x, w, cost) =>
+    drawing.fillRect(x, height - tall(cost), Math.max(1, w - (w > 3)), tall(cost)));
   if (base !== reading && base) {
     drawing.strokeStyle = colour("--warm");
     drawing.lineWidth = 1.5;
     drawing.beginPath();
-    each(base, view, width, step, (x, w, bits) => {
-      const y = height - Math.min(1, bits / MOST_BITS) * (height - 2);
+    each(base, view, width, step, (x, w, cost) => {
+      const y = height - tall(cost);
       drawing.moveTo(x, y);
       drawing.lineTo(x + Math.max(1, w), y);
     });
@@ -162,40 +158,8 @@ function each(reading, view, width, step, draw) {
   for (let t = Math.max(0, Math.floor(view.first / step) * step); t < last; t += step) {
     let sum = 0, count = 0;
     for (let k = Math.floor(t); k < Math.min(last, Math.floor(t + step)) || k === Math.floor(t); k++) {
-      if (!Number.isNaN(reading.bits[k])) { sum += reading.bits[k]; count++; }
+      if (!Number.isNaN(reading.costs[k])) { sum += reading.costs[k]; count++; }
     }
     if (count) draw((t - view.first) * view.scale, step * view.scale, sum / count);
   }
-}
-
-// The text under the maps: each character in the middle of the columns of its bytes.
-export function drawText(canvas, text, view, at) {
-  const { drawing, width } = context(canvas, 22);
-  const last = Math.min(text.length, view.first + width / view.scale);
-  const ink = colour("--ink"), quiet = colour("--quiet");
-  drawing.font = `${Math.min(15, Math.max(9, view.scale * 1.5))}px ui-monospace, monospace`;
-  drawing.textAlign = "center";
-  drawing.textBaseline = "middle";
-  if (view.scale >= 5.5) {
-    for (let k = text.indexAt(Math.max(0, Math.floor(view.first))); text.firsts[k] < last; k++) {
-      const sign = text.labels[k], first = text.firsts[k], room = text.widths[k] * view.scale;
-      const x = (first - view.first) * view.scale, here = first <= at && at < first + text.widths[k];
-      drawing.fillStyle = here ? colour("--accent") : "·↵→".includes(sign) ? quiet : ink;
-      drawing.fillText(sign, x + room / 2, 10, Math.max(room, 9));
-      if (text.widths[k] > 1) drawing.fillRect(x + 1.5, 20, room - 3, 1);
-    }
-  } else {
-    drawing.fillStyle = quiet;
-    const every = 10 ** Math.ceil(Math.log10(70 / view.scale));
-    for (let t = Math.ceil(view.first / every) * every; t < last; t += every) {
-      drawing.fillText(t.toLocaleString("en"), (t + 0.5 - view.first) * view.scale, 11);
-    }
-  }
-  if (text.length) drawCursor(drawing, 22, view, { at });
-}
-
-// What a sign is called when it is read aloud.
-export function spoken(label) {
-  const names = { "·": "space", "↵": "line end", "→": "tab" };
-  return names[label] || (/^[0-9A-F]{2}$/.test(label) ? `byte ${label}` : label);
 }

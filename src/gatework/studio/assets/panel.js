@@ -1,25 +1,12 @@
 // One network on the page: its gates with their sliders, its maps, its prediction, its cell.
 import * as api from "./api.js";
 import { drawCost, drawMap, decode, levelFor } from "./maps.js";
+import { element } from "./page.js";
 import { Reading } from "./reading.js";
+import { Said } from "./said.js";
 import { rowName } from "./text.js";
 
 const COST_HEIGHT = 34, LEAST_HEIGHT = 44, MOST_HEIGHT = 84, ROW = 5;
-
-export function element(tag, properties = {}, ...children) {
-  const { dataset, style, ...rest } = properties;
-  const made = Object.assign(document.createElement(tag), rest);
-  Object.assign(made.dataset, dataset);
-  for (const [name, value] of Object.entries(rest)) {
-    if (name.startsWith("aria-") || name === "role") made.setAttribute(name, value);
-  }
-  if (style) made.style.cssText = style;
-  made.append(...children);
-  return made;
-}
-
-// A byte that comes, in words.
-const named = ({ label, begins }) => begins ? `${label}, the beginning of one like ${begins}` : label;
 
 export class Panel {
   constructor(number, info, studio) {
@@ -34,27 +21,23 @@ export class Panel {
 
   build() {
     const { info, number } = this;
-    this.bits = element("span", { className: "bits" });
+    this.mean = element("span", { className: "mean" });
     this.becomes = element("span", { className: "becomes", role: "status" });
     const head = element("header", {}, element("h2", { textContent: info.name, id: `name-${number}` }),
       element("span", { className: "quiet", textContent: `${info.doc} ${info.units} units.` }),
-      ...this.presets(), this.becomes, this.bits);
+      ...this.presets(), this.becomes, this.mean);
     this.cost = element("canvas", { role: "img",
-      "aria-label": `Cost of each byte for ${info.name}, in bits` });
+      "aria-label": `Cost of each ${this.studio.step} for ${info.name}, ${info.unit}` });
     this.listenTo(this.cost, null);
     const costRow = element("div", { className: "control" }, element("b", { textContent: "cost" }),
-      element("span", { className: "quiet", textContent: "bits: 0 certain, 8 chance" }));
-    this.context = element("div", { className: "context" });
-    this.list = element("ol", { "aria-labelledby": `next-${number}` });
-    this.chance = element("p", { className: "quiet" });
-    const next = element("section", { className: "next", style: `grid-row: 1 / span ${this.maps.length + 2}` },
-      element("h3", { id: `next-${number}`, textContent: "What comes next?" }),
-      this.context, this.list, this.chance);
+      element("span", { className: "quiet", title: info.meaning,
+        textContent: info.meaning.length > 40 ? info.unit : `${info.unit}: ${info.meaning}` }));
+    this.said = new Said(number, this.maps.length + 2);
     const rows = `grid-template-rows: repeat(${this.maps.length + 1}, min-content) 1fr`;
     const grid = element("div", { className: "model", style: rows }, costRow,
       element("div", { className: "map" }, this.cost));
     for (const map of this.maps) grid.append(map.control, map.frame);
-    grid.append(next);
+    grid.append(this.said.root);
     this.picture = element("div", { className: "picture" });
     this.equations = element("pre");
     this.details = element("details", { className: "cell", open: this.studio.single },
@@ -67,9 +50,9 @@ export class Panel {
   presets() {
     const gates = this.info.values.filter(v => v.kind === "gate").map(v => v.name);
     const made = [];
-    if (this.info.layers > 1) {
+    if (this.info.layers.length > 1) {
       const select = element("select", { "aria-label": "Layer" });
-      for (let k = 0; k < this.info.layers; k++) select.append(new Option(`layer ${k}`, k));
+      this.info.layers.forEach((name, k) => select.append(new Option(name, k)));
       select.addEventListener("change", () => { this.layer = Number(select.value); this.studio.redraw(); });
       made.push(select);
     }
@@ -224,17 +207,17 @@ export class Panel {
 
   // ---- reading ---------------------------------------------------------------------------------
 
-  async read(text) {
+  async read(asked) {
     this.base?.stop();
-    const fresh = await this.begin(text, {});
-    if (text !== this.studio.typed) { fresh.stop(); return; } // more has been typed
+    const fresh = await this.begin(asked, {});
+    if (asked !== this.studio.asked) { fresh.stop(); return; } // something else is to be read
     this.base?.stop();
     this.base = fresh;
-    await this.readHeld(text);
+    await this.readHeld(asked);
   }
 
-  async begin(text, hold) {
-    const told = await api.begin(this.number, text, hold);
+  async begin(asked, hold) {
+    const told = await api.begin(this.number, asked, hold);
     return new Reading(told.reading, told.length, this.studio.plan,
       (reading, error) => this.studio.changed(this, reading, error));
   }
@@ -253,26 +236,25 @@ export class Panel {
     this.studio.held(this);
   }
 
-  async readHeld(text) {
-    const asked = this.asked = Symbol("the last slider position that was asked for");
+  async readHeld(asked) {
+    const slid = this.slid = Symbol("the last slider position that was asked for");
     const old = this.held;
     if (!Object.keys(this.hold).length) {
       this.held = null;
     } else {
-      const fresh = await this.begin(text, this.hold);
-      if (this.asked !== asked) { fresh.stop(); return; } // the slider has moved on
+      const fresh = await this.begin(asked, this.hold);
+      if (this.slid !== slid) { fresh.stop(); return; } // the slider has moved on
       this.held = fresh;
     }
     old?.stop();
   }
 
-  // Without a text there is nothing to show.
+  // Where nothing is read there is nothing to show.
   empty() {
     this.base?.stop();
     this.held?.stop();
-    this.asked = this.expected = this.base = this.held = null;
-    this.list.replaceChildren();
-    this.context.textContent = this.chance.textContent = "";
+    this.slid = this.expected = this.base = this.held = null;
+    this.said.empty();
     this.picture.querySelectorAll("[data-name]").forEach(node => node.style.removeProperty("--open"));
   }
 
@@ -280,7 +262,8 @@ export class Panel {
 
   draw() {
     const { view, at } = this.studio;
-    drawCost(this.cost, COST_HEIGHT, this.reading, this.base, view, { at });
+    const most = this.info.most ?? Math.max(this.base?.most ?? 0, this.held?.most ?? 0);
+    drawCost(this.cost, COST_HEIGHT, this.reading, this.base, view, { at }, most);
     for (const map of this.maps) {
       const unit = this.studio.chosenIn(this, map.value);
       const order = this.order(map.value), row = unit === null ? null : order.indexOf(unit);
@@ -290,9 +273,9 @@ export class Panel {
       const told = value === null ? "" : `, ${value.toFixed(2)}`;
       map.canvas.setAttribute("aria-valuetext", `unit ${rowName(map.value, unit ?? 0)}${told} at step ${at}`);
     }
-    const [base, held] = [this.base?.mean, this.held?.mean];
-    const show = bits => `${bits.toFixed(2)} bits a byte`;
-    this.bits.textContent = base == null ? "" : held == null ? show(base)
+    const [base, held] = [this.base?.cost, this.held?.cost];
+    const show = cost => `${cost < 0.1 ? cost.toPrecision(2) : cost.toFixed(2)} ${this.info.unit}`;
+    this.mean.textContent = base == null ? "" : held == null ? show(base)
       : `${show(held)} with gates held, ${show(base)} before`;
   }
 
@@ -303,22 +286,8 @@ export class Panel {
     const [now, before] = await Promise.all([api.step(reading.key, at),
       base !== reading && at < base.done ? api.step(base.key, at) : null]);
     if (at !== this.studio.at || reading !== this.reading) return;
-    const was = new Map(before?.next.map(({ byte, chance }) => [byte, chance]));
-    const items = now.next.map(({ byte, label, begins, chance }) => {
-      const bar = element("span", { className: "bar" }, element("i", { style: `width:${100 * chance}%` }));
-      if (was.has(byte)) bar.append(element("u", { style: `left:${100 * was.get(byte)}%` }));
-      const sign = element("code", { textContent: label });
-      if (begins) sign.append(element("small", { textContent: ` ${begins}…`, title: `the beginning of ${[...begins].join(" ")} …` }));
-      return element("li", { className: byte === now.coming?.byte ? "right" : "" }, sign, bar,
-        element("span", { className: "share", textContent: `${(100 * chance).toFixed(1)} %` }));
-    });
-    this.list.replaceChildren(...items);
-    this.context.textContent = `\u2068${now.read}\u2069`;
-    this.chance.textContent = now.coming === null ? "The text ends here."
-      : `The next byte is ${named(now.coming)}: ${(100 * now.chance).toFixed(1)} %`
-        + (before?.chance != null ? `, before ${(100 * before.chance).toFixed(1)} %.` : ".");
+    this.expected = this.said.show(now, before, this.studio.track, this.studio.step);
     this.openGates(now.means);
-    this.expected = now.next[0];
   }
 
   openGates(means) {

@@ -1,4 +1,4 @@
-// One reading of a text, as far as this page has it: costs, and tiles of every value.
+// One reading of a text or a sequence, as far as this page has it: costs, and tiles of every value.
 import * as api from "./api.js";
 
 const KEPT = 400; // tiles of all readings together
@@ -6,8 +6,8 @@ const kept = new Map(); // from a tile's name to the reading that has it, oldest
 
 export class Reading {
   constructor(key, length, plan, changed) {
-    Object.assign(this, { key, length, plan, changed, done: 0, mean: null, stopped: false });
-    this.bits = new Float32Array(length).fill(NaN);
+    Object.assign(this, { key, length, plan, changed, done: 0, cost: null, most: 0, stopped: false });
+    this.costs = new Float32Array(length).fill(NaN);
     this.tiles = new Map();
     this.wanted = new Set();
     this.known = 0;
@@ -39,14 +39,15 @@ export class Reading {
 
   async advance(told) {
     while (this.known < told.done && !this.stopped) {
-      const part = await api.bits(this.key, this.known);
+      const part = await api.costs(this.key, this.known);
       if (!part.length) break;
-      this.bits.set(part, this.known);
+      this.costs.set(part, this.known);
+      for (const cost of part) if (cost > this.most) this.most = cost;
       this.known += part.length;
     }
-    // the cost of a chunk's first byte comes with the chunk before, that of the next with this one
+    // of a text, the cost of a chunk's first symbol comes with the chunk before
     this.done = told.done;
-    this.mean = told.bits;
+    this.cost = told.cost;
     this.changed(this);
   }
 

@@ -1,49 +1,57 @@
-// The studio: a text, a place in it, and a panel for each network.
+// The studio: a text or a sequence, a place in it, and a panel for each network.
 import * as api from "./api.js";
-import { colour, context, drawText, onTheme, shade, spoken } from "./maps.js";
-import { Panel, element } from "./panel.js";
-import { EMPTY, Text, rowAt, rowName } from "./text.js";
+import { COLOURS } from "./curves.js";
+import { colour, context, onTheme } from "./maps.js";
+import { element } from "./page.js";
+import { Panel } from "./panel.js";
+import { passages } from "./passages.js";
+import { Sequences, TypedText } from "./source.js";
+import { rowAt, rowName } from "./text.js";
 
 const $ = id => document.getElementById(id);
-const BEGIN_SCALE = 10, FINEST = 40, STEPS_A_SECOND = 10, TYPING = 250, SLIDING = 40;
+const BEGIN_SCALE = 10, FINEST = 40, STEPS_A_SECOND = 10, SLIDING = 40, SEEN = 400;
 
 class Studio {
   constructor(told) {
     this.plan = { levels: told.levels, tile: told.tile };
-    this.limit = told.limit;
     this.single = told.models.length === 1;
     this.view = { first: 0, scale: BEGIN_SCALE };
     this.at = 0;
-    this.text = EMPTY;
+    this.step = told.reads.step;
     this.chosen = null;
     this.panels = told.models.map((info, number) => new Panel(number, info, this));
     $("models").replaceChildren(...this.panels.map(p => p.root));
-    $("origin").textContent = `trained on: ${[...new Set(told.models.map(m => m.corpus))].join("; ")}`;
+    $("origin").textContent = `trained on: ${[...new Set(told.models.map(m => m.source))].join("; ")}`;
+    const source = told.reads.sequences ? Sequences : TypedText;
+    this.source = new source(told.reads, () => this.read().catch(error => this.fault(error)));
+    this.track = this.source.nothing;
+    $("whole").textContent = `Whole ${this.source.words}`;
     this.listen();
-    $("text").value = told.example || "The quick brown fox jumps over the lazy dog.\n";
-    this.readText();
+    if (source === TypedText) this.read();
   }
 
-  // ---- the text --------------------------------------------------------------------------------
+  // ---- what is read ----------------------------------------------------------------------------
 
-  async readText() {
-    const typed = this.typed = $("text").value;
-    const length = new TextEncoder().encode(typed).length, count = n => n.toLocaleString("en");
-    $("count").textContent = `${count(length)} bytes of at most ${count(this.limit)}`;
-    if (!length || length > this.limit) {
+  async read() {
+    const asked = this.asked = this.source.asked, refusal = this.source.refusal(asked);
+    if (refusal !== "") {
       this.empty();
-      if (length) this.fault(new Error(`The text has ${count(length)} bytes, which is too long`));
+      if (refusal) this.fault(new Error(refusal));
       return;
     }
     try {
-      const text = new Text(await api.characters(typed));
-      if (typed !== this.typed) return; // more has been typed
-      this.text = text;
-      $("position").max = length - 1;
+      const track = await this.source.track(asked);
+      if (asked !== this.asked) return; // something else is to be read
+      this.track = track;
+      $("position").max = track.length - 1;
+      $("strip").setAttribute("aria-label", track.what);
       this.clamp();
-      await Promise.all(this.panels.map(panel => panel.read(typed)));
-      if (typed !== this.typed) return;
-      this.goTo(Math.min(this.at || 40, length - 1));
+      await Promise.all(this.panels.map(panel => panel.read(asked)));
+      if (asked !== this.asked) return;
+      const key = JSON.stringify(asked), stays = this.source.keeps || key === this.key;
+      if (!stays) this.view.scale = this.width / Math.min(track.length, SEEN);
+      this.key = key;
+      this.goTo(Math.min(stays && this.at || track.where, track.length - 1));
       this.panels.forEach(panel => panel.drawCell());
       if (this.chosen) this.plotUnit();
     } catch (error) { this.fault(error); }
@@ -51,7 +59,7 @@ class Studio {
 
   // Nothing to read: nothing is shown.
   empty() {
-    this.text = EMPTY;
+    this.track = this.source.nothing;
     this.play(false);
     this.panels.forEach(panel => panel.empty());
     $("position").max = 0;
@@ -66,15 +74,15 @@ class Studio {
     clearTimeout(panel.waiting);
     panel.waiting = setTimeout(() => {
       panel.drawCell().catch(error => this.fault(error));
-      if (!this.text.length) return;
-      panel.readHeld(this.typed).then(() => this.changed(panel, panel.reading))
+      if (!this.track.length) return;
+      panel.readHeld(this.asked).then(() => this.changed(panel, panel.reading))
         .catch(error => this.fault(error));
     }, SLIDING);
   }
 
   changed(panel, reading, error) {
     if (error) {
-      if (error.status === 404) this.readText(); // the server has let go of it
+      if (error.status === 404) this.read(); // the server has let go of it
       else this.fault(error);
       return;
     }
@@ -88,13 +96,13 @@ class Studio {
   get width() { return Math.max(1, $("strip").clientWidth); }
 
   stepAt(x) {
-    return Math.max(0, Math.min(this.text.length - 1, Math.floor(this.view.first + x / this.view.scale)));
+    return Math.max(0, Math.min(this.track.length - 1, Math.floor(this.view.first + x / this.view.scale)));
   }
 
   clamp() {
-    const length = Math.max(1, this.text.length);
+    const length = Math.max(1, this.track.length);
     const least = Math.min(BEGIN_SCALE, this.width / length);
-    this.view.scale = Math.max(least, Math.min(FINEST, this.view.scale));
+    this.view.scale = Math.max(least, Math.min(Math.max(FINEST, this.width / length), this.view.scale));
     const room = length - this.width / this.view.scale;
     this.view.first = Math.max(0, Math.min(room, this.view.first));
     this.at = Math.max(0, Math.min(length - 1, this.at));
@@ -114,14 +122,14 @@ class Studio {
   }
 
   goTo(at) {
-    if (!this.text.length) return;
+    if (!this.track.length) return;
     this.at = at;
     this.clamp();
     const seen = this.width / this.view.scale, { first } = this.view;
     if (this.at < first || this.at + 1 > first + seen) this.view.first = this.at - seen / 3;
     this.clamp();
     $("position").value = this.at;
-    $("position").setAttribute("aria-valuetext", `step ${this.at}, ${spoken(this.text.labelAt(this.at))}`);
+    $("position").setAttribute("aria-valuetext", `step ${this.at}, ${this.track.spokenAt(this.at)}`);
     this.redraw();
     this.predict();
   }
@@ -143,20 +151,19 @@ class Studio {
     clearTimeout(this.telling);
     this.telling = setTimeout(() => {
       if (this.timer || !this.panels.every(p => p.expected)) return;
-      const expected = this.panels.filter(p => p.expected).map(p =>
-        `${p.info.name} expects ${spoken(p.expected.label)}, ${Math.round(100 * p.expected.chance)} percent`);
+      const expected = this.panels.filter(p => p.expected).map(p => `${p.info.name} ${p.expected}`);
       $("live").textContent =
-        `Step ${this.at}, ${spoken(this.text.labelAt(this.at))}. ${expected.join("; ")}.`;
+        `Step ${this.at}, ${this.track.spokenAt(this.at)}. ${expected.join("; ")}.`;
     }, 500);
   }
 
   readOut(panel, map, { at, unit }) {
-    const parts = [`step ${at} ${this.text.labelAt(at)}`];
+    const parts = [`step ${at} ${this.track.labelAt(at)}`, this.track.valuesAt(at)].filter(Boolean);
     if (map) {
       const value = panel.valueAt(map, at, unit);
       parts.push(`${map.value.name}[${rowName(map.value, unit)}]${value === null ? "" : ` = ${value.toFixed(2)}`}`);
-    } else if (panel.reading && !Number.isNaN(panel.reading.bits[at])) {
-      parts.push(`${panel.reading.bits[at].toFixed(2)} bits`);
+    } else if (panel?.reading && !Number.isNaN(panel.reading.costs[at])) {
+      parts.push(`${panel.reading.costs[at].toFixed(2)} ${panel.info.unit}`);
     }
     $("readout").textContent = parts.join("  ·  ");
   }
@@ -164,7 +171,7 @@ class Studio {
   play(on = !this.timer) {
     clearInterval(this.timer);
     this.timer = on ? setInterval(() => {
-      if (this.at + 1 >= this.text.length) this.play(false);
+      if (this.at + 1 >= this.track.length) this.play(false);
       else this.goTo(this.at + 1);
     }, 1000 / STEPS_A_SECOND) : null;
     $("play").textContent = on ? "❚❚ Pause" : "▶ Play";
@@ -200,7 +207,6 @@ class Studio {
   }
 
   drawUnit(values, from, to) {
-    const colours = ["#d1603d", "#2f7fc1", "#3c9a6a", "#a56cc1", "#b58900", "#6b7480"];
     const { drawing, width } = context($("unit-plot"), 130);
     const all = Object.values(values).flat();
     const [low, high] = [Math.min(0, ...all), Math.max(1, ...all)];
@@ -211,11 +217,11 @@ class Studio {
     }
     drawing.lineWidth = 1.8;
     const legend = Object.entries(values).map(([name, row], k) => {
-      drawing.strokeStyle = colours[k % colours.length];
+      drawing.strokeStyle = COLOURS[k % COLOURS.length];
       drawing.beginPath();
       row.forEach((v, t) => drawing.lineTo((t + 0.5) / (to - from) * width, y(v)));
       drawing.stroke();
-      return element("span", {}, element("b", { textContent: `— ${name}`, style: `color:${colours[k % colours.length]}` }));
+      return element("span", {}, element("b", { textContent: `— ${name}`, style: `color:${COLOURS[k % COLOURS.length]}` }));
     });
     $("unit-legend").replaceChildren(...legend,
       `steps ${from} to ${to - 1}; from ${low.toFixed(1)} to ${high.toFixed(1)}, lines at 0 and 1`);
@@ -225,35 +231,19 @@ class Studio {
 
   async lookUp() {
     const { panel, value, unit } = this.chosen, asked = this.chosen;
-    $("passages").textContent = "Looking through held-out text …";
+    $("passages").textContent = "Looking through held-out data …";
     try {
       const told = await api.passages(panel.number, panel.layer, value.name, unit);
       if (this.chosen !== asked) return;
-      if (told.missing) $("passages").textContent = `The text it learned from is not here: ${told.missing}.`;
-      else $("passages").replaceChildren(...this.passages(told, value));
+      if (told.missing) {
+        $("passages").textContent = `What it learned from is not here: ${told.missing}.`;
+        return;
+      }
+      const { sections, draw } = passages(told, value);
+      $("passages").replaceChildren(...sections);
+      this.drawPassages = draw;
+      draw();
     } catch (error) { this.fault(error); }
-  }
-
-  passages(told, value) {
-    const titles = value.scale === "open" ? ["most open", "most closed"] : ["highest", "lowest"];
-    return [told.high, told.low].map((places, k) => element("section", {},
-      element("h3", { textContent: `Where its ${value.name} is ${titles[k]} in held-out text` }),
-      element("ol", {}, ...places.map(place => element("li", { dir: "auto" },
-        ...this.marks(place, value.scale))))));
-  }
-
-  // The characters of a passage, each byte of them on the colour of its value.
-  marks(place, scale) {
-    let first = 0;
-    return place.characters.map(({ label, width, leftward }) => {
-      const values = place.values.slice(first, first + width), last = (first += width);
-      const shades = values.map(v => shade(v, scale));
-      const stops = shades.map((c, k) => `${c} ${100 * k / width}% ${100 * (k + 1) / width}%`);
-      const paint = `background:linear-gradient(to ${leftward ? "left" : "right"},${stops.join()})`;
-      return element("mark", { textContent: label, style: `${paint};color:${ink(shades[0])}`,
-        className: last - width <= place.at && place.at < last ? "peak" : "",
-        title: values.map(v => v.toFixed(2)).join("  ") });
-    });
   }
 
   // ---- the page --------------------------------------------------------------------------------
@@ -261,7 +251,7 @@ class Studio {
   redraw() {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
-      drawText($("strip"), this.text, this.view, this.at);
+      this.track.draw($("strip"), this.view, this.at);
       this.panels.forEach(panel => panel.draw());
     });
   }
@@ -274,11 +264,6 @@ class Studio {
   }
 
   listen() {
-    let typing;
-    $("text").addEventListener("input", () => {
-      clearTimeout(typing);
-      typing = setTimeout(() => this.readText(), TYPING);
-    });
     $("play").addEventListener("click", () => this.play());
     $("back").addEventListener("click", () => this.goTo(this.at - 1));
     $("forward").addEventListener("click", () => this.goTo(this.at + 1));
@@ -294,8 +279,14 @@ class Studio {
     $("strip").addEventListener("click", event =>
       this.goTo(this.stepAt(event.clientX - $("strip").getBoundingClientRect().left)));
     document.addEventListener("keydown", event => this.key(event));
-    new ResizeObserver(() => { this.clamp(); this.redraw(); }).observe($("models"));
-    onTheme(() => this.redraw());
+    const again = () => {
+      this.clamp();
+      this.redraw();
+      this.panels.forEach(panel => panel.said.drawFan());
+      this.drawPassages?.();
+    };
+    new ResizeObserver(again).observe($("models"));
+    onTheme(again);
   }
 
   key(event) {
@@ -303,7 +294,7 @@ class Studio {
     if (field || event.ctrlKey || event.metaKey || event.altKey) return;
     const acts = {
       ArrowLeft: () => this.goTo(this.at - 1), ArrowRight: () => this.goTo(this.at + 1),
-      Home: () => this.goTo(0), End: () => this.goTo(this.text.length - 1),
+      Home: () => this.goTo(0), End: () => this.goTo(this.track.length - 1),
       "+": () => this.zoom(1.5), "=": () => this.zoom(1.5), "-": () => this.zoom(1 / 1.5),
       " ": () => this.play(),
     };
@@ -311,12 +302,6 @@ class Studio {
     acts[event.key]();
     event.preventDefault();
   }
-}
-
-// Black or white, whichever is read more easily on a colour.
-function ink(background) {
-  const [r, g, b] = background.match(/\d+/g).map(Number);
-  return 0.3 * r + 0.59 * g + 0.11 * b > 130 ? "#111" : "#fff";
 }
 
 api.models().then(told => { window.studio = new Studio(told); })

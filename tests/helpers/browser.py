@@ -61,7 +61,7 @@ class Browser:
             yield page
         finally:
             page.close()
-        assert faults == []
+        assert faults == [], faults
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 
 import pytest
 
 from browser import wait_until
 from gatework.lens.axes import label
 from gatework.studio.rows import Rows
-from gatework.studio.serving import serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -23,32 +21,10 @@ COLOURS = """canvas => {
 
 
 @pytest.fixture(scope="module")
-def address(models):
+def address(models, served):
     """The studio, served as the command does it."""
-    import uvicorn
-
-    told: list[str] = []
-    ready = threading.Event()
-    servers: list[uvicorn.Server] = []
-    run = uvicorn.Server.run
-
-    def remember(server, *args, **kwargs):
-        servers.append(server)
-        run(server, *args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uvicorn.Server, "run", remember)
-        patch.setattr(uvicorn.Server, "install_signal_handlers", lambda _: None, raising=False)
-        thread = threading.Thread(
-            target=serve, args=(models, 0, lambda a: (told.append(a), ready.set()))
-        )
-        thread.start()
-        assert ready.wait(30)
-        while not servers or not servers[0].started:
-            assert thread.is_alive()
-        yield told[0]
-        servers[0].should_exit = True
-        thread.join(30)
+    with served(models) as address:
+        yield address
 
 
 @pytest.fixture

@@ -35,7 +35,8 @@ MOST_BODY = 6 * MOST_STEPS + 10_000
 PATIENCE = 10
 """Seconds that a body may take to arrive."""
 SCRIPTS = (
-    "api", "curves", "maps", "page", "panel", "passages", "reading", "said", "source", "studio", "text",
+    "api", "curves", "maps", "page", "panel", "passages", "reading", "said", "source", "studio",
+    "text",
 )  # fmt: skip
 ASSETS = {
     "index.html": "text/html; charset=utf-8",

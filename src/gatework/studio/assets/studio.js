@@ -48,9 +48,9 @@ class Studio {
       this.clamp();
       await Promise.all(this.panels.map(panel => panel.read(asked)));
       if (asked !== this.asked) return;
-      const key = JSON.stringify(asked), stays = this.source.keeps || key === this.key;
+      const key = JSON.stringify(asked), stays = this.source.keeps || key === this.last;
       if (!stays) this.view.scale = this.width / Math.min(track.length, SEEN);
-      this.key = key;
+      this.last = key;
       this.goTo(Math.min(stays && this.at || track.where, track.length - 1));
       this.panels.forEach(panel => panel.drawCell());
       if (this.chosen) this.plotUnit();

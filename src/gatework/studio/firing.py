@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from gatework.studio.models import Studied, directions_of
 from gatework.studio.tracks import told_track
-from gatework.tasks.held_out import HeldOut, Place, Stretch
+from gatework.tasks.held_out import Judged, Place, Stretch
 
 __all__ = ["Library", "stretches"]
 
@@ -43,7 +43,7 @@ class Library:
         values: By (layer, name), [T, B, rows], in half precision.
     """
 
-    held_out: HeldOut
+    held_out: Judged
     places: Sequence[Place]
     values: dict[tuple[int, str], NDArray[np.float16]]
 
@@ -115,7 +115,7 @@ class Library:
         }
 
 
-def stretches(held_out: HeldOut) -> list[Place]:
+def stretches(held_out: Judged) -> list[Place]:
     """Return stretches that are spread evenly over held-out data; none where there is none.
 
     Of long sequences `STREAMS` of `LENGTH` steps, of short ones as many whole as have no more steps

@@ -32,7 +32,7 @@ from gatework.nn.traces import DirectionTrace, LayerTrace
 from gatework.studio.rows import Rows
 from gatework.studio.words import Worded, picture
 from gatework.tasks import SequenceModel
-from gatework.tasks.held_out import HeldOut, Stretch
+from gatework.tasks.held_out import Judged, Stretch
 from gatework.tasks.text.held_out import HeldOutText
 from gatework.train import Run
 from gatework.train.run import runs_of
@@ -64,7 +64,7 @@ class Studied:
     name: str
     run: Run
     model: SequenceModel
-    held_out: HeldOut
+    held_out: Judged
     cost: float | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -249,7 +249,7 @@ def open_models(path: Path, *, last: bool = False) -> list[Studied]:
         InputError: there is no run, or one of them is damaged; or they do not read the same; or
             the sequences that they read are no longer there.
     """
-    sources: dict[str, HeldOut] = {}
+    sources: dict[str, Judged] = {}
     models = []
     for run in runs_of(path):
         model = run.load_model(last=last).eval().requires_grad_(False)
@@ -263,7 +263,7 @@ def open_models(path: Path, *, last: bool = False) -> list[Studied]:
     return models
 
 
-def _held_out(run: Run) -> HeldOut:
+def _held_out(run: Run) -> Judged:
     """What a run is judged by; of a text that is no longer there, none of it."""
     try:
         return run.task.held_out(run.load_source())

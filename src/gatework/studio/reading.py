@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from gatework.nn.recurrent import State
 from gatework.studio.models import Studied, directions_of
-from gatework.tasks.held_out import HeldOut, Place
+from gatework.tasks.held_out import Judged, Place
 
 __all__ = ["CHUNK", "LEVELS", "Reading", "decode", "encode"]
 
@@ -88,7 +88,7 @@ class Reading:
     """
 
     def __init__(
-        self, studied: Studied, held_out: HeldOut, place: Place, pins: Mapping[str, float]
+        self, studied: Studied, held_out: Judged, place: Place, pins: Mapping[str, float]
     ) -> None:
         self.studied, self.held_out, self.place = studied, held_out, place
         self.pins = dict(pins)

@@ -13,7 +13,7 @@ from gatework.studio.asking import ReadBody, wrong
 from gatework.studio.firing import Library
 from gatework.studio.models import Studied
 from gatework.studio.reading import Reading
-from gatework.tasks.held_out import HeldOut, Place
+from gatework.tasks.held_out import Judged, Place
 from gatework.tasks.text.held_out import HeldOutText
 
 __all__ = ["Studio"]
@@ -86,7 +86,7 @@ class Studio:
 
     # ---- what is read --------------------------------------------------------------------------
 
-    def typed(self, text: str) -> tuple[HeldOut, Place]:
+    def typed(self, text: str) -> tuple[Judged, Place]:
         """A text that was sent, as the models read it."""
         if not self.models[0].reads_text:
             raise wrong("a text", "a held-out sequence: these models read no text")

@@ -19,7 +19,7 @@ from torch import Tensor
 from gatework.data import Character
 from gatework.tasks.said import Said
 
-__all__ = ["HeldOut", "Place", "Stretch", "Track"]
+__all__ = ["HeldOut", "Judged", "Place", "Stretch", "Track"]
 
 
 class Place(NamedTuple):
@@ -67,14 +67,10 @@ class HeldOut(ABC):
     Attributes:
         lengths: int64 [N], how many steps each has.
         step: what a step is called: "byte", "character" or "step".
-        labels_wholes: whether a whole sequence has what is predicted, not each step.
-        ahead: how many steps after the one from which is predicted the cost of that stands.
     """
 
-    labels_wholes: bool = False
     lengths: NDArray[np.int64]
     step: str = "step"
-    ahead: ClassVar[int] = 0
 
     @abstractmethod
     def read(self, place: Place) -> Stretch:
@@ -94,6 +90,22 @@ class HeldOut(ABC):
     @abstractmethod
     def passage(self, steps: int) -> Place:
         """Return a place that is worth showing, of at most so many steps."""
+
+    def whole(self, sequence: int) -> Place:
+        """Return all of a sequence."""
+        return Place(sequence, 0, int(self.lengths[sequence]))
+
+
+class Judged(HeldOut):
+    """The held-out sequences of a task, and what is predicted from their steps.
+
+    Attributes:
+        labels_wholes: whether a whole sequence has what is predicted, not each step.
+        ahead: how many steps after the one from which is predicted the cost of that stands.
+    """
+
+    labels_wholes: bool = False
+    ahead: ClassVar[int] = 0
 
     @abstractmethod
     def name(self, sequence: int) -> str:
@@ -127,7 +139,3 @@ class HeldOut(ABC):
         """Return what the costs that stand at some steps are together: NaN if none is known."""
         some = costs[~np.isnan(costs)]
         return float(some.mean()) if len(some) else float("nan")
-
-    def whole(self, sequence: int) -> Place:
-        """Return all of a sequence."""
-        return Place(sequence, 0, int(self.lengths[sequence]))

@@ -1,6 +1,6 @@
 """What a model says at a step, told to people.
 
-A kind of task has one of these, made by its `HeldOut.said`; numbers are in the data's own unit.
+A kind of task has one of these, made by its `Judged.said`; numbers are in the data's own unit.
 
 K  steps ahead      Q  quantiles
 """

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gatework.errors import InputError
 from gatework.nn import Recurrent
 from gatework.nn.recurrent import State
-from gatework.tasks.held_out import HeldOut
+from gatework.tasks.held_out import Judged
 from gatework.tasks.settings import TaskSettings
 
 __all__ = [
@@ -352,7 +352,7 @@ class Task(ABC):
         return None
 
     @abstractmethod
-    def held_out(self, source: Source) -> HeldOut:
+    def held_out(self, source: Source) -> Judged:
         """Return the held-out part as what looks inside a model reads.
 
         Args:

@@ -60,8 +60,8 @@ export class Sequences {
     $("sequence").replaceChildren(...told.found.map(({ number, name, length }) =>
       new Option(`${name}  (${count(length)} ${this.step}${length === 1 ? "" : "s"})`, number)));
     const more = told.count - told.found.length;
-    this.many = `${count(told.count)} of ${count(this.count)} held-out sequences`
-      + (more ? `; the first ${told.found.length} are listed` : "");
+    this.many = (this.count === 1 ? "The one held-out sequence"
+      : `${count(told.count)} of ${count(this.count)} held-out sequences`) + (more ? `; the first ${told.found.length} are listed` : "");
     if (told.found.some(({ number }) => number === begin)) $("sequence").value = begin;
     this.chosen();
   }

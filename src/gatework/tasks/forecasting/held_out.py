@@ -18,13 +18,13 @@ from gatework.data.sequences import Sequences
 from gatework.tasks.forecasting.calendar import CALENDAR
 from gatework.tasks.forecasting.steps import times_after
 from gatework.tasks.forecasting.windows import Windows
-from gatework.tasks.held_out import HeldOut, Place, Stretch, Track
+from gatework.tasks.held_out import Judged, Place, Stretch, Track
 from gatework.tasks.said import Fan, Forecast, known
 
 __all__ = ["HeldOutSeries"]
 
 
-class HeldOutSeries(HeldOut):
+class HeldOutSeries(Judged):
     """The last part of each series, with the context of its first forecast before it.
 
     Args:

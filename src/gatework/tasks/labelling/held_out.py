@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from gatework.tasks.divided import Side
-from gatework.tasks.held_out import HeldOut, Place, Stretch, Track
+from gatework.tasks.held_out import Judged, Place, Stretch, Track
 from gatework.tasks.labelling.targets import MISSING, Classes
 from gatework.tasks.said import Chances, Number, Said, known
 from gatework.tasks.task import Batch
@@ -29,7 +29,7 @@ WHOLE = ("static",)
 """What is not of steps, of all that a batch has."""
 
 
-class HeldOutLabels(HeldOut):
+class HeldOutLabels(Judged):
     """Each sequence that is held out and has a row.
 
     Args:

@@ -20,7 +20,7 @@ from gatework.data import Character, Corpus, characters_of
 from gatework.data.alphabet import Alphabet
 from gatework.data.characters import label_of_next, unfinished
 from gatework.lens.properties import TEXT_PROPERTIES, Property, inside_quotes
-from gatework.tasks.held_out import HeldOut, Place, Stretch, Track
+from gatework.tasks.held_out import Judged, Place, Stretch, Track
 from gatework.tasks.said import Symbol, Symbols
 
 __all__ = ["HeldOutText"]
@@ -41,7 +41,7 @@ Letters: TypeAlias = tuple[tuple[bytes, str], ...]
 """Characters and their bytes."""
 
 
-class HeldOutText(HeldOut):
+class HeldOutText(Judged):
     """One sequence: the text.
 
     Args:

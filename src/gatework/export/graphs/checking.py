@@ -5,13 +5,15 @@ Legend: T steps, B sequences, n units of a row.
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from gatework.errors import InputError
 from gatework.lang.expressions import Apply, postorder
@@ -39,8 +41,9 @@ def compared(content: bytes, layer: Recurrent, dtype: torch.dtype) -> Verdict:
     if find_spec("onnxruntime") is None:
         return Verdict(None, "not checked: pip install onnxruntime, and it will be")
     runtime = import_module("onnxruntime")
-    session, known = _session(runtime, content), _as_exported(layer, dtype)
-    worst = max(_difference(session, known, dtype, *trial) for trial in TRIALS)
+    session = _session(runtime, content)
+    with _in_eval_mode(layer):
+        worst = max(_difference(session, layer, dtype, *trial) for trial in TRIALS)
     sizes = ", ".join(f"{steps} of {batch}" for batch, steps in TRIALS)
     name = f"ONNX Runtime {runtime.__version__}"
     return Verdict(worst, f"equal within {worst:.1e} in {name}; steps and sequences: {sizes}")
@@ -57,8 +60,14 @@ def _session(runtime: Any, content: bytes) -> Any:
         ) from None
 
 
-def _as_exported(layer: Recurrent, dtype: torch.dtype) -> Recurrent:
-    return copy.deepcopy(layer).to("cpu", dtype).eval()
+@contextmanager
+def _in_eval_mode(layer: Recurrent) -> Iterator[None]:
+    training = layer.training
+    layer.eval()
+    try:
+        yield
+    finally:
+        layer.train(training)
 
 
 def _difference(
@@ -66,7 +75,7 @@ def _difference(
 ) -> float:
     """The largest difference of one trial."""
     feed = _numbers(session, dtype, batch, steps)
-    expected = _of_layer(layer, {n: v.clone() for n, v in feed.items()})
+    expected = _of_layer(layer, dtype, dict(feed))
     found = session.run(None, {n: v.numpy() for n, v in feed.items()})
     names = [one.name for one in session.get_outputs()]
     rare = RARE if _jumps(layer) else 0.0
@@ -87,12 +96,14 @@ def _numbers(session: Any, dtype: torch.dtype, batch: int, steps: int) -> dict[s
     return feed
 
 
-def _of_layer(layer: Recurrent, feed: dict[str, Tensor]) -> list[Tensor]:
-    """What the layer makes of them: the output, then the final states."""
+def _of_layer(layer: Recurrent, dtype: torch.dtype, feed: dict[str, Tensor]) -> list[Tensor]:
+    """What the layer makes of them on the CPU: the output, then the final states."""
+    own = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
+    weights = {n: w.detach().to("cpu", dtype) for n, w in own.items()}
     states = tuple(feed.pop(n) for n in [*feed] if n.startswith("initial_"))
     hx = states[0] if len(states) == 1 else states or None
     with torch.no_grad():
-        output, final = layer(feed.pop("input"), hx, **feed)
+        output, final = functional_call(layer, weights, (feed.pop("input"), hx), feed)
     return [output, *((final,) if isinstance(final, Tensor) else final)]
 
 

@@ -28,6 +28,7 @@ from gatework.nn import Recurrent
 
 OPSET = 18  # the oldest whose operators say all that is needed; what runs it is from 2022 or newer
 DTYPES = {torch.float32: "FLOAT", torch.float16: "FLOAT16"}
+MOST = 2**31 - 1  # bytes of a file, by its format
 LOOPS = ("LSTM", "GRU", "RNN", "Scan")
 
 
@@ -172,6 +173,12 @@ def model_of(layer: Recurrent, form: Form) -> Any:
         producer_name="gatework",
         doc_string=repr(layer),
     )
+    if model.ByteSize() > MOST:
+        raise InputError(
+            f"a layer whose file would have {model.ByteSize():,} bytes",
+            f"at most {MOST:,}, which one ONNX file holds",
+            "give dtype=torch.float16, which halves it",
+        )
     graph.onnx.checker.check_model(model, full_check=True)
     return model
 

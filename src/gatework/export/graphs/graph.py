@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class Graph:
 
     def _constant(self, name: str, values: Numbers) -> str:
         """Equal constants are one."""
-        key = values.dtype.str, values.shape, values.tobytes()
+        key = values.dtype.str, values.shape, sha256(values.tobytes()).digest()
         known = self.root._known
         if key not in known:
             known[key] = self.name(name)

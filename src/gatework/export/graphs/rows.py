@@ -8,7 +8,7 @@ is the same for all sequences.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from gatework.lang.definition import Parameter, block_of
 from gatework.lang.expressions import (
     Apply,
     Arrange,
-    Arrangement,
     Const,
     Count,
     Expr,
@@ -185,14 +184,7 @@ class Rows:
     def applied(self, node: Apply) -> Row:
         """A function unit by unit."""
         rows = [self.beside(a, node) for a in node.args]
-        try:
-            writer = WRITERS[node.function]
-        except NotImplementedError:
-            raise InputError(
-                f"the function {node.function!r}, which has no ONNX form",
-                f"one of {', '.join(sorted(WRITERS))}",
-                "write the cell with those, or hold the value that uses it",
-            ) from None
+        writer = _form_of(node.function, WRITERS)
         return Row(writer(self.graph, *(r.name for r in rows)), max(r.lead for r in rows))
 
     def beside(self, argument: Expr, node: Apply) -> Row:
@@ -278,7 +270,7 @@ class Rows:
             case "part":
                 start = units(node.details[0], self.sizes, 0)
                 return graph.slice(row.name, start, start + n, dim)
-        index = graph.integers(SOURCES[node.kind](node.details, n))
+        index = graph.integers(_form_of(node.kind, SOURCES)(node.details, n))
         return graph.node("Gather", row.name, index, axis=dim)
 
     def padded(self, value: str, before: int, after: int, dim: int) -> str:
@@ -304,12 +296,25 @@ class Rows:
         return Row(self.graph.node("Transpose", row.name, perm=perm), row.lead)
 
 
+Form = TypeVar("Form")
+
+
+def _form_of(name: str, forms: Mapping[str, Form]) -> Form:
+    if name in forms:
+        return forms[name]
+    raise InputError(
+        f"a cell with {name!r}, which has no ONNX form",
+        f"one of {', '.join(sorted(forms))}",
+        "write the cell with those",
+    )
+
+
 def _is_plain(node: Expr) -> bool:
     return isinstance(node, Product) and node.matrix.per is None
 
 
 # Of an arrangement's details and the number of units: which unit comes to each place.
-SOURCES: dict[Arrangement, Callable[..., list[int]]] = {
+SOURCES: dict[str, Callable[..., list[int]]] = {
     "roll": lambda details, n: [(k - details[0]) % n for k in range(n)],
     "flip": lambda details, n: list(range(n))[::-1],
     "take": lambda details, n: list(details[0]),

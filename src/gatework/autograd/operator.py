@@ -187,10 +187,9 @@ def check_onnx(what: str) -> None:
     """Raise during an ONNX export by torch.jit.trace."""
     if torch._C._is_tracing() and torch.onnx.is_in_onnx_export():
         raise RuntimeError(
-            f"ONNX has no operator for {what}; export the same layer of torch.nn: it takes the "
-            "weights of Gatework's, torch.nn.LSTM(…).load_state_dict(layer.state_dict()), and an "
-            "accelerated model has it again after gatework.restore(model). torch.export.export "
-            "records the layer as it is"
+            f"ONNX has no operator for {what}; gatework.export.onnx writes layers of any cell, and "
+            "models that have some. An accelerated model has torch's own again after "
+            "gatework.restore(model)"
         )
 
 

@@ -3,7 +3,8 @@
 `compute` is the function on plain numbers, for folding constants. The derivative of each function
 stands in `gatework.analysis.calculus`, its torch operation in `gatework.backends.reference`, its
 machine code in `gatework.backends.cpu.vector.pointwise`, its C for cards in
-`gatework.backends.gpu.code`: each a table `ByFunction`.
+`gatework.backends.gpu.code`, its ONNX form in `gatework.export.graphs.functions`: each a table
+`ByFunction`.
 """
 
 from __future__ import annotations

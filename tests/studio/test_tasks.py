@@ -215,3 +215,16 @@ def test_more_steps_than_are_read_are_left_out(of_task, kind, monkeypatch):
         longest = int(of_task(kind)[0].held_out.lengths.argmax())
         told = client.get(f"/api/sequence?sequence={longest}&first=2").json()
         assert told["length"] == 9
+
+
+@pytest.mark.parametrize("kind", ["both"])
+def test_questions_for_sequences_that_are_not_there_are_refused(client, kind):
+    for question in ("sequence", "curves"):
+        for query in (
+            "", "sequence=0", "sequence=-1&first=0", "sequence=0&first=x", "sequence=9999&first=0",
+            "sequence=0&first=999999999", "sequence=٠&first=0", "sequence=1e1&first=0",
+        ):  # fmt: skip
+            answer = client.get(f"/api/{question}?{query}")
+            assert answer.status_code == 400, query
+            assert answer.json()["expected"]
+    assert client.get("/api/sequences", params={"find": "x" * 10_000}).json()["count"] == 0

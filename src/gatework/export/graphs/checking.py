@@ -32,24 +32,33 @@ class Verdict(NamedTuple):
     note: str
 
 
+NOT_CHECKED = Verdict(None, "not checked: pip install onnxruntime, and it will be")
+
+
 def compared(content: bytes, layer: Recurrent, dtype: torch.dtype) -> Verdict:
     """Run a file and the layer on the same numbers, at several batch sizes and lengths.
 
     Raises:
         InputError: If they differ, or ONNX Runtime does not take the file.
     """
-    if find_spec("onnxruntime") is None:
-        return Verdict(None, "not checked: pip install onnxruntime, and it will be")
-    runtime = import_module("onnxruntime")
-    session = _session(runtime, content)
+    session = session_of(content)
+    if session is None:
+        return NOT_CHECKED
     with _in_eval_mode(layer):
         worst = max(_difference(session, layer, dtype, *trial) for trial in TRIALS)
     sizes = ", ".join(f"{steps} of {batch}" for batch, steps in TRIALS)
-    name = f"ONNX Runtime {runtime.__version__}"
-    return Verdict(worst, f"equal within {worst:.1e} in {name}; steps and sequences: {sizes}")
+    return Verdict(worst, f"{equal_within(worst)}; steps and sequences: {sizes}")
 
 
-def _session(runtime: Any, content: bytes) -> Any:
+def session_of(content: bytes) -> Any:
+    """What runs a file; None where ONNX Runtime is not installed.
+
+    Raises:
+        InputError: If it does not take the file.
+    """
+    if find_spec("onnxruntime") is None:
+        return None
+    runtime = import_module("onnxruntime")
     try:
         return runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own kinds, which have no common base
@@ -58,6 +67,12 @@ def _session(runtime: Any, content: bytes) -> Any:
             "a file that it runs",
             "give a smaller opset=, or check=False for another runtime",
         ) from None
+
+
+def equal_within(worst: float) -> str:
+    """How near a file came, in words."""
+    version = import_module("onnxruntime").__version__
+    return f"equal within {worst:.1e} in ONNX Runtime {version}"
 
 
 @contextmanager
@@ -78,9 +93,9 @@ def _difference(
     expected = _of_layer(layer, dtype, dict(feed))
     found = session.run(None, {n: v.numpy() for n, v in feed.items()})
     names = [one.name for one in session.get_outputs()]
-    rare = RARE if _jumps(layer) else 0.0
+    rare = rare_of(layer)
     pairs = zip(names, map(torch.from_numpy, found), expected, strict=True)
-    return max(_checked(n, a.float(), b.float(), TOLERATED[dtype], rare) for n, a, b in pairs)
+    return max(difference_of(n, a.float(), b.float(), TOLERATED[dtype], rare) for n, a, b in pairs)
 
 
 def _numbers(session: Any, dtype: torch.dtype, batch: int, steps: int) -> dict[str, Tensor]:
@@ -107,12 +122,16 @@ def _of_layer(layer: Recurrent, dtype: torch.dtype, feed: dict[str, Tensor]) -> 
     return [output, *((final,) if isinstance(final, Tensor) else final)]
 
 
-def _jumps(layer: Recurrent) -> bool:
+def rare_of(layer: Recurrent) -> float:
+    """What share of a layer's numbers may be others: those of a cell that jumps."""
     nodes = postorder(layer.eval_cell.results())
-    return any(isinstance(n, Apply) and n.function in JUMPS for n in nodes)
+    jumps = any(isinstance(n, Apply) and n.function in JUMPS for n in nodes)
+    return RARE if jumps else 0.0
 
 
-def _checked(name: str, found: Tensor, expected: Tensor, tolerated: float, rare: float) -> float:
+def difference_of(
+    name: str, found: Tensor, expected: Tensor, tolerated: float, rare: float
+) -> float:
     """The largest difference of two tensors; that which is tolerated grows with the numbers."""
     apart = torch.where(found.isnan() & expected.isnan(), 0, (found - expected).abs())
     wrong = ~(apart <= tolerated * (1 + expected.abs()))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -12,7 +10,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from gatework.errors import InputError
-from gatework.export.graphs.checking import RARE, TOLERATED, Verdict, _checked, _jumps, _session
+from gatework.export.graphs.checking import (
+    NOT_CHECKED,
+    TOLERATED,
+    Verdict,
+    difference_of,
+    rare_of,
+    session_of,
+)
 from gatework.nn import Recurrent
 
 __all__ = ["compared_model"]
@@ -30,12 +35,11 @@ def compared_model(content: bytes, model: nn.Module, example_inputs: tuple[Any, 
     Raises:
         InputError: If they differ, or ONNX Runtime does not take the file.
     """
-    if find_spec("onnxruntime") is None:
-        return Verdict(None, "not checked: pip install onnxruntime, and it will be")
-    runtime = import_module("onnxruntime")
-    session = _session(runtime, content)
+    session = session_of(content)
+    if session is None:
+        return NOT_CHECKED
     own = copy.deepcopy(model).cpu().eval()
-    rare = any(isinstance(m, Recurrent) and _jumps(m) for m in own.modules())
+    rare = max((rare_of(m) for m in own.modules() if isinstance(m, Recurrent)), default=0.0)
     worst, tried = 0.0, 0
     for more in LARGER:
         inputs = _drawn(example_inputs, session, more)
@@ -43,9 +47,7 @@ def compared_model(content: bytes, model: nn.Module, example_inputs: tuple[Any, 
         if expected is not None:
             worst = max(worst, _difference(session, inputs, expected, rare))
             tried += 1
-    return Verdict(
-        worst, f"equal within {worst:.1e} in ONNX Runtime {runtime.__version__} at {tried} sizes"
-    )
+    return Verdict(worst, f"{equal_within(worst)} at {tried} sizes")
 
 
 def _drawn(example_inputs: tuple[Any, ...], session: Any, more: int) -> tuple[Any, ...]:
@@ -82,7 +84,9 @@ def _results(model: nn.Module, inputs: tuple[Any, ...], *, may_fail: bool) -> li
     return [one for one in tree_leaves(found) if isinstance(one, Tensor)]
 
 
-def _difference(session: Any, inputs: tuple[Any, ...], expected: list[Tensor], rare: bool) -> float:
+def _difference(
+    session: Any, inputs: tuple[Any, ...], expected: list[Tensor], rare: float
+) -> float:
     tensors = [one for one in tree_leaves(inputs) if isinstance(one, Tensor)]
     feed = {r.name: t.numpy() for r, t in zip(session.get_inputs(), tensors, strict=True)}
     try:
@@ -95,7 +99,7 @@ def _difference(session: Any, inputs: tuple[Any, ...], expected: list[Tensor], r
         ) from None
     names = (one.name for one in session.get_outputs())
     pairs = zip(names, map(torch.from_numpy, found), expected, strict=True)
-    return max(_compared(n, a, b, RARE if rare else 0.0) for n, a, b in pairs)
+    return max(_compared(n, a, b, rare) for n, a, b in pairs)
 
 
 def _compared(name: str, found: Tensor, expected: Tensor, rare: float) -> float:
@@ -108,4 +112,4 @@ def _compared(name: str, found: Tensor, expected: Tensor, rare: float) -> float:
     if not found.numel():
         return 0.0
     tolerated = TOLERATED.get(expected.dtype, TOLERATED[torch.float32])
-    return _checked(name, found.float(), expected.float(), tolerated, rare)
+    return difference_of(name, found.float(), expected.float(), tolerated, rare)

@@ -15,6 +15,7 @@ from gatework.export.graphs.checking import (
     TOLERATED,
     Verdict,
     difference_of,
+    equal_within,
     rare_of,
     session_of,
 )

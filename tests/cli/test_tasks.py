@@ -95,8 +95,7 @@ def test_a_run_is_repeated_from_its_settings(gatework, tmp_path):
 
 
 WRONG = {
-    "a comparison of labels": ("compare TABLE --task classify", "byte by byte"),
-    "a comparison of characters": ("compare notes.txt --symbols characters", "byte by byte"),
+    "a comparison of too few": ("compare TABLE --task classify", "at least 64"),
     "an option of another task": ("train TABLE --task classify --horizon 3", "horizon = 3"),
     "no such task": ("train TABLE --task clasify", "did you mean 'classify'"),
     "no file": ("train --task classify", "no FILE for the task"),

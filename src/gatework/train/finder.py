@@ -83,8 +83,9 @@ class RateCurve:
             InputError: At no rate does the cost fall clearly.
 
         Example:
-            >>> rates = tuple(10.0**k for k in range(-6, 1))
-            >>> RateCurve(rates, (8.0, 8.0, 7.0, 2.0, 2.0, 9.0, 99.0)).suggestion < 1
+            >>> rates = tuple(10.0 ** (k / 10 - 6) for k in range(60))
+            >>> costs = tuple(8.0 - max(0, k - 20) / 10 for k in range(60))
+            >>> 1e-4 < RateCurve(rates, costs).suggestion < 1
             True
         """
         costs = self.smoothed

@@ -121,7 +121,7 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
                 price that is set the day before.
 
         Raises:
-            InputError: If the series is shorter than `context + horizon`, or a setting is out of
+            InputError: If the series is shorter than a season, `context` and `horizon`, or a setting is out of
                 range.
         """
         check_settings(self)
@@ -148,7 +148,7 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: The covariates of those steps, [horizon, F], if it was fitted with some.
-            y: The series up to where the forecast begins, at least `context` steps; the one that it
+            y: The series up to where the forecast begins, at least `context` steps and a season; the one that it
                 was fitted to when not given.
             past_X: The covariates of the steps of y.
         """
@@ -163,10 +163,10 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
         if y is not None:
             series = rows_of("y", y)
             known = self._covariates(past_X, len(series), self._columns)
-        if len(series) < self.context:
+        if len(series) < self._read:
             raise InputError(
                 f"a past of {len(series)} steps",
-                f"at least {self.context}, those of the context",
+                f"at least {self._read}, those of the context and of a season before it",
                 "give more of the series, or forecast without y=, from what was fitted",
             )
         ahead = self._covariates(X, self.horizon, self._columns)
@@ -210,11 +210,16 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
         """How far back the season lies that is known of every step ahead."""
         return (self.season * -(-self.horizon // self.season),) if self.season else ()
 
+    @property
+    def _read(self) -> int:
+        """The steps that a forecast hangs on: the context is read as what a season changed."""
+        return self.context + max(self._lags, default=0)
+
     def _model(self, windows: Windows) -> Forecaster:
         return Forecaster(
             self._features.size,
             len(windows.places_ahead),
-            1 + len(windows.shape.lags),
+            windows.shape.earlier,
             windows.targets,
             self.horizon,
             len(self.quantiles),
@@ -232,7 +237,7 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
         """Train on the windows that end before what is held out, which the others reach into."""
         levels = torch.tensor(tuple(self.quantiles), device=self.device)
         size = self.batch_size
-        starts = np.arange(self.context - 1, learned - self.horizon)
+        starts = np.arange(self._read - 1, learned - self.horizon)
         ends = np.arange(learned - 1, steps - self.horizon)
 
         def drawn() -> Iterator[Batch]:
@@ -282,11 +287,11 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
             )
 
     def _check_length(self, steps: int, *, what: str = "a series") -> None:
-        least = self.context + self.horizon
+        least = self._read + self.horizon
         if steps < least:
             raise InputError(
                 f"{what} of {steps} steps",
-                f"at least {least}: context and horizon",
+                f"at least {least}: a season, the context and the horizon",
                 "give a longer one, or a shorter context=",
             )
 

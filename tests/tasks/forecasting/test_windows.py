@@ -10,20 +10,26 @@ from series import daily_wave, hours
 FORECASTS, HORIZON, CONTEXT = 3, 4, 9
 
 
+ASKED = {"horizon": HORIZON, "context": CONTEXT, "future": ("holiday",)}
+
+
 @pytest.fixture
 def task_and_series(loaded):
+    return loaded(two_series(), **ASKED, season=(5,))
+
+
+def two_series():
     """Two series of unlike size, one with gaps; a column known ahead and one of the past."""
     n = 60
     both = [daily_wave(n).tolist(), daily_wave(n, size=100, seed=1).tolist()]
     both[0][30] = both[0][31] = both[1][0] = None
-    table = {
+    return {
         "unique_id": ["a"] * n + ["b"] * n,
         "ds": hours(n) * 2,
         "y": both[0] + both[1],
         "holiday": np.random.default_rng(2).integers(0, 2, 2 * n).tolist(),
         "wind": np.random.default_rng(3).standard_normal(2 * n).tolist(),
     }
-    return loaded(table, horizon=HORIZON, context=CONTEXT, season=(5,), future=("holiday",))
 
 
 def scaled(series, number):
@@ -46,35 +52,66 @@ def test_targets_are_the_values_that_follow(task_and_series, number, last):
             assert np.array_equal(found[p, k, 0], wanted, equal_nan=True)
 
 
+@pytest.mark.parametrize("seasons", [(5,), (5, 8)])
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("last", [4, 20, 31, 33, 59])
-def test_earlier_values_are_those_last_known_now_and_a_season_before(task_and_series, number, last):
-    _, series = task_and_series
+def test_earlier_values_are_those_known_now_and_seasons_before(loaded, seasons, number, last):
+    _, series = loaded(two_series(), **ASKED, season=seasons)
     first = series.sequences.starts[number]
     found = series.windows.window(number, int(first) + last, FORECASTS).earlier
     values = scaled(series, number)
-    begin = last - (CONTEXT + FORECASTS - 2)  # of the window
+    longest, shortest = seasons[-1], seasons[0]
+    begin = last - (CONTEXT + FORECASTS - 2) - longest - shortest  # of what is looked at
 
     def known(at):
-        """The last value known by then, within the window."""
-        there = [v for v in values[max(begin, 0) : at + 1] if not np.isnan(v)]
-        return there[-1] if there and at >= 0 else 0.0
+        """The last value known by then."""
+        there = [v for v in values[max(begin, 0) : max(0, at + 1)] if not np.isnan(v)]
+        return there[-1] if there else np.nan
+
+    def higher(at):
+        """How much more than a season before."""
+        return known(at) - known(at - longest)
+
+    def mean(rises):
+        rises = [rise for rise in rises if not np.isnan(rise)]
+        return np.mean(rises) if rises else 0.0
 
     for p in range(FORECASTS):
         now = last - FORECASTS + 1 + p
         for k in range(HORIZON):
-            assert found[p, k, 0] == pytest.approx([known(now), known(now + 1 + k - 5)])
+            at = now + 1 + k
+            wanted = [known(now), mean([higher(now - j) for j in range(shortest)])]
+            wanted += [higher(at - shortest)] if len(seasons) > 1 else []
+            wanted += [known(at - season) for season in seasons]
+            assert found[p, k, 0] == pytest.approx(np.nan_to_num(wanted), abs=1e-5)
 
 
-def test_what_is_read_is_scaled_by_series_and_ends_where_the_forecast_begins(task_and_series):
-    task, series = task_and_series
+@pytest.mark.parametrize("season", [(), (5,)])
+def test_what_is_read_is_scaled_by_series_and_ends_where_the_forecast_begins(loaded, season):
+    table = two_series()
+    if not season:
+        del table["ds"]  # whose calendar has seasons
+    task, series = loaded(table, **ASKED, season=season)
     names = task.features.names
     for number in (0, 1):
         first = int(series.sequences.starts[number])
         inputs = series.windows.window(number, first + 25).inputs
-        values = scaled(series, number)[25 - CONTEXT + 1 : 26]
+        values = scaled(series, number)
+        read = values[25 - CONTEXT + 1 : 26]
+        if season:  # what it is more than a season before
+            read = read - values[25 - CONTEXT + 1 - 5 : 26 - 5]
         assert len(inputs) == CONTEXT
-        assert inputs[:, names.index("y")] == pytest.approx(values, abs=1e-5)
+        assert inputs[:, names.index("y")] == pytest.approx(read, abs=1e-5)
+
+
+def test_nothing_is_learned_from_rows_without_a_season_before_them(loaded):
+    task, series = loaded(two_series(), **ASKED, season=(5,))
+    learned = int(series.cuts[0] - series.sequences.starts[0])
+    assert series.sizes[0] == 2 * (learned - HORIZON - 5)
+    batch = task.batches(series, batch_size=50, window=0, seed=0).next()
+    assert batch.inputs.shape[1] == 50
+    task, series = loaded(two_series(), **ASKED, season=(40,))  # too long for so short a series
+    assert series.sizes[0] == 2 * (learned - HORIZON)
 
 
 def test_what_is_known_ahead_is_that_of_the_steps_ahead(task_and_series):

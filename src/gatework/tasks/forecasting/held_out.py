@@ -61,12 +61,11 @@ class HeldOutSeries(Judged):
     def read(self, place: Place) -> Stretch:
         """Return features, and what each step's forecast needs: `ahead` and `earlier`."""
         steps = place.last - place.first
-        before = max((0, *self._windows.shape.lags))  # so that earlier values are known
-        wide = replace(self._windows, shape=self._windows.shape._replace(context=before + 1))
+        short = replace(self._windows, shape=self._windows.shape._replace(context=1))
         series, last = int(self.series[place.sequence]), self.row(place.sequence, place.last - 1)
-        inputs, ahead, earlier, _ = map(torch.tensor, wide.window(series, last, steps))
+        inputs, ahead, earlier, _ = map(torch.tensor, short.window(series, last, steps))
         more = {"ahead": ahead.unsqueeze(1), "earlier": earlier.unsqueeze(1)}
-        return Stretch(inputs[before:].unsqueeze(1), more)
+        return Stretch(inputs.unsqueeze(1), more)
 
     def track(self, place: Place) -> Track:
         """Return all columns as curves."""

@@ -26,9 +26,9 @@ class ForecastSettings(TableSettings):
     """
 
     usual: ClassVar[Mapping[str, Any]] = {
-        "hidden_size": 64,
+        "hidden_size": 32,
         "batch_size": 32,
-        "dropout": 0.3,
+        "dropout": 0.5,
         "learning_rate": 0.002,
     }
     used_by: ClassVar[str] = "gatework forecast"

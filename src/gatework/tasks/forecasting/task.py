@@ -224,9 +224,18 @@ class ForecastTask(Task):
 
     def _begins(self, sequences: Sequences, cuts: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many windows there are to learn from up to each series: [N + 1]."""
-        lengths = cuts - sequences.starts[:-1]
+        lengths = cuts - sequences.starts[:-1] - self._skipped(sequences, cuts)
         counts = np.maximum(0, lengths - self.settings.horizon)
         return np.concatenate([[0], np.cumsum(counts)])
+
+    def _skipped(self, sequences: Sequences, cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """From how many first rows of each series nothing is learned: a season is not known there.
+
+        In a short series, of which that would leave little, it is learned from all.
+        """
+        longest = max(self.shape.lags, default=0)
+        lengths = cuts - sequences.starts[:-1]
+        return np.where(lengths - self.settings.horizon > 2 * longest, longest, 0)
 
     def _origins(
         self, sequences: Sequences, cuts: NDArray[np.int64]
@@ -258,7 +267,7 @@ class ForecastTask(Task):
         model = Forecaster(
             self.features.size + told + self.features.static_size,
             len(self.features.places(self.future)) + told,
-            1 + len(self.shape.lags),
+            self.shape.earlier,
             len(self.targets),
             self.settings.horizon,
             len(self.settings.quantiles),
@@ -436,6 +445,7 @@ class Drawn:
         """Batches returned so far; set it to go on from a saved place."""
         self._source, self._batch_size, self._seed, self._part = source, batch_size, seed, part
         self._begins = task._begins(source.sequences, source.cuts)
+        self._first = source.sequences.starts[:-1] + task._skipped(source.sequences, source.cuts)
 
     @property
     def seen(self) -> int:
@@ -451,7 +461,7 @@ class Drawn:
 
     def _window(self, number: int) -> Window:
         series = int(np.searchsorted(self._begins, number, side="right")) - 1
-        last = int(self._source.sequences.starts[series] + number - self._begins[series])
+        last = int(self._first[series] + number - self._begins[series])
         return self._source.windows.window(series, last, TOGETHER)
 
 

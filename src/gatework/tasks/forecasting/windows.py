@@ -1,5 +1,8 @@
 """Windows of series: what is read, what is known ahead, what came before, what is to be found.
 
+What has seasons is read as its difference from a season before: what a model has to learn is how
+this week is unlike the last one, not how weeks look.
+
 T  steps read      P  of them from which is forecast      K  steps ahead
 F  features      A  known ahead      Y  targets      L  earlier values
 """
@@ -30,7 +33,18 @@ class Shape(NamedTuple):
     horizon: int
     """K."""
     lags: tuple[int, ...]
-    """How many steps before what is predicted earlier values lie: L − 1 seasons."""
+    """How many steps before what is predicted earlier values lie: those of each season, the
+    longest last."""
+
+    @property
+    def earlier(self) -> int:
+        """L."""
+        return len(self.lags) + 1 + min(2, len(self.lags))
+
+    @property
+    def before(self) -> int:
+        """Rows before a window that its earlier values and differences hang on."""
+        return self.lags[-1] + self.lags[0] if self.lags else 0
 
 
 class Window(NamedTuple):
@@ -41,7 +55,9 @@ class Window(NamedTuple):
     ahead: NDArray[np.float32]
     """[P, K, A]"""
     earlier: NDArray[np.float32]
-    """[P, K, Y, L]: the last value that is known, then those of a season before."""
+    """[P, K, Y, L]: the last value that is known, how much higher the last of the shorter seasons
+    was than that before, the same of the step one of them before, then the values of each season
+    before; 0 where one is not known."""
     targets: NDArray[np.float32]
     """[P, K, Y]; NaN where it is not known."""
 
@@ -77,18 +93,18 @@ class Windows:
             last: row (of all) that is the last to be read; what lies before the series is missing.
             forecasts: P, from the last steps.
         """
-        context, horizon, lags = self.shape
-        steps = context + forecasts - 1
-        first, stop = last + 1 - steps, last + 1 + horizon
+        context, horizon, _ = self.shape
+        before, steps = self.shape.before, context + forecasts - 1
+        first, stop = last + 1 - steps - before, last + 1 + horizon
         values, times = self._rows(series, first, stop)
         features = self._features(series, values, times)
-        scaled = self.scales[series].apply(values[:, : self.targets])  # [T + K, Y]
+        scaled = self.scales[series].apply(values[:, : self.targets])  # [before + T + K, Y]
         ahead = features[:, self.places_ahead]
-        begin = steps - forecasts + 1  # of the first step ahead of the first forecast
+        begin = before + steps - forecasts + 1  # of the first step ahead of the first forecast
         return Window(
-            features[:steps],
+            features[before : before + steps],
             _following(ahead[begin:], forecasts, horizon),
-            self._earlier(scaled, begin, forecasts, lags),
+            self._earlier(scaled, begin, forecasts),
             _following(scaled[begin:], forecasts, horizon),
         )
 
@@ -109,11 +125,14 @@ class Windows:
     def _features(
         self, series: int, values: NDArray[np.float32], times: NDArray[np.float64] | None
     ) -> NDArray[np.float32]:
-        """What layers read of rows [R, F]: targets by their series' own scale."""
+        """What layers read of rows [R, F]: targets by their series' own scale, over a season."""
         own = values.copy()
         scale, usual = self.scales[series], self.features.scaling
         y = self.targets
-        own[:, :y] = scale.apply(values[:, :y]) * usual.scales[:y] + usual.means[:y]
+        scaled = scale.apply(values[:, :y])
+        if self.shape.lags:
+            scaled = scaled - _shifted(scaled, self.shape.lags[-1])
+        own[:, :y] = scaled * usual.scales[:y] + usual.means[:y]
         parts = [self.features.of(own, times)]
         if times is not None:
             parts.append(calendar_of(times, self.calendar))
@@ -131,19 +150,43 @@ class Windows:
         return named + list(range(first, first + told * (self.sequences.times is not None)))
 
     def _earlier(
-        self, scaled: NDArray[np.float32], begin: int, forecasts: int, lags: tuple[int, ...]
+        self, scaled: NDArray[np.float32], begin: int, forecasts: int
     ) -> NDArray[np.float32]:
-        """Earlier values [P, K, Y, L]; 0, the mean, where one is not known."""
-        horizon = self.shape.horizon
-        known = np.nan_to_num(_carried(scaled[: begin + forecasts - 1]))
-        last = known[begin - 1 :]  # [P, Y]
-        parts = [np.repeat(last[:, None], horizon, axis=1)]
-        for lag in lags:
-            before = known[begin - lag :] if lag < begin else known
-            short = max(0, lag - begin)
-            padded = np.concatenate([np.zeros((short, self.targets), np.float32), before])
-            parts.append(_following(padded, forecasts, horizon))
-        return np.stack(parts, axis=-1)
+        """Earlier values [P, K, Y, L] of rows, where the first step ahead is that of `begin`."""
+        horizon, lags = self.shape.horizon, self.shape.lags
+        known = _carried(scaled[: begin + forecasts - 1])
+
+        def at(rows: NDArray[np.float32], lag: int) -> NDArray[np.float32]:
+            return _following(rows[begin - lag :], forecasts, horizon)  # [P, K, Y]
+
+        def now(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.repeat(rows[begin - 1 :][:, None], horizon, axis=1)
+
+        parts = [now(known)]
+        if lags:
+            higher = known - _shifted(known, lags[-1])
+            parts.append(now(_mean_of_last(higher, lags[0])))
+        if len(lags) > 1:
+            parts.append(at(higher, lags[0]))
+        parts += [at(known, lag) for lag in lags]
+        return np.nan_to_num(np.stack(parts, axis=-1))
+
+
+def _shifted(rows: NDArray[np.float32], lag: int) -> NDArray[np.float32]:
+    """Rows [R, n] as they were so many rows before; NaN before the first."""
+    found = np.full_like(rows, np.nan)
+    found[lag:] = rows[: max(0, len(rows) - lag)]
+    return found
+
+
+def _mean_of_last(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """For each row [R, n] the mean of what is known of it and those before; 0 of nothing."""
+    sums = np.cumsum(np.nan_to_num(rows).astype(np.float64), axis=0)
+    there = np.cumsum(~np.isnan(rows), axis=0)
+    sums[count:] -= sums[:-count].copy()
+    there[count:] -= there[:-count].copy()
+    found: NDArray[np.float32] = (sums / np.maximum(there, 1)).astype(np.float32)
+    return found
 
 
 def _following(rows: NDArray[np.float32], forecasts: int, horizon: int) -> NDArray[np.float32]:

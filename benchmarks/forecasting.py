@@ -8,7 +8,7 @@ The files are those of two wheels: `pmdarima/datasets/taylor.py` (half-hourly, E
 
 The last two weeks are held out: fourteen forecasts of a day, each from all that came before. The
 figure is that of the model that training ended with, since the best one was chosen by what is held
-out. What is read, dropout, units and steps were chosen on five earlier fortnights, without the last.
+out. What is read, dropout, units and steps were chosen on five earlier fortnights.
 NeuralForecast's LSTM reads as many steps, for as long, where it is installed. Wanted: at least 30 %
 below the naive error, with every seed. Exit code 1 when it is missed.
 """

@@ -121,8 +121,8 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
                 price that is set the day before.
 
         Raises:
-            InputError: If the series is shorter than a season, `context` and `horizon`, or a setting is out of
-                range.
+            InputError: If the series is shorter than a season, `context` and `horizon` together,
+                or a setting is out of range.
         """
         check_settings(self)
         self._check_windows()
@@ -148,8 +148,8 @@ class RecurrentForecaster(BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: The covariates of those steps, [horizon, F], if it was fitted with some.
-            y: The series up to where the forecast begins, at least `context` steps and a season; the one that it
-                was fitted to when not given.
+            y: The series up to where the forecast begins, at least `context` steps and a season;
+                the one that it was fitted to when not given.
             past_X: The covariates of the steps of y.
         """
         quantiles = self.predict_quantiles(X, y=y, past_X=past_X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,21 @@ def test_what_is_no_rate_is_told(gatework, text):
     told = gatework("train", text, "--lr", "fnid")
     assert told.code == 2
     assert "find" in told.err
+
+
+def test_events_for_tensorboard_lie_in_the_run_folder_and_go_on(gatework, text, small):
+    pytest.importorskip("tensorboard")
+    told = gatework("train", text, *small, "--tensorboard", "--steps", "4", "--out", "mine")
+    assert told.code == 0
+    assert "tensorboard --logdir" in told.out
+    assert gatework("train", "--resume", "mine", "--steps", "8").code == 0
+    (events,) = Path("mine").glob("events.out.tfevents.*")
+    assert events.stat().st_size > 500
+
+
+def test_without_tensorboard_the_way_to_it_is_told(gatework, text, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    told = gatework("train", text, "--tensorboard", "--out", "mine")
+    assert told.code == 2
+    assert "pip install tensorboard" in told.err
+    assert not Path("mine").exists()

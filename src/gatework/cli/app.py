@@ -37,6 +37,7 @@ from gatework.cli.options import (
     SaveEvery,
     Seed,
     Steps,
+    TensorBoard,
     Threads,
     Time,
     ToRead,
@@ -151,6 +152,7 @@ def train(
     device: Device = None,
     precision: Precision = None,
     save_every: SaveEvery = None,
+    tensorboard: TensorBoard = None,
     threads: Threads = None,
     out: Out = None,
     resume: Annotated[
@@ -188,6 +190,7 @@ def train(
         "device": device,
         "precision": precision,
         "save_seconds": save_every,
+        "tensorboard": tensorboard,
         "threads": threads,
         "files": files or None,
         **asked,

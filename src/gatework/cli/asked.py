@@ -17,6 +17,7 @@ from gatework.cli.typed_cells import cell_typed, cells_typed
 from gatework.data.corpus import check_files
 from gatework.errors import InputError
 from gatework.lang import Cell
+from gatework.needed import needed
 from gatework.train.cells import cell_settings
 from gatework.train.config import RunConfig
 from gatework.train.manifest import Manifest, find_runs, read_manifest
@@ -95,6 +96,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         InputError: one is wrong.
     """
     config = RunConfig.of(**{"threads": 1, **given(settings)})  # their default is torch's
+    if config.tensorboard:
+        needed("tensorboard", "tensorboard")
     check_files((*config.files, *config.task.held_out))
     if not config.files and config.task.kind != "text":
         raise InputError(

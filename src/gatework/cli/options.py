@@ -30,6 +30,7 @@ __all__ = [
     "SaveEvery",
     "Seed",
     "Steps",
+    "TensorBoard",
     "Threads",
     "Time",
     "ToRead",
@@ -186,6 +187,10 @@ SaveEvery = Annotated[
         help="Time between two checkpoints.",
         show_default="1m",
     ),
+]
+TensorBoard = Annotated[
+    bool | None,
+    typer.Option("--tensorboard", help="Also write events for TensorBoard into the run folder."),
 ]
 Out = Annotated[
     Path | None,

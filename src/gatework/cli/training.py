@@ -174,6 +174,8 @@ def _show_results(console: Console, runner: Runner, shown: Shown | None) -> None
     console.print(f"run       {run.path}")
     console.print(f"report    {run.path / 'report.html'}")
     path = shlex.quote(str(run.path))
+    if run.config.tensorboard:
+        console.print(f"curves    tensorboard --logdir {path}")
     if shown and shown.more:
         command, *options = map(shlex.quote, shown.more)
         console.print(" ".join([f"more      gatework {command} {path}", *options]))

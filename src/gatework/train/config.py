@@ -75,6 +75,8 @@ class RunConfig(Checked):
     """Time between two checkpoints, at most."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the initial weights and of dropout."""
+    tensorboard: bool = False
+    """Whether events for TensorBoard are written into the run folder too."""
     threads: int = Field(default_factory=_threads, gt=0, le=1024)
     """Threads that share each operation; unless given, as many as torch has, four at most: a few
     streams of a small network keep no more busy."""
@@ -143,7 +145,7 @@ class RunConfig(Checked):
 
     def shown(self) -> dict[str, Any]:
         """Return the settings that a page shows; the equations have a place of their own."""
-        hidden = {"files", "equations", "task"}
+        hidden = {"files", "equations", "task", "tensorboard"}
         shown = self.model_dump(mode="json", exclude_none=True, exclude=hidden)
         return {**shown, **self.task.shown()}
 

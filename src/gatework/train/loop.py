@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gatework.tasks import Evaluation
+from gatework.tasks.task import Batch
+from gatework.train.board import Board, gate_means
 from gatework.train.checkpoint import Place, save_trainer
 from gatework.train.records import Record, Split
 from gatework.train.run import Run
@@ -41,6 +43,14 @@ class Runner:
     _recorded: float = 0.0
     _saved: float = 0.0
     _best: float | None = None
+    _board: Board | None = None
+    _watched: Batch | None = None
+
+    def __post_init__(self) -> None:
+        trainer, run = self.trainer, self.own_run
+        if trainer.config.tensorboard and run is not None:
+            self._board = Board(run.path, trainer.task.unit, run.records())
+            self._watched = trainer.first_batch()
 
     @property
     def run(self) -> Run:
@@ -73,7 +83,7 @@ class Runner:
         if progress < 1:  # what is measured after the budget is spent is not part of it
             self.trainer.seconds += time.perf_counter() - began
         self._keep_if_best(found.cost, progress)
-        return self._log("valid", progress, found.cost, **_told(found))
+        return self._log("valid", progress, found.cost, gates=self._gates(), **_told(found))
 
     def finish(self) -> Iterator[Record]:
         """Log how well it does in the end, on more held-out data where `validate` reads a part.
@@ -120,6 +130,14 @@ class Runner:
         else:
             self.own_run.save(self.trainer)
 
+    def close(self) -> None:
+        """Let go of the files that are written all along."""
+        if self._board:
+            self._board.close()
+
+    def _gates(self) -> dict[str, float] | None:
+        return gate_means(self.trainer.model, self._watched) if self._watched else None
+
     def _evaluated(self, *, quick: bool) -> Evaluation:
         trainer = self.trainer
         found = trainer.task.evaluate(trainer.model, trainer.source, quick=quick)
@@ -164,6 +182,8 @@ class Runner:
             **more,
         )
         self.run.log(record)
+        if self._board:
+            self._board.add(record)
         return record
 
 
@@ -191,6 +211,18 @@ def fit(
     Returns:
         Whether the budget was spent.
     """
+    try:
+        return _fit(runners, listen, interrupted)
+    finally:
+        for runner in runners:
+            runner.close()
+
+
+def _fit(
+    runners: Sequence[Runner],
+    listen: Callable[[Runner, Record], None],
+    interrupted: Callable[[], bool],
+) -> bool:
     ranks = runners[0].trainer.ranks
     (progress,) = ranks.agree(_progress(runners))
     _save(runners)

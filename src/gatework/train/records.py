@@ -46,6 +46,8 @@ class Record:
     """What people quote of held-out data, by name."""
     naive: dict[Text, float] | None = None
     """The same of what needs no model."""
+    gates: dict[Text, float] | None = None
+    """How far each gate is open in the mean on one batch, where TensorBoard is told of it."""
 
 
 _RECORD = TypeAdapter(Record)

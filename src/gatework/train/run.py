@@ -7,6 +7,7 @@ best.safetensors         the same of the model that did best on held-out data
 checkpoint.safetensors   all that is needed to go on (`gatework train --resume`)
 checkpoint.previous.safetensors   the same of a while before, should the last be damaged
 learning_rate.csv        what steps of all sizes cost, where the learning rate was looked for
+events.out.tfevents…      the measurements for TensorBoard, where they are asked for
 report.html              curves, sample and settings on one page
 """
 
@@ -24,6 +25,7 @@ from tempfile import TemporaryFile
 
 from gatework.errors import InputError
 from gatework.files import write_atomically
+from gatework.needed import needed
 from gatework.tasks import SequenceModel, Source, Task, task_class
 from gatework.train.checkpoint import (
     Place,
@@ -82,6 +84,8 @@ class Run:
                 trains in it.
         """
         config, task = trainer.config, trainer.task
+        if config.tensorboard:
+            needed("tensorboard", "tensorboard")  # told before there is a folder
         count = parameter_count(config, task)
         manifest = Manifest.describe(config, task, trainer.source, count)
         run = cls(new_folder(config.cell, path), manifest)

@@ -97,6 +97,17 @@ class Trainer:
         """
         return cls(config, *task_class(config.task.kind).load(config.task, config.files), ranks)
 
+    def first_batch(self) -> Batch:
+        """Return the batch that the run began with; the next step and random numbers stay."""
+        with torch.random.fork_rng(devices=[]):
+            batches = self.task.batches(
+                self.source,
+                batch_size=self.config.batch_size,
+                window=self.config.window,
+                seed=self.config.seed,
+            )
+            return _on(self.config.device, batches.next())
+
     @property
     def steps(self) -> int:
         """Steps taken so far."""

@@ -20,7 +20,7 @@ STOREYS = (  # from the ground up; of a module, the longest that its name begins
     "backends.single_steps", "backends.reference", "backends.torch_kernels",
     "backends.preference", "backends.cpu.vector", "backends.cpu.machine", "backends.cpu.kernel",
     "backends.cpu", "backends.gpu",
-    "backends", "autograd", "nn", "convert", "export", "checkup", "data", "lens", "tasks", "train",
+    "backends", "autograd", "nn", "convert", "checkup", "data", "lens", "tasks", "export", "train",
     "estimators", "use", "reports", "studio", "bench", "cli",
 )  # fmt: skip
 CIRCLES = {  # that may be: each for a word of help, or so that a thing can show itself

@@ -196,7 +196,7 @@ def test_no_name_is_left_open(target, tmp_path):
 
 
 def test_web_assembly_imports_nothing_but_its_memory(tmp_path):
-    image, _ = gw.export.c(gw.nn.Recurrent(everything, 3, 40), tmp_path / "net", target="wasm32")
+    image, *_ = gw.export.c(gw.nn.Recurrent(everything, 3, 40), tmp_path / "net", target="wasm32")
     text = image.read_bytes()
     assert text[:4] == b"\0asm"
     assert not any(name in text for name in (b"memcpy", b"memset", b"fma", b"powf", b"sinf"))

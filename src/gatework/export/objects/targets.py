@@ -42,8 +42,8 @@ TARGETS = {
     "x86-64-v3": Machine("x86_64-unknown-linux-gnu", "x86-64-v3", lanes=8),
     "x86-64-v4": Machine("x86_64-unknown-linux-gnu", "x86-64-v4", lanes=8),
     "aarch64": Machine("aarch64-unknown-linux-gnu", "generic", "+neon", lanes=4),
-    "cortex-m4": Machine("thumbv7em-none-eabihf", "cortex-m4", bits=32, reloc="static"),
-    "cortex-m7": Machine("thumbv7em-none-eabihf", "cortex-m7", bits=32, reloc="static"),
+    "cortex-m4": Machine("thumbv7em-unknown-none-eabihf", "cortex-m4", bits=32, reloc="static"),
+    "cortex-m7": Machine("thumbv7em-unknown-none-eabihf", "cortex-m7", bits=32, reloc="static"),
     "riscv32": Machine(
         "riscv32-unknown-elf", "generic-rv32", "+m,+a,+f,+c", bits=32, reloc="static", abi="ilp32f"
     ),
@@ -63,7 +63,7 @@ def machine_of(target: str) -> Machine:
 
     Example:
         >>> machine_of("cortex-m4").triple
-        'thumbv7em-none-eabihf'
+        'thumbv7em-unknown-none-eabihf'
     """
     if target not in TARGETS:
         raise InputError(

@@ -40,7 +40,7 @@ runs_here = pytest.mark.skipif(NATIVE is None, reason="no target of ours runs he
 class Loaded:
     """An object in this process."""
 
-    def __init__(self, files):
+    def __init__(self, files, *weights):
         self.name, self.header = files[0].stem, files[1].read_text()
         words = ("reset", "step", "sequence", "save", "load")
         symbols = tuple(f"{self.name}_{w}" for w in words)
@@ -48,7 +48,7 @@ class Loaded:
         self.calls = dict(zip(words, map(self._library.address, symbols), strict=True))
         size = self.header.partition("float memory[")[2].partition("]")[0]
         self.state = np.full(int(size), np.nan, "f4")
-        self.call("reset", self.state)
+        self.call("reset", self.state, *weights)
 
     def call(self, word, *rows):
         kinds = [ctypes.c_size_t if isinstance(r, int) else ctypes.c_void_p for r in rows]

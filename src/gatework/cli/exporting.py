@@ -34,8 +34,7 @@ def _to_onnx(run: Path, out: Path | None, target: str | None, last: bool) -> lis
 def _to_c(run: Path, out: Path | None, target: str | None, last: bool) -> list[tuple[str, str]]:
     from gatework.export import c
 
-    options = {} if target is None else {"target": target}
-    files = c(load(run, last=last), out or run / "model", **options)
+    files = c(load(run, last=last), out or run / "model", target or "x86-64-v3")
     return [("files" if k == 0 else "", str(file)) for k, file in enumerate(files)]
 
 

@@ -19,7 +19,8 @@ from gatework.lang import words
 from gatework.lang.definition import Parameter
 from gatework.lang.expressions import Expr, Matrix, product, symbol
 from gatework.lang.sizes import Sizes
-from gatework.nn import Recurrent, accelerate
+from gatework.nn import Recurrent
+from gatework.nn.accelerate import accelerate
 from gatework.nn.beginning import filled_states, own_initial
 from gatework.nn.parameters import own_parameters
 

@@ -17,6 +17,7 @@ from gatework.tasks.labelling.model import Labeller
 
 ACTIVATIONS = (nn.Tanh, nn.ReLU, nn.Sigmoid, nn.SiLU, nn.Softsign)
 IDLE = (nn.Dropout, nn.Identity)  # which do nothing once trained
+KNOWN = (Recurrent, nn.LSTM, nn.GRU, nn.RNN, nn.Linear, nn.Embedding, *ACTIVATIONS)
 TAKEN = (
     "layers of gatework.nn, torch.nn.LSTM, GRU and RNN, Linear, "
     f"{', '.join(a.__name__ for a in ACTIVATIONS)}, and an Embedding at the beginning"
@@ -94,7 +95,7 @@ def _leaves(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _known(part: nn.Module) -> nn.Module:
-    if isinstance(part, (Recurrent, nn.LSTM, nn.GRU, nn.RNN, nn.Linear, nn.Embedding, *ACTIVATIONS)):
+    if isinstance(part, KNOWN):
         return part
     raise InputError(
         f"a part that has no C form: {type(part).__name__}",

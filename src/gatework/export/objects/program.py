@@ -211,19 +211,20 @@ def _further(blocks: Sequence[Block]) -> dict[Symbol, int]:
 
 
 TAKEN = {"state", "weights", "x", "y", "steps", "saved", "symbols"}
-WORDS_OF_C = set(
-    "alignas alignof auto bool break case catch char class concept const continue default delete "
-    "do double else enum explicit export extern false float for friend goto if inline int long "
-    "namespace new not operator or and xor private protected public register requires restrict "
-    "return short signed sizeof static struct switch template this throw true try typedef typename "
-    "union unsigned using virtual void volatile while".split()
-)
+WORDS_OF_C = """
+alignas alignof auto bool break case catch char class concept const continue default delete do
+double else enum explicit export extern false float for friend goto if inline int long namespace new not operator
+or and xor private protected public register requires restrict return short signed sizeof static struct
+switch template this throw true try typedef typename union unsigned using virtual void volatile while
+"""  # and of C++
 
 
 def _name(name: str, others: Sequence[str]) -> str:
     """A name for C: in its letters, none of its words, and another one than those before."""
     name = re.sub(r"\W", "_", name, flags=re.ASCII)
-    while name in WORDS_OF_C or name in TAKEN or name.upper() in {o.upper() for o in others}:
+    while (
+        name in WORDS_OF_C.split() or name in TAKEN or name.upper() in {o.upper() for o in others}
+    ):
         name += "_"
     return name
 

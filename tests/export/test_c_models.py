@@ -1,4 +1,4 @@
-"""Whole models as C objects: embeddings, torch's layers, functions, models of runs, weights beside."""
+"""Whole models as C objects: embeddings, torch's layers, models of runs, weights beside."""
 
 from functools import partial
 

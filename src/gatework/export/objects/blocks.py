@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +133,8 @@ def _blocks(part: Part, units: int) -> Iterator[Block]:
     elif isinstance(part, Recurrent):
         yield from _layers(part)
     elif isinstance(part, nn.RNNBase):
-        yield from _layers(accelerate(copy.deepcopy(part)))
+        accelerated: Any = accelerate(copy.deepcopy(part))
+        yield from _layers(accelerated)
     elif isinstance(part, nn.Embedding):
         raise InputError(
             "an embedding that other parts stand before",

@@ -213,9 +213,10 @@ def _further(blocks: Sequence[Block]) -> dict[Symbol, int]:
 TAKEN = {"state", "weights", "x", "y", "steps", "saved", "symbols"}
 WORDS_OF_C = """
 alignas alignof auto bool break case catch char class concept const continue default delete do
-double else enum explicit export extern false float for friend goto if inline int long namespace new not operator
-or and xor private protected public register requires restrict return short signed sizeof static struct
-switch template this throw true try typedef typename union unsigned using virtual void volatile while
+double else enum explicit export extern false float for friend goto if inline int long namespace
+new not operator or and xor private protected public register requires restrict return short
+signed sizeof static struct switch template this throw true try typedef typename union unsigned
+using virtual void volatile while
 """  # and of C++
 
 

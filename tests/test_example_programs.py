@@ -69,6 +69,8 @@ def test_a_docstring_ends_with_the_call_of_its_program_and_what_it_prints(progra
 
 def test_nothing_in_examples_is_left_out():
     there = [p for p in EXAMPLES.iterdir() if p.name != "__pycache__"]
-    assert sorted(there) == sorted([README, *PROGRAMS])
-    listed = re.findall(r"\]\((\w+\.py)\)", README.read_text(encoding="utf-8"))
-    assert sorted(listed) == [p.name for p in PROGRAMS]
+    sources = sorted(EXAMPLES.glob("*.c"))  # each built by the program of its name
+    assert {p.stem for p in sources} <= {p.stem for p in PROGRAMS}
+    assert sorted(there) == sorted([README, *PROGRAMS, *sources])
+    listed = re.findall(r"\]\((\w+\.(?:py|c))\)", README.read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted(p.name for p in (*PROGRAMS, *sources))

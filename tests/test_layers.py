@@ -21,7 +21,7 @@ STOREYS = (  # from the ground up; of a module, the longest that its name begins
     "backends.preference", "backends.cpu.vector", "backends.cpu.machine", "backends.cpu.kernel",
     "backends.cpu", "backends.gpu",
     "backends", "autograd", "nn", "convert", "checkup", "data", "lens", "tasks", "export", "train",
-    "estimators", "use", "reports", "studio", "bench", "cli",
+    "estimators", "use", "reports", "sweeps", "studio", "bench", "cli",
 )  # fmt: skip
 CIRCLES = {  # that may be: each for a word of help, or so that a thing can show itself
     ("lang.expressions", "lang.printing"): "an expression prints itself",

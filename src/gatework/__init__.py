@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gatework.nn.to_torch import to_torch
     from gatework.reports.side_by_side import compare
     from gatework.reports.trained import find_learning_rate, train_cell
+    from gatework.sweeps import sweep
     from gatework.use import load
 
 __version__ = _version("gatework")
@@ -48,6 +49,7 @@ __all__ = [
     "nn",
     "restore",
     "rewriting",
+    "sweep",
     "to_torch",
     "train_cell",
     "use_backend",
@@ -67,6 +69,7 @@ _NEED_TORCH = {
     "load": "gatework.use",
     "nn": "gatework.nn",
     "restore": "gatework.nn.accelerate",
+    "sweep": "gatework.sweeps",
     "to_torch": "gatework.nn.to_torch",
     "train_cell": "gatework.reports.trained",
     "use_backend": "gatework.backends",

@@ -433,6 +433,109 @@ def compare(
 
 @app.command(
     epilog="Examples:\n\n"
+    "gatework sweep notes.txt --search hidden_size=32..256:log --search lr=1e-4..1e-1:log\n\n"
+    "gatework sweep loads.csv --task forecast --study loads --search cell=gru,lstm --trials 40"
+)
+@takes_task_options
+def sweep(
+    files: Files = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUES",
+            help="A setting and what is tried of it: lr=1e-4..1e-2:log, hidden_size=32..256, or "
+            "choices, cell=gru,lstm. Several times for several.",
+        ),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Runs of the study, with those it has.", min=1)] = 20,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A study to begin, or to go on with; also the folder under runs/.",
+            show_default="a new one",
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where Optuna keeps the study.",
+            show_default="study.db in the folder",
+        ),
+    ] = None,
+    cell: Annotated[
+        str | None, typer.Option(metavar="CELL", help=CELL_HELP, show_default="lstm")
+    ] = None,
+    hidden_size: Annotated[
+        int | None, typer.Option(help="Units per layer.", show_default="192")
+    ] = None,
+    layers: Layers = None,
+    embedding_size: EmbeddingSize = None,
+    dropout: Dropout = None,
+    time: Time = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    batch_size: BatchSize = None,
+    window: Annotated[
+        int | None, typer.Option(help="Steps between two cuts of the gradient.", show_default="64")
+    ] = None,
+    lr: Rate = None,
+    bidirectional: Bidirectional = None,
+    patience: Patience = None,
+    device: Device = None,
+    precision: Precision = None,
+    tensorboard: TensorBoard = None,
+    threads: Threads = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the runs.", show_default="runs/<study>"),
+    ] = None,
+    *,
+    asked: dict[str, Any],
+) -> None:
+    """Train many runs with settings that an Optuna study chooses.
+
+    The budget is that of each run. What is made small is the cost of
+    what was held out; runs that do worse than most are ended early. The
+    same command goes on with a study that was interrupted, and several
+    processes may share one.
+    """
+    settings = {
+        "hidden_size": hidden_size,
+        "layers": layers,
+        "embedding_size": embedding_size,
+        "dropout": dropout,
+        "seconds": time,
+        "steps": steps,
+        "seed": seed,
+        "batch_size": batch_size,
+        "window": window,
+        "learning_rate": lr,
+        "bidirectional": bidirectional,
+        "patience": patience,
+        "device": device,
+        "precision": precision,
+        "tensorboard": tensorboard,
+        "threads": threads,
+        "files": files or None,
+        **asked,
+    }
+    from gatework.cli import asked as checks
+    from gatework.needed import needed
+    from gatework.tasks.guessing import with_task
+
+    needed("optuna", "sweep")
+    checks.check_alone()
+    wanted = with_task(checks.given({**checks.cell_settings_typed(cell), **settings}))
+    checks.check_settings(wanted)
+    from gatework.cli import sweeping
+
+    sweeping.sweep(sweeping.search_typed(search or []), trials, study, storage, wanted, out)
+
+
+@app.command(
+    epilog="Examples:\n\n"
     "gatework data loads.csv\n\n"
     "gatework data watch.parquet --id recording --target activity --time-column when\n\n"
     "gatework data Vowels_TRAIN.ts"

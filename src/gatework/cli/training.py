@@ -20,7 +20,7 @@ from gatework.errors import InputError
 from gatework.reports.held_out import LEAST_HELD_OUT
 from gatework.reports.run_page import run_page
 from gatework.reports.trained import report_on
-from gatework.tasks import Shown, task_class
+from gatework.tasks import Shown, Source, Task, task_class
 from gatework.train import Record, Run, RunConfig, Runner, Trainer, fit
 from gatework.train.finder import RateCurve, with_found_rate
 from gatework.train.manifest import is_run
@@ -28,7 +28,7 @@ from gatework.train.models import parameter_count
 from gatework.train.ranks import Ranks, restarted, started_by_torchrun
 from gatework.train.run import new_folder
 
-__all__ = ["announce", "resume", "train"]
+__all__ = ["announce", "announce_source", "resume", "train"]
 
 RATES_WIDTH, RATES_HEIGHT = 50, 5
 """Of the curve of learning rates, in letters."""
@@ -105,10 +105,14 @@ def _go_on(path: Path, config: RunConfig, ranks: Ranks) -> None:
 
 
 def announce(console: Console, trainer: Trainer) -> None:
+    """Say what a model learns, and from what."""
+    announce_source(console, trainer.config, trainer.task, trainer.source)
+
+
+def announce_source(console: Console, config: RunConfig, task: Task, source: Source) -> None:
     """Say what is learned, and from what."""
-    source, counted = trainer.source, trainer.task.counted
-    learned, held_out = (_size(count, counted) for count in source.sizes)
-    kind = trainer.config.task.kind
+    learned, held_out = (_size(count, task.counted) for count in source.sizes)
+    kind = config.task.kind
     console.print(f"{kind:<6} {source.name}: {learned} to learn from, {held_out} held out")
     for note in source.notes:
         console.print(f"note   {note}")

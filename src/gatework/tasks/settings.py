@@ -36,6 +36,9 @@ class TaskSettings(Checked):
     """The command that uses a trained model."""
     usual: ClassVar[Mapping[str, Any]] = {}
     """Settings of a run of this kind that are not those of a text, such as its batch size."""
+    tunable: ClassVar[tuple[str, ...]] = ()
+    """Settings that change a model or its training and not what it is judged by, so that runs which
+    differ in them can be compared: a sweep may vary these."""
     kind: str
     held_out: Annotated[tuple[Path, ...], Field(max_length=100_000)] = ()
     """Files to be measured on; without any, a part of what is learned from is held out."""

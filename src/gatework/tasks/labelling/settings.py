@@ -18,6 +18,7 @@ class LabelSettings(TableSettings):
     usual: ClassVar[Mapping[str, Any]] = {"hidden_size": 64}
     gives: ClassVar[tuple[str, ...]] = ("gap", "mask", "time")
     used_by: ClassVar[str] = "gatework predict"
+    tunable: ClassVar[tuple[str, ...]] = ("gaps", "noise")
     gaps: bool = False
     """Whether the time since the row before is a feature; a cell that reads `gap` has it always."""
     noise: float = Field(0.0, ge=0, le=10, allow_inf_nan=False)
@@ -29,6 +30,7 @@ class LabelSettings(TableSettings):
 class PooledSettings(LabelSettings):
     """Of one prediction for a sequence."""
 
+    tunable: ClassVar[tuple[str, ...]] = ("gaps", "noise", "pool")
     pool: Literal["last", "mean", "max"] = "mean"
     """Which outputs of the layers decide: that of the last step, or mean or largest of all."""
 

@@ -20,6 +20,7 @@ class TextSettings(TaskSettings):
     """
 
     used_by: ClassVar[str] = "gatework sample"
+    tunable: ClassVar[tuple[str, ...]] = ("embedding_size",)
     kind: Literal["text"] = "text"
     symbols: Literal["bytes", "characters"] = "bytes"
     """What a step reads: any file is bytes; a text in one script has fewer, longer characters."""

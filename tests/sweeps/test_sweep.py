@@ -1,0 +1,78 @@
+"""Sweeps: runs whose settings a study chooses, which goes on and is shared."""
+
+import json
+
+import pytest
+
+import gatework as gw
+from gatework.errors import InputError
+from gatework.sweeps.sweeping import plan_of, sweep_on
+from gatework.train import Run
+
+optuna = pytest.importorskip("optuna")
+
+SMALL = {"steps": 3, "hidden_size": 6, "batch_size": 2, "window": 8, "threads": 1}
+SEARCH = {"lr": "1e-3..1e-1:log", "cell": "gru,lstm"}
+
+
+@pytest.fixture
+def text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "notes.txt"
+    path.write_text("What is written twice is learned once. " * 60)
+    return path
+
+
+def test_a_study_goes_on_and_its_runs_are_runs(text):
+    first = gw.sweep(text, search=SEARCH, trials=2, study="mine", **SMALL)
+    assert [trial.state for trial in first.trials] == ["finished"] * 2
+    found = gw.sweep(text, search=SEARCH, trials=3, study="mine", **SMALL)
+    assert found.trials[:2] == first.trials
+    best = found.best
+    assert best.cost == min(trial.cost for trial in found.trials)
+    run = Run.open(best.folder)
+    assert run.config.cell == best.settings["cell"]
+    assert run.config.learning_rate == best.settings["learning_rate"]
+    assert run.best().cost == pytest.approx(best.cost)
+    assert best.again.startswith("gatework train --config")
+    assert str(found).splitlines()[1].split()[0] == str(best.number)
+    assert {row["state"] for row in found.table()} == {"finished"}
+
+
+def test_the_same_study_chooses_the_same(text):
+    one, other = (
+        gw.sweep(text, search=SEARCH, trials=2, study=name, **SMALL) for name in ("a", "b")
+    )
+    assert [t.settings for t in one.trials] == [t.settings for t in other.trials]
+    assert [t.cost for t in one.trials] == [t.cost for t in other.trials]
+
+
+def test_a_trial_that_was_interrupted_is_gone_on_with(text):
+    plan = plan_of(SEARCH, "mine", None, None, {**SMALL, "files": (text,)})
+    asked = iter([False, True, True, True])
+    found = sweep_on(plan, 2, interrupted=lambda: next(asked, True))
+    assert [trial.state for trial in found.trials] == ["interrupted"]
+    found = gw.sweep(text, search=SEARCH, trials=1, study="mine", **SMALL)
+    assert [trial.state for trial in found.trials] == ["finished"]
+    whole = gw.sweep(text, search=SEARCH, trials=1, study="other", **SMALL)
+    assert found.best.cost == whole.best.cost
+
+
+def test_a_study_of_other_runs_and_a_store_that_is_none_are_told(text):
+    gw.sweep(text, search=SEARCH, trials=1, study="mine", **SMALL)
+    with pytest.raises(InputError, match="of other runs: hidden_size was 6, and is 7"):
+        gw.sweep(text, search=SEARCH, study="mine", **{**SMALL, "hidden_size": 7})
+    with pytest.raises(InputError, match="cannot be used"):
+        gw.sweep(text, search=SEARCH, study="x", storage="nosuch://here", **SMALL)
+    with pytest.raises(InputError, match="a name that a folder can have"):
+        gw.sweep(text, search=SEARCH, study="a/b", **SMALL)
+
+
+def test_settings_of_the_task_are_tried(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "rows.jsonl"
+    rows = [{"x": [k % 2, 1.0, 2.0], "y": "ab"[k % 2]} for k in range(20)]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    settings = {n: v for n, v in SMALL.items() if n != "window"}
+    found = gw.sweep(path, search={"pool": "last,max"}, trials=2, task="classify", **settings)
+    assert all(Run.open(t.folder).config.task.pool == t.settings["pool"] for t in found.trials)

@@ -1,5 +1,8 @@
 """`gatework sweep`."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("optuna")
@@ -26,3 +29,11 @@ def test_what_is_typed_wrong_is_told(gatework, text, small, search, words):
     told = gatework("sweep", text, *small, "--search", search)
     assert told.code == 2
     assert words in told.err
+
+
+def test_without_optuna_the_way_to_it_is_told(gatework, text, small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    told = gatework("sweep", text, *small, *OPTIONS)
+    assert told.code == 2
+    assert "pip install optuna" in told.err
+    assert not Path("runs").exists()

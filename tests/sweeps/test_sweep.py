@@ -6,6 +6,7 @@ import pytest
 
 import gatework as gw
 from gatework.errors import InputError
+from gatework.sweeps import trial as trials
 from gatework.sweeps.sweeping import plan_of, sweep_on
 from gatework.train import Run
 
@@ -76,3 +77,17 @@ def test_settings_of_the_task_are_tried(tmp_path, monkeypatch):
     settings = {n: v for n, v in SMALL.items() if n != "window"}
     found = gw.sweep(path, search={"pool": "last,max"}, trials=2, task="classify", **settings)
     assert all(Run.open(t.folder).config.task.pool == t.settings["pool"] for t in found.trials)
+
+
+def test_a_trial_that_another_process_took_first_is_left_to_it(text, monkeypatch):
+    plan = plan_of(SEARCH, "mine", None, None, {**SMALL, "files": (text,)})
+    claim = trials.claim
+
+    def but_the_first(folder):
+        if folder.name == "0000":
+            raise InputError("a run that is trained", "one that is not", "wait")
+        return claim(folder)
+
+    monkeypatch.setattr(trials, "claim", but_the_first)
+    found, _lock = trials.next_trial(plan, 2)
+    assert found.number == 1

@@ -104,7 +104,10 @@ def _new(plan: Plan, trials: int) -> tuple[Any, Claim] | None:
     trial = plan.study.ask()
     folder = plan.folder_of(trial.number)
     folder.mkdir(parents=True, exist_ok=True)
-    return trial, claim(folder)
+    try:
+        return trial, claim(folder)
+    except InputError:  # another process saw the folder first, and runs the trial
+        return next_trial(plan, trials)
 
 
 def run_trial(plan: Plan, trial: Any, listen: Listen, interrupted: Callable[[], bool]) -> None:

@@ -35,6 +35,7 @@ def test_cells_of_ones_own_are_choices():
         ({"cell": "lsmt,gru"}, "did you mean"),
         ({"precision": "1..2"}, "a range"),
         ({"layers": []}, "layers="),
+        ({"layers": "2"}, "two or more"),
     ],
 )
 def test_what_cannot_be_tried_is_told(search, words):

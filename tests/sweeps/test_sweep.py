@@ -1,6 +1,8 @@
 """Sweeps: runs whose settings a study chooses, which goes on and is shared."""
 
 import json
+import multiprocessing
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from gatework.errors import InputError
 from gatework.sweeps import trial as trials
 from gatework.sweeps.sweeping import plan_of, sweep_on
 from gatework.train import Run
+from gatework.train.trainer import Diverged
 
 optuna = pytest.importorskip("optuna")
 
@@ -65,6 +68,7 @@ def test_a_study_of_other_runs_and_a_store_that_is_none_are_told(text):
         gw.sweep(text, search=SEARCH, study="mine", **{**SMALL, "hidden_size": 7})
     with pytest.raises(InputError, match="cannot be used"):
         gw.sweep(text, search=SEARCH, study="x", storage="nosuch://here", **SMALL)
+    assert not Path("runs", "x").exists()
     with pytest.raises(InputError, match="a name that a folder can have"):
         gw.sweep(text, search=SEARCH, study="a/b", **SMALL)
 
@@ -91,3 +95,81 @@ def test_a_trial_that_another_process_took_first_is_left_to_it(text, monkeypatch
     monkeypatch.setattr(trials, "claim", but_the_first)
     found, _lock = trials.next_trial(plan, 2)
     assert found.number == 1
+
+
+def test_a_study_of_other_data_is_not_gone_on_with(text):
+    gw.sweep(text, search=SEARCH, trials=1, study="mine", **SMALL)
+    text.write_text("What is written once is soon forgotten. " * 60)
+    with pytest.raises(InputError, match="of other runs: data was"):
+        gw.sweep(text, search=SEARCH, study="mine", **SMALL)
+
+
+def test_a_store_of_the_users_own_keeps_studies_of_others_as_they_are(text):
+    store = "sqlite:///mine.db"
+    optuna.create_study(study_name="other", storage=store).ask()
+    found = gw.sweep(text, search=SEARCH, trials=1, study="mine", storage=store, **SMALL)
+    assert [trial.state for trial in found.trials] == ["finished"]
+    assert not Path("runs", "mine", "study.db").exists()
+    with pytest.raises(InputError, match="of other runs"):
+        gw.sweep(text, search=SEARCH, study="other", storage=store, **SMALL)
+
+
+def test_a_run_that_does_badly_is_ended(text, monkeypatch):
+    monkeypatch.setattr(optuna.pruners.MedianPruner, "prune", lambda *_: True)
+    found = gw.sweep(text, search=SEARCH, trials=1, **{**SMALL, "steps": 200})
+    (only,) = found.trials
+    assert only.state == "pruned"
+    assert only.cost is not None
+    assert Run.open(only.folder).validations()[-1].step < 200
+    with pytest.raises(InputError, match="no finished run among 1"):
+        _ = found.best
+
+
+def failing(monkeypatch, error, number):
+    """Trains, but for the trial with this number."""
+    fit = trials.fit
+
+    def fails(runners, *others):
+        if int(runners[0].run.path.name) == number:
+            raise error
+        return fit(runners, *others)
+
+    monkeypatch.setattr(trials, "fit", fails)
+
+
+def test_a_run_that_diverges_has_done_badly(text, monkeypatch):
+    failing(monkeypatch, Diverged("training diverged at step 3", "finite gradients", "less"), 0)
+    found = gw.sweep(text, search=SEARCH, trials=2, **SMALL)
+    assert [trial.state for trial in found.trials] == ["pruned", "finished"]
+    assert found.trials[0].ended == "training diverged at step 3"
+
+
+def test_settings_that_cannot_be_end_a_sweep_only_before_there_is_a_result(text, monkeypatch):
+    error = InputError("a cell of such sizes", "others", "change them")
+    with monkeypatch.context() as patch:
+        failing(patch, error, 0)
+        with pytest.raises(InputError, match="of such sizes"):
+            gw.sweep(text, search=SEARCH, trials=2, study="first", **SMALL)
+    failing(monkeypatch, error, 1)
+    found = gw.sweep(text, search=SEARCH, trials=3, study="later", **SMALL)
+    assert [trial.state for trial in found.trials] == ["finished", "failed", "finished"]
+
+
+def part(text):
+    """What each of the processes does."""
+    gw.sweep(text, search=SEARCH, trials=4, study="mine", **SMALL)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study(text):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=part, args=(text,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    found = gw.sweep(text, search=SEARCH, trials=4, study="mine", **SMALL)
+    assert len(found.trials) in (4, 5)  # both may have begun a last one at the same moment
+    assert {trial.state for trial in found.trials} == {"finished"}
+    assert len({str(trial.settings) for trial in found.trials}) == len(found.trials)

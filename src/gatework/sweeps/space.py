@@ -126,7 +126,7 @@ def _dimension(name: str, values: Any, base: RunConfig) -> Dimension:
     if isinstance(values, str) and ".." in values:
         return _range(name, values, _kinds(name, base))
     several = values.split(",") if isinstance(values, str) else values
-    if not isinstance(several, Sequence) or not several:
+    if not isinstance(several, Sequence) or len({*map(_label, several)}) < 2:
         raise _unusable(name, values)
     of_cells = name == "cell"
     return Choices({_label(v): _settings_of_cell(v) if of_cells else {name: v} for v in several})
@@ -173,6 +173,6 @@ def _unusable(name: str, values: Any) -> InputError:
     return InputError(
         f"{name}={brief(values)}",
         "a range such as 32..256 (whole where the setting is; :log after it needs a least above "
-        "0), or choices such as gru,lstm",
+        "0), or choices, two or more, such as gru,lstm",
         f"write it as in {EXAMPLE}",
     )

@@ -12,7 +12,7 @@ from gatework.needed import needed
 from gatework.sweeps.space import Space
 from gatework.train.config import RunConfig
 
-__all__ = ["described", "open_study", "quiet", "sampler_of"]
+__all__ = ["described", "open_study", "opened_store", "quiet", "sampler_of"]
 
 ABOUT = "gatework"
 """The attribute of a study that says what all of its runs have in common."""
@@ -27,14 +27,19 @@ def open_study(name: str, storage: Any, about: Mapping[str, Any]) -> Any:
 
     Args:
         name: the study's.
-        storage: the store, as Optuna takes it: a URL such as "sqlite:///sweep.db", or an object.
+        storage: the store, from `opened_store`.
         about: what its runs have in common.
 
     Raises:
-        InputError: Optuna is missing, the store cannot be used, or the study is of other runs.
+        InputError: the study is of other runs.
     """
     optuna = needed("optuna", "sweep")
-    study = _found(optuna, name, storage)
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        pruner=optuna.pruners.MedianPruner(),
+        load_if_exists=True,
+    )
     before = study.user_attrs.get(ABOUT)
     if before is None and not study.get_trials(deepcopy=False):
         study.set_user_attr(ABOUT, dict(about))
@@ -47,15 +52,21 @@ def open_study(name: str, storage: Any, about: Mapping[str, Any]) -> Any:
     return study
 
 
-def _found(optuna: Any, name: str, storage: Any) -> Any:
+def opened_store(storage: Any) -> Any:
+    """Return a store.
+
+    Args:
+        storage: as Optuna takes it: a URL such as "sqlite:///sweep.db", or an object.
+
+    Raises:
+        InputError: Optuna is missing, or the store cannot be used.
+    """
+    optuna = needed("optuna", "sweep")
     from sqlalchemy.exc import SQLAlchemyError
 
     def opened(left: int) -> Any:
-        pruner = optuna.pruners.MedianPruner()
         try:
-            return optuna.create_study(
-                study_name=name, storage=storage, pruner=pruner, load_if_exists=True
-            )
+            return optuna.storages.get_storage(storage)
         except (SQLAlchemyError, optuna.exceptions.OptunaError):
             if not left:
                 raise

@@ -14,7 +14,7 @@ from gatework.needed import needed
 from gatework.reports.page import table
 from gatework.reports.trained import Texts, files_of
 from gatework.sweeps.space import space_of
-from gatework.sweeps.study import described, open_study, quiet
+from gatework.sweeps.study import described, open_study, opened_store, quiet
 from gatework.sweeps.trial import ENDED, Listen, Plan, next_trial, run_trial
 from gatework.tasks import task_class
 from gatework.train import RunConfig, cell_settings
@@ -187,8 +187,9 @@ def plan_of(
     base = RunConfig.of(**settings)
     space = space_of(search, base)
     loaded = task_class(base.task.kind).load(base.task, base.files)
-    folder = _folder(study, storage, out)
-    store = storage or f"sqlite:///{folder / STORE}"
+    theirs = None if storage is None else opened_store(storage)  # told before there is a folder
+    folder = _folder(study, theirs, out)
+    store = theirs or opened_store(f"sqlite:///{folder / STORE}")
     about = described(base, space, loaded[1].sha256)
     return Plan(base, space, folder, open_study(study or folder.name, store, about), loaded)
 

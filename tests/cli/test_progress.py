@@ -23,7 +23,7 @@ RECORDS = [
 @pytest.fixture
 def runner() -> Runner:
     trainer = SimpleNamespace(
-        config=SimpleNamespace(cell="gru"),
+        config=SimpleNamespace(cell="gru", tensorboard=False),
         seen=0,
         seconds=0.0,
         task=task_class("text")(settings_of("text"), {}),

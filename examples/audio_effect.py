@@ -70,4 +70,5 @@ else:
     with torch.no_grad():
         expected = model[1](model[0](sound[:, None, None])[0]).flatten().numpy()
     apart = np.abs(found - expected).max()
+    assert apart < 1e-4, f"the object gives something else, by {apart}"
     print(f"C        {len(found):,} samples, at most {apart:.0e} apart from torch")

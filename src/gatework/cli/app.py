@@ -25,6 +25,7 @@ from gatework.cli.options import (
     Dropout,
     EmbeddingSize,
     Files,
+    HiddenSize,
     Last,
     Layers,
     Out,
@@ -41,6 +42,8 @@ from gatework.cli.options import (
     Threads,
     Time,
     ToRead,
+    TrainedCell,
+    Window,
     cells_option,
 )
 from gatework.cli.task_options import takes_column_options, takes_task_options
@@ -130,12 +133,8 @@ def _root(
 @takes_task_options
 def train(
     files: Files = None,
-    cell: Annotated[
-        str | None, typer.Option(metavar="CELL", help=CELL_HELP, show_default="lstm")
-    ] = None,
-    hidden_size: Annotated[
-        int | None, typer.Option(help="Units per layer.", show_default="192")
-    ] = None,
+    cell: TrainedCell = None,
+    hidden_size: HiddenSize = None,
     layers: Layers = None,
     embedding_size: EmbeddingSize = None,
     dropout: Dropout = None,
@@ -143,9 +142,7 @@ def train(
     steps: Steps = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
-    window: Annotated[
-        int | None, typer.Option(help="Steps between two cuts of the gradient.", show_default="64")
-    ] = None,
+    window: Window = None,
     lr: RateOrFind = None,
     bidirectional: Bidirectional = None,
     patience: Patience = None,
@@ -464,12 +461,8 @@ def sweep(
             show_default="study.db in the folder",
         ),
     ] = None,
-    cell: Annotated[
-        str | None, typer.Option(metavar="CELL", help=CELL_HELP, show_default="lstm")
-    ] = None,
-    hidden_size: Annotated[
-        int | None, typer.Option(help="Units per layer.", show_default="192")
-    ] = None,
+    cell: TrainedCell = None,
+    hidden_size: HiddenSize = None,
     layers: Layers = None,
     embedding_size: EmbeddingSize = None,
     dropout: Dropout = None,
@@ -477,9 +470,7 @@ def sweep(
     steps: Steps = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
-    window: Annotated[
-        int | None, typer.Option(help="Steps between two cuts of the gradient.", show_default="64")
-    ] = None,
+    window: Window = None,
     lr: Rate = None,
     bidirectional: Bidirectional = None,
     patience: Patience = None,

@@ -18,6 +18,7 @@ __all__ = [
     "Dropout",
     "EmbeddingSize",
     "Files",
+    "HiddenSize",
     "Last",
     "Layers",
     "Out",
@@ -34,6 +35,8 @@ __all__ = [
     "Threads",
     "Time",
     "ToRead",
+    "TrainedCell",
+    "Window",
     "cells_option",
     "parse_duration",
     "parse_rate",
@@ -115,6 +118,13 @@ Files = Annotated[
         help="What to learn from: texts (any bytes will do), tables, arrays, .ts, JSON lines.",
         show_default="the Python standard library's source",
     ),
+]
+TrainedCell = Annotated[
+    str | None, typer.Option("--cell", metavar="CELL", help=CELL_HELP, show_default="lstm")
+]
+HiddenSize = Annotated[int | None, typer.Option(help="Units per layer.", show_default="192")]
+Window = Annotated[
+    int | None, typer.Option(help="Steps between two cuts of the gradient.", show_default="64")
 ]
 Layers = Annotated[int | None, typer.Option(help="Recurrent layers.", show_default="1")]
 EmbeddingSize = Annotated[

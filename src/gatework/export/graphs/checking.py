@@ -5,8 +5,6 @@ Legend: T steps, B sequences, n units of a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -18,6 +16,7 @@ from torch.func import functional_call
 from gatework.errors import InputError
 from gatework.lang.expressions import Apply, postorder
 from gatework.lang.functions import JUMPS
+from gatework.lens.watching import in_eval_mode
 from gatework.nn import Recurrent
 
 TRIALS = ((1, 1), (3, 7), (2, 20))  # B and T
@@ -44,7 +43,7 @@ def compared(content: bytes, layer: Recurrent, dtype: torch.dtype) -> Verdict:
     session = session_of(content)
     if session is None:
         return NOT_CHECKED
-    with _in_eval_mode(layer):
+    with in_eval_mode(layer):
         worst = max(_difference(session, layer, dtype, *trial) for trial in TRIALS)
     sizes = ", ".join(f"{steps} of {batch}" for batch, steps in TRIALS)
     return Verdict(worst, f"{equal_within(worst)}; steps and sequences: {sizes}")
@@ -73,16 +72,6 @@ def equal_within(worst: float) -> str:
     """How near a file came, in words."""
     version = import_module("onnxruntime").__version__
     return f"equal within {worst:.1e} in ONNX Runtime {version}"
-
-
-@contextmanager
-def _in_eval_mode(layer: Recurrent) -> Iterator[None]:
-    training = layer.training
-    layer.eval()
-    try:
-        yield
-    finally:
-        layer.train(training)
 
 
 def _difference(

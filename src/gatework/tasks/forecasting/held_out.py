@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gatework.data.sequences import Sequences
 from gatework.tasks.forecasting.calendar import CALENDAR
+from gatework.tasks.forecasting.metrics import quantile_losses
 from gatework.tasks.forecasting.steps import times_after
 from gatework.tasks.forecasting.windows import Windows
 from gatework.tasks.held_out import Judged, Place, Stretch, Track
@@ -95,8 +96,7 @@ class HeldOutSeries(Judged):
         scaled = self._windows.scales[int(self.series[place.sequence])].apply(coming)
         truth = sliding_window_view(scaled, horizon, axis=0).swapaxes(1, 2)  # [T, K, Y]
         apart = truth[..., None] - predictions[:, 0].sort(-1).values.numpy()
-        levels = np.array(self._levels, np.float32)
-        each = np.maximum(levels * apart, (levels - 1) * apart).mean(-1)  # as `quantile_loss`
+        each = quantile_losses(apart, np.array(self._levels, np.float32))
         known = (~np.isnan(each)).sum((1, 2))
         means = np.nansum(each, (1, 2)) / np.maximum(known, 1)
         return np.where(known > 0, means, np.nan).astype(np.float32)

@@ -7,7 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["coverage", "errors"]
+__all__ = ["coverage", "errors", "quantile_losses"]
+
+
+def quantile_losses(
+    apart: NDArray[np.floating], levels: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Return the mean loss of quantiles that the truth is so far above: [..., Q] to [...].
+
+    The numbers of `gatework.tasks.forecasting.model.quantile_loss`, of which training is made.
+
+    Example:
+        >>> quantile_losses(np.array([1.0, -1.0]), np.array([0.1, 0.9])).round(3).item()
+        0.1
+    """
+    losses: NDArray[np.floating] = np.maximum(levels * apart, (levels - 1) * apart).mean(-1)
+    return losses
 
 
 def errors(

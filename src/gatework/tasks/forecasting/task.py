@@ -27,7 +27,7 @@ from gatework.tasks.forecasting.chart import chart
 from gatework.tasks.forecasting.drawing import MOST_DRAWN, draw_forecasts
 from gatework.tasks.forecasting.forecasts import Ahead, Forecasts, times_of
 from gatework.tasks.forecasting.held_out import HeldOutSeries
-from gatework.tasks.forecasting.metrics import coverage, errors
+from gatework.tasks.forecasting.metrics import coverage, errors, quantile_losses
 from gatework.tasks.forecasting.model import Forecaster, quantile_loss
 from gatework.tasks.forecasting.settings import MEDIAN, ForecastSettings
 from gatework.tasks.forecasting.steps import times_after
@@ -380,8 +380,7 @@ class ForecastTask(Task):
     def _quantile_loss(self, source: Series, found: Forecasts) -> float:
         scales = np.stack([source.windows.scales[k].scales for k in found.series.tolist()])
         apart = (found.truth[..., None] - found.quantiles) / scales[:, None, :, None]
-        levels = np.array(self.settings.quantiles)
-        each = np.maximum(levels * apart, (levels - 1) * apart).mean(-1)
+        each = quantile_losses(apart, np.array(self.settings.quantiles))
         return float(np.nanmean(each))
 
     def _figures(

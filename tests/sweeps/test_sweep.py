@@ -1,7 +1,8 @@
 """Sweeps: runs whose settings a study chooses, which goes on and is shared."""
 
 import json
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,20 +156,19 @@ def test_settings_that_cannot_be_end_a_sweep_only_before_there_is_a_result(text,
     assert [trial.state for trial in found.trials] == ["finished", "failed", "finished"]
 
 
-def part(text):
-    """What each of the processes does."""
-    gw.sweep(text, search=SEARCH, trials=4, study="mine", **SMALL)
+PART = """
+import sys, gatework as gw
+from pathlib import Path
+search, settings = {search}, {settings}
+gw.sweep(Path(sys.argv[1]), search=search, trials=4, study="mine", **settings)
+"""
 
 
 @pytest.mark.slow
 def test_two_processes_share_a_study(text):
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=part, args=(text,)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    script = PART.format(search=SEARCH, settings=SMALL)
+    processes = [subprocess.Popen([sys.executable, "-c", script, text]) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
     found = gw.sweep(text, search=SEARCH, trials=4, study="mine", **SMALL)
     assert len(found.trials) in (4, 5)  # both may have begun a last one at the same moment
     assert {trial.state for trial in found.trials} == {"finished"}

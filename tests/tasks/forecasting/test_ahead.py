@@ -7,11 +7,9 @@ import io
 
 import numpy as np
 import pytest
-import torch
 
-from gatework.cells import gru
+from forecasters import random_forecaster
 from gatework.errors import InputError
-from gatework.nn import Recurrent
 from gatework.tasks.forecasting.ahead import forecast_ahead
 from gatework.tasks.forecasting.chart import chart
 from gatework.tasks.forecasting.drawing import draw_forecasts
@@ -26,14 +24,12 @@ def table(rows: int = ROWS, **more) -> dict:
 
 @pytest.fixture
 def ahead_of(loaded, written):
-    """What a model that has learned nothing yet forecasts, having understood another table."""
+    """What a model with random weights forecasts, having understood another table."""
 
     def forecast(other, learned=None, **settings):
         asked = {"horizon": HORIZON, "context": 8, **settings}
         task, _ = loaded(learned or table(), **asked)
-        torch.manual_seed(0)
-        model = task.make_model(lambda features: Recurrent(gru, features, 3), 0.0)
-        return forecast_ahead(task, model, [written(other)])
+        return forecast_ahead(task, random_forecaster(task), [written(other)])
 
     return forecast
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from forecasters import random_forecaster
 from gatework.cells import gru
 from gatework.errors import InputError
 from gatework.nn import Recurrent
@@ -49,8 +50,24 @@ def same(one, other):
     return all(np.array_equal(a.numpy(), b.numpy(), equal_nan=True) for a, b in parts)
 
 
-def untrained(task):
-    return task.make_model(layers, 0.0)
+# ---- where a forecast begins
+
+
+@pytest.mark.parametrize("seasons", [(8,), (3, 8)])
+def test_an_untrained_model_says_last_season_and_a_rise_that_fades(loaded, seasons):
+    task, series = loaded(table(), **make, season=seasons)
+    model, row, horizon = task.make_model(layers, 0.0), 90, make["horizon"]
+    found = task.forecast(model, series.windows, [(0, row)]).quantiles[0, :, 0]
+    y, steps = np.array(table()["y"]), np.arange(1, horizon + 1)
+    rise = (y[row] - y[row - 8]) * np.exp(-steps / horizon)
+    assert found == pytest.approx((y[row + steps - 8] + rise)[:, None].repeat(3, 1), rel=1e-5)
+
+
+def test_an_untrained_model_says_the_last_value_where_nothing_comes_again(loaded):
+    without = {name: column for name, column in table().items() if name != "ds"}
+    task, series = loaded(without, **make)
+    found = task.forecast(task.make_model(layers, 0.0), series.windows, [(0, 90)]).quantiles
+    assert found == pytest.approx(np.full_like(found, table()["y"][90]), rel=1e-5)
 
 
 # ---- nothing of what is held out
@@ -75,7 +92,7 @@ def test_the_last_row_to_learn_from_does_change_it(loaded):
 def test_a_forecast_is_made_of_nothing_that_comes_after(loaded):
     task, series = loaded(table(), **make)
     row = ROWS - HELD_OUT + 5
-    model = untrained(task)
+    model = random_forecaster(task)
     before = task.forecast(model, series.windows, [(0, row)]).quantiles
     values = np.array(series.sequences.values)
     values[row + 1 :] = 1e3
@@ -86,7 +103,7 @@ def test_a_forecast_is_made_of_nothing_that_comes_after(loaded):
 def test_a_column_known_ahead_is_used_ahead_and_no_other_is(loaded):
     holiday = np.random.default_rng(5).standard_normal(ROWS).tolist()
     task, series = loaded(table(holiday=holiday), **make, future=("holiday",))
-    model, row = untrained(task), 60
+    model, row = random_forecaster(task), 60
 
     def forecast_with(column):
         values = np.array(series.sequences.values)
@@ -138,7 +155,7 @@ def test_every_window_to_learn_from_ends_before_the_cut(loaded):
 
 def test_held_out_forecasts_cover_every_held_out_row_once(loaded):
     task, series = loaded(table(), **{**make, "held_out_steps": 21})
-    found = task.forecast(untrained(task), series.windows, task.held_out_places(series))
+    found = task.forecast(random_forecaster(task), series.windows, task.held_out_places(series))
     truth = found.truth[..., 0].ravel()
     assert truth[~np.isnan(truth)] == pytest.approx(series.sequences.values[-21:, 0], rel=1e-5)
     assert np.isnan(truth).sum() == 3  # 4 times 6 steps for 21 rows
@@ -178,7 +195,7 @@ def test_units_of_a_series_change_its_forecasts_by_as_much(loaded):
     found = []
     for values in (many()["y"], big):
         task, series = loaded(many(y=values), horizon=6, context=12, held_out_share=0.2)
-        found.append(task.forecast(untrained(task), series.windows, [(1, 130)]).quantiles)
+        found.append(task.forecast(random_forecaster(task), series.windows, [(1, 130)]).quantiles)
     assert found[1] == pytest.approx(1000 * found[0], rel=1e-4)
 
 
@@ -192,14 +209,14 @@ def test_a_gap_in_time_is_filled_with_what_is_not_known(loaded):
     assert any("10 rows missing in 1 gap" in note for note in series.notes)
     assert {"y is there", "wind is there"} <= set(task.features.names)
     (batch,) = batches_of(task, series, 1)
-    predictions, _ = untrained(task)(batch.inputs, **batch.more)
+    predictions, _ = random_forecaster(task)(batch.inputs, **batch.more)
     assert predictions.isfinite().all()
 
 
 def test_missing_values_cost_nothing(loaded):
     task, series = loaded(table(), **make)
     (batch,) = batches_of(task, series, 1)
-    predictions, _ = untrained(task)(batch.inputs, **batch.more)
+    predictions, _ = random_forecaster(task)(batch.inputs, **batch.more)
     holes = batch.targets.clone()
     holes[:, ::2] = torch.nan
     some = task.loss(predictions, batch._replace(targets=holes))
@@ -215,7 +232,7 @@ def test_held_out_forecasts_of_which_nothing_is_known_are_left_out(loaded):
     task, series = loaded({**table(), "y": y}, **make)
     rows = [row for _, row in task.held_out_places(series)]
     assert rows == [ROWS - HELD_OUT - 1, ROWS - 7]
-    assert np.isfinite(task.evaluate(untrained(task), series).cost)
+    assert np.isfinite(task.evaluate(random_forecaster(task), series).cost)
 
 
 # ---- figures
@@ -234,7 +251,7 @@ def test_the_loss_is_the_pinball_loss_worked_out_by_hand(loaded):
 def test_the_naive_forecast_is_the_value_of_the_season_before(loaded):
     task, series = loaded(table(), **make, season=(4,))
     places = task.held_out_places(series)
-    found = task.forecast(untrained(task), series.windows, places)
+    found = task.forecast(random_forecaster(task), series.windows, places)
     values = series.sequences.values[:, 0].astype(float)
     assert task.shape.lags == (8,)  # the season that is a whole horizon before
     for lag, wanted in ((0, lambda row, k: row), (8, lambda row, k: row + k - 8)):
@@ -246,9 +263,9 @@ def test_the_naive_forecast_is_the_value_of_the_season_before(loaded):
 
 def test_an_evaluation_says_what_people_quote_beside_the_naive(loaded):
     task, series = loaded(table(), **make)
-    figures = task.evaluate(untrained(task), series).figures
+    figures = task.evaluate(random_forecaster(task), series).figures
     assert list(figures) == ["MAE", "MASE", "sMAPE", "inside 0.1–0.9"]
-    found = task.forecast(untrained(task), series.windows, task.held_out_places(series))
+    found = task.forecast(random_forecaster(task), series.windows, task.held_out_places(series))
     apart = found.quantiles[..., task.median] - found.truth
     assert figures["MAE"] == pytest.approx(np.nanmean(np.abs(apart)))
     assert 0 <= figures["inside 0.1–0.9"] <= 1
@@ -256,20 +273,20 @@ def test_an_evaluation_says_what_people_quote_beside_the_naive(loaded):
 
 def test_a_series_that_never_changes_can_be_learned(loaded):
     task, series = loaded({"ds": hours(ROWS), "y": [7.0] * ROWS}, **make)
-    found = task.evaluate(untrained(task), series)
+    found = task.evaluate(random_forecaster(task), series)
     assert np.isfinite(found.cost)
     assert found.naive["MAE"] == 0
 
 
 def test_quantiles_stand_in_their_order(loaded):
     task, series = loaded(table(), **make, quantiles=(0.05, 0.3, 0.5, 0.7, 0.95))
-    found = task.forecast(untrained(task), series.windows, task.held_out_places(series))
+    found = task.forecast(random_forecaster(task), series.windows, task.held_out_places(series))
     assert (np.diff(found.quantiles, axis=-1) >= 0).all()
 
 
 def test_several_targets_are_forecast_together(loaded):
     task, series = loaded(table(), **make, target=("y", "wind"))
-    found = task.forecast(untrained(task), series.windows, [(0, 60)])
+    found = task.forecast(random_forecaster(task), series.windows, [(0, 60)])
     assert found.quantiles.shape == (1, 6, 2, 3)
     assert found.truth[0] == pytest.approx(series.sequences.values[61:67], rel=1e-4, abs=1e-5)
 
@@ -329,7 +346,7 @@ def test_texts_that_hold_for_a_series_are_found_in_another_table(written):
     known = [series.windows.window(k, ROWS * (k + 1) - 7).inputs[0, -2:] for k in range(2)]
     np.testing.assert_array_equal(known, [[0, 1], [0, 0]])
     batch = batches_of(task, series, 1)[0]
-    assert torch.isfinite(untrained(task)(batch.inputs, **batch.more)[0]).all()
+    assert torch.isfinite(random_forecaster(task)(batch.inputs, **batch.more)[0]).all()
 
 
 DAMAGES = {

@@ -80,7 +80,7 @@ def test_earlier_values_are_those_known_now_and_seasons_before(loaded, seasons, 
         now = last - FORECASTS + 1 + p
         for k in range(HORIZON):
             at = now + 1 + k
-            wanted = [known(now), mean([higher(now - j) for j in range(shortest)])]
+            wanted = [known(now), higher(now), mean([higher(now - j) for j in range(shortest)])]
             wanted += [higher(at - shortest)] if len(seasons) > 1 else []
             wanted += [known(at - season) for season in seasons]
             assert found[p, k, 0] == pytest.approx(np.nan_to_num(wanted), abs=1e-5)

@@ -4,7 +4,9 @@ T  steps read      P  of them from which is forecast      B  windows      K  ste
 F  features      A  features known ahead      L  earlier values      Y  targets      Q  quantiles
 
 Wen et al. 2017, "A Multi-Horizon Quantile Recurrent Forecaster": every step of the past forecasts,
-the quantiles of all steps ahead at once. Here a forecast begins at the value of the season before.
+the quantiles of all steps ahead at once. Here a forecast begins at the value of the season before
+and what the last value was above its own, which fades, as in Taylor 2003, "Short-term electricity
+demand forecasting using double seasonal exponential smoothing". The network corrects that.
 """
 
 from __future__ import annotations
@@ -18,15 +20,18 @@ __all__ = ["Forecaster", "quantile_loss"]
 
 WIDTH = 32
 """Units of the network for a step ahead."""
+HIGHER = 1
+"""Which of the earlier values is how much higher the last was than a season before."""
 
 
 class Forecaster(SequenceModel):
     """Quantiles of the next K values of each target.
 
         c_{t,k} = W_k h_t + V a_{t+k} + U l_{t+k}
-        q_{t,k} = w · l_{t+k} + R relu(c_{t,k})
+        q_{t,k} = w · l_{t+k} + exp(-r k / K) e_t + R relu(c_{t,k})
 
-    with a what is known ahead and l earlier values of the targets.
+    with a what is known ahead, l earlier values of the targets and e, one of them, how much higher
+    the last value was than a season before. R starts at 0, w with the value of the season alone.
 
     Args:
         features: F.
@@ -59,8 +64,12 @@ class Forecaster(SequenceModel):
         self.head = nn.Linear(WIDTH, targets * quantiles)
         self.begin = nn.Parameter(torch.zeros(targets, earlier))
         """Weights w of the earlier values; all on the last, that of the longest season."""
+        self.fading = nn.Parameter(torch.zeros(targets)) if earlier > 1 else None
+        """Logarithm of r, where there are seasons."""
         with torch.no_grad():
             self.begin[:, -1] = 1.0
+            self.head.weight.zero_()
+            self.head.bias.zero_()
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Return the features as they are."""
@@ -92,8 +101,11 @@ class Forecaster(SequenceModel):
         past = self.past(last).unflatten(-1, (horizon, WIDTH))  # [P, B, K, WIDTH]
         known = torch.cat([ahead, earlier.flatten(-2)], dim=-1)
         found = self.head(torch.relu(past + self.known(known)))
-        begin = (earlier * self.begin).sum(-1, keepdim=True)  # [P, B, K, Y, 1]
-        quantiles_of: Tensor = begin + found.unflatten(-1, (targets, quantiles))
+        begin = (earlier * self.begin).sum(-1)  # [P, B, K, Y]
+        if self.fading is not None:
+            k = torch.arange(1, horizon + 1, device=earlier.device).unsqueeze(-1)
+            begin = begin + torch.exp(-self.fading.exp() * k / horizon) * earlier[..., HIGHER]
+        quantiles_of: Tensor = begin.unsqueeze(-1) + found.unflatten(-1, (targets, quantiles))
         return quantiles_of
 
 

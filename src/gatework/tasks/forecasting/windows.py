@@ -39,7 +39,7 @@ class Shape(NamedTuple):
     @property
     def earlier(self) -> int:
         """L."""
-        return len(self.lags) + 1 + min(2, len(self.lags))
+        return 1 + len(self.lags) + (1 + min(2, len(self.lags)) if self.lags else 0)
 
     @property
     def before(self) -> int:
@@ -55,9 +55,9 @@ class Window(NamedTuple):
     ahead: NDArray[np.float32]
     """[P, K, A]"""
     earlier: NDArray[np.float32]
-    """[P, K, Y, L]: the last value that is known, how much higher the last of the shorter seasons
-    was than that before, the same of the step one of them before, then the values of each season
-    before; 0 where one is not known."""
+    """[P, K, Y, L]: the last value that is known, how much higher it was than a season before, the
+    mean of that over the last of the shorter seasons, the same of the step one of them before,
+    then the values of each season before; 0 where one is not known."""
     targets: NDArray[np.float32]
     """[P, K, Y]; NaN where it is not known."""
 
@@ -165,7 +165,7 @@ class Windows:
         parts = [now(known)]
         if lags:
             higher = known - _shifted(known, lags[-1])
-            parts.append(now(_mean_of_last(higher, lags[0])))
+            parts += [now(higher), now(_mean_of_last(higher, lags[0]))]
         if len(lags) > 1:
             parts.append(at(higher, lags[0]))
         parts += [at(known, lag) for lag in lags]

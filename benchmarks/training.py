@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -104,7 +105,10 @@ def timed(step: Callable[[], object]) -> float:
 
 
 def ranks(text: Path, steps: int) -> None:
-    """Steps per second of one process and of two, one thread each, and how far costs are apart."""
+    """Steps per second of one process and of two, one thread each, and how far costs are apart.
+
+    A median over the seconds of a run, most of which are spent on steps alone, not on measuring.
+    """
     options = f"--hidden-size 256 --batch-size 32 --steps {steps} --threads 1".split()
     rates, costs = {}, {}
     with tempfile.TemporaryDirectory() as folder:
@@ -115,8 +119,10 @@ def ranks(text: Path, steps: int) -> None:
             subprocess.run(told, check=True, capture_output=True)
             records = [json.loads(line) for line in (out / "metrics.jsonl").open()]
             learned = [record for record in records if record["split"] == "train"]
-            first, last = learned[len(learned) // 4], learned[-1]
-            rates[count] = (last["step"] - first["step"]) / (last["seconds"] - first["seconds"])
+            rates[count] = statistics.median(
+                (later["step"] - one["step"]) / (later["seconds"] - one["seconds"])
+                for one, later in pairwise(learned)
+            )
             costs[count] = records[-1]["cost"]
     print(
         f"one process {rates[1]:.2f} steps a second, two {rates[2]:.2f}: "

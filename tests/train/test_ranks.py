@@ -1,6 +1,8 @@
 """Several processes take the steps that one takes."""
 
 import copy
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -71,3 +73,28 @@ def test_alone_nothing_is_sent():
     assert ALONE.agree(0.5, True) == (0.5, True)
     assert ALONE.gathered("mine") == ["mine"]
     assert copy.copy(ALONE).leads
+
+
+ADDING = """
+import torch
+from gatework.train.ranks import started_by_torchrun
+
+ranks = started_by_torchrun("cpu")
+for turn in range(3):  # what is sent changes as soon as it was added
+    tensors = [torch.full((2, 3), 10.0**ranks.rank), torch.tensor(ranks.rank + turn)]
+    ranks.add_up(tensors)
+    count = ranks.count
+    assert (tensors[0] == sum(10.0**k for k in range(count))).all(), tensors
+    assert tensors[1] == sum(range(count)) + turn * count, tensors
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_add_up(tmp_path, count):
+    script = tmp_path / "adding.py"
+    script.write_text(ADDING)
+    told = ["--standalone", f"--nproc-per-node={count}", str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", *told]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr

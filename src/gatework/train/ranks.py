@@ -6,6 +6,7 @@ the very step that one process would have taken on the whole batch.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,10 +49,21 @@ class Ranks:
         if self.count == 1:
             return
         whole = torch.cat([tensor.flatten() for tensor in tensors])
-        dist.all_reduce(whole)
+        if self.count == 2 and whole.device.type == "cpu":
+            self._add_the_other(whole)
+        else:
+            dist.all_reduce(whole)
         parts = torch.split(whole, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
+
+    def _add_the_other(self, whole: Tensor) -> None:
+        """What `all_reduce` does, for two processes: gloo's takes some three times as long."""
+        other, theirs = 1 - self.rank, torch.empty_like(whole)
+        moves = [dist.P2POp(dist.isend, whole, other), dist.P2POp(dist.irecv, theirs, other)]
+        for move in dist.batch_isend_irecv(moves):
+            move.wait()
+        whole += theirs
 
     def agree(self, *decisions: float) -> tuple[float, ...]:
         """Return what the leading process has decided."""
@@ -106,6 +118,8 @@ def started_by_torchrun(device: str) -> Ranks:
                 "the environment that torchrun sets",
                 "start it with torchrun, or unset WORLD_SIZE",
             ) from None
+        # gloo's threads end the process with SIGABRT where they are left to its end
+        atexit.register(dist.destroy_process_group)
     if device != "cpu":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return Ranks(dist.get_rank(), dist.get_world_size())

@@ -9,18 +9,13 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import torch
-from tests.helpers.feeding import fed, recurrent
 from torch import nn
 
 import gatework as gw
+from c_objects import CELLS, STEPS, assert_near, layer_and_inputs
 from gatework.backends.cpu.machine.jit import Library
 from gatework.errors import InputError
 from gatework.export.objects.targets import TARGETS
-
-CELLS = {
-    c.name: c for c in (getattr(gw.cells, n) for n in gw.cells.__all__) if hasattr(c, "states")
-}
-STEPS = 7
 
 
 def native():
@@ -67,28 +62,6 @@ class Loaded:
 
 def exported(model, tmp_path, target=None):
     return Loaded(gw.export.c(model, tmp_path / "net", target=target or NATIVE))
-
-
-def assert_near(found, layer, x):
-    """Within 1e-6 of float64, or three times what rounding to float32 costs torch there."""
-    layer = layer.eval()
-    with gw.use_backend("reference"), torch.no_grad():
-        single, double = layer(x), layer.double()(x.double())
-    if isinstance(double, tuple):
-        single, double = single[0], double[0]
-    rounding = (single - double).abs().max()
-    largest = max(1, double.abs().max())
-    assert (found - double).abs().max() <= max(1e-6 * largest, 3 * rounding)
-
-
-def layer_and_inputs(cell):
-    torch.manual_seed(5)
-    hidden = 12 if cell.has_hidden_size() or not cell.axis_names() else None
-    layer = recurrent(cell, 4, hidden, **cell.usual_sizes(12))
-    x = torch.randn(STEPS, 4)
-    rows = fed(cell, layer.sizes(0), x, False)
-    roles = {s.name: s.role for s in cell.further}
-    return layer, [x, *(rows[n] for n in sorted(rows, key=lambda n: roles[n] != "sequence"))]
 
 
 def assert_equals_the_reference(cell, tmp_path):
@@ -230,43 +203,6 @@ int main(void) {
     return 0;
 }
 """
-
-
-EMULATED = """
-#include <stdio.h>
-#include "net.h"
-
-ROWS
-static net_state state;
-static float y[STEPS * NET_Y];
-
-int main(void) {
-    net_reset(&state);
-    net_sequence(&state, READ, y, STEPS);
-    for (int k = 0; k < STEPS * NET_Y; k++) printf("%.9g\\n", y[k]);
-    return 0;
-}
-"""
-EMULATOR, CROSS = shutil.which("qemu-aarch64"), shutil.which("aarch64-linux-gnu-gcc")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not (EMULATOR and CROSS), reason="qemu-user or gcc for aarch64 is not there")
-@pytest.mark.parametrize("name", CELLS)
-def test_every_cell_equals_the_reference_on_aarch64(name, tmp_path):
-    layer, inputs = layer_and_inputs(CELLS[name])
-    gw.export.c(layer, tmp_path / "net", target="aarch64")
-    numbers = [", ".join(map(repr, x.reshape(-1).tolist())) for x in inputs]
-    rows = "\n".join(f"static const float x{k}[] = {{{n}}};" for k, n in enumerate(numbers))
-    read = ", ".join(f"x{k}" for k in range(len(inputs)))
-    program = EMULATED.replace("ROWS", rows).replace("READ", read).replace("STEPS", str(STEPS))
-    (tmp_path / "main.c").write_text(program)
-    command = [CROSS, "-static", "-o", "main", "main.c", "net.o"]
-    subprocess.run(command, cwd=tmp_path, check=True)
-    run = [EMULATOR, tmp_path / "main"]
-    said = subprocess.run(run, check=True, capture_output=True, text=True).stdout
-    found = torch.tensor([float(n) for n in said.split()]).reshape(STEPS, -1)
-    assert_near(found, layer, inputs[0])
 
 
 # ---- refusals ----------------------------------------------------------------------------------

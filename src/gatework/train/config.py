@@ -26,7 +26,9 @@ DEFAULT_SECONDS = 75.0
 then takes about a minute and a half."""
 
 GATED_RATE, UNGATED_RATE = 1e-2, 2e-3
-"""Peak step sizes of AdamW that were found to do well on the default text."""
+"""Peak step sizes of AdamW that were found to do well on texts."""
+NARROW = 64
+"""Units up to which cells whose memory is their output learn with the whole of the former."""
 
 
 def _threads() -> int:
@@ -138,10 +140,16 @@ class RunConfig(Checked):
         """The peak step size: the one given, else a large one for cells with gates.
 
         A vanilla RNN overwrites its whole state at every step, and diverges where gated cells
-        still learn best.
+        still learn best. Where a gated cell's only state is what all its maps read, as a GRU's, so
+        that every unit moves every gate, what it bears falls with its width.
         """
-        gated = bool(gates_of(self.trained_cell))
-        return self.learning_rate or (GATED_RATE if gated else UNGATED_RATE)
+        if self.learning_rate:
+            return self.learning_rate
+        cell = self.trained_cell
+        if not gates_of(cell):
+            return UNGATED_RATE
+        wide = len(cell.states) == 1 and self.hidden_size > NARROW
+        return GATED_RATE * (NARROW / self.hidden_size) ** 0.5 if wide else GATED_RATE
 
     def shown(self) -> dict[str, Any]:
         """Return the settings that a page shows; the equations have a place of their own."""

@@ -15,8 +15,10 @@ import argparse
 import multiprocessing
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +26,6 @@ from gatework.train import RunConfig, Trainer
 
 WANTED = 1000.0
 STEPS, AT_ONCE = 20, 500_000
-MEGABYTES = {"table": 2_000, "text": 5_000}
 OF_A_ROW = 63e-6
 """Megabytes that a row of the table takes."""
 
@@ -58,23 +59,35 @@ def most() -> float:
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
+class Kind(NamedTuple):
+    """A kind of file."""
+
+    make: Callable[[Path, int], None]
+    name: str
+    task: str
+    megabytes: int
+
+
+KINDS = {
+    "table": Kind(make_table, "large.parquet", "forecast", 2_000),
+    "text": Kind(make_text, "large.txt", "text", 5_000),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=MEGABYTES)
+    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--megabytes", type=int, help="2,000 of a table, 5,000 of a text")
     asked = parser.parse_args()
-    make, name = {"table": (make_table, "large.parquet"), "text": (make_text, "large.txt")}[
-        asked.kind
-    ]
+    kind = KINDS[asked.kind]
     with TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        size = asked.megabytes or MEGABYTES[asked.kind]
-        making = multiprocessing.get_context("spawn").Process(target=make, args=(path, size))
+        path = Path(folder, kind.name)
+        told = (path, asked.megabytes or kind.megabytes)
+        making = multiprocessing.get_context("spawn").Process(target=kind.make, args=told)
         making.start()
         making.join()
         print(f"{path.stat().st_size / 1e6:,.0f} MB of {asked.kind}; {most():,.0f} MB of memory")
-        task = "forecast" if asked.kind == "table" else "text"
-        trainer = Trainer.of(RunConfig.of(task=task, files=[path], steps=STEPS, cell="gru"))
+        trainer = Trainer.of(RunConfig.of(task=kind.task, files=[path], steps=STEPS, cell="gru"))
         print(f"read     {most():,.0f} MB")
         for step in range(STEPS):
             trainer.step(step / STEPS)

@@ -33,12 +33,29 @@ __all__ = [
     "SequenceModel",
     "Shown",
     "Source",
+    "Standalone",
     "Task",
     "check_forward",
 ]
 
 MakeLayer: TypeAlias = Callable[[int], Recurrent]
 """Makes the recurrent layers for an input of so many numbers a step; batch first is off."""
+
+
+class Standalone(Protocol):
+    """What runs where there is no task: called as a `SequenceModel`, which is one."""
+
+    layer: Recurrent
+
+    @property
+    def streams(self) -> bool:
+        """Whether it predicts at each step."""
+
+    def example(self, steps: int, sequences: int) -> Batch:
+        """Return inputs of a shape that it takes, and what it takes besides."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return predictions and the state left behind."""
 
 
 class Source(Protocol):
@@ -307,6 +324,13 @@ class Task(ABC):
     @abstractmethod
     def make_model(self, layers: MakeLayer, dropout: float) -> SequenceModel:
         """Make a model with random weights."""
+
+    def standalone(self, model: SequenceModel) -> Standalone:
+        """Return what a file for others runs: the model, with what the task knows of its data.
+
+        Unless a task says otherwise, that is the model itself.
+        """
+        return model
 
     # ---- training
 

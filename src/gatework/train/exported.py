@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gatework.export.graphs.exporting import Exported, onnx
 from gatework.nn.recurrent import State
-from gatework.tasks.task import SequenceModel
+from gatework.tasks.task import SequenceModel, Standalone
 
 __all__ = ["run_as_onnx"]
 
@@ -26,7 +26,7 @@ STEPS, SEQUENCES = 7, 3
 class _ByName(nn.Module):
     """A model that takes one mapping, and gives its prediction and the states it leaves."""
 
-    def __init__(self, model: SequenceModel) -> None:
+    def __init__(self, model: Standalone) -> None:
         super().__init__()
         self.model = model
 
@@ -47,11 +47,11 @@ class _ByName(nn.Module):
 def run_as_onnx(model: SequenceModel, path: Path, **options: Any) -> Exported:
     """Write the model of a run as an ONNX file.
 
-    It reads `inputs` [T, B, …] as the task makes them (symbols, or scaled features), `lengths` [B]
-    where sequences may be of unequal lengths, and what else the model takes; it gives `prediction`.
-    A model that predicts at each step also reads `initial_…` states [L, B, n] and gives `final_…`
-    ones, so that it can go on. What the task has understood, such as scales and classes, stands in
-    the file's metadata as JSON, under "gatework".
+    It reads `inputs` [T, B, …]: symbols of texts, the columns of what was labelled, of a forecast
+    scaled features; `lengths` [B] where sequences may be of unequal lengths; what else the model
+    takes. It gives `prediction`. A model that predicts at each step also reads `initial_…` states
+    [L, B, n] and gives `final_…` ones, so that it can go on. What the task has understood, such as
+    categories and classes, stands in the file's metadata as JSON, under "gatework".
 
     Args:
         model: from `gatework.load`.
@@ -61,10 +61,11 @@ def run_as_onnx(model: SequenceModel, path: Path, **options: Any) -> Exported:
     Raises:
         InputError: as `gatework.export.onnx`.
     """
-    example, names = _example(model), [s.name for s in model.layer.cell.states]
-    finals = [f"final_{name}" for name in names] if model.streams else []
+    alone: Standalone = model.task.standalone(model)
+    example, names = _example(alone), [s.name for s in alone.layer.cell.states]
+    finals = [f"final_{name}" for name in names] if alone.streams else []
     return onnx(
-        _ByName(model),
+        _ByName(alone),
         path,
         (example,),
         input_names=[*example],
@@ -74,7 +75,7 @@ def run_as_onnx(model: SequenceModel, path: Path, **options: Any) -> Exported:
     )
 
 
-def _example(model: SequenceModel) -> dict[str, Tensor]:
+def _example(model: Standalone) -> dict[str, Tensor]:
     batch = model.example(STEPS, SEQUENCES)
     found = {"inputs": batch.inputs, **batch.more}
     if batch.lengths is not None:

@@ -23,6 +23,7 @@ from gatework.errors import InputError
 from gatework.tasks.bucketed import Bucketed
 from gatework.tasks.divided import Divided, Side
 from gatework.tasks.features import Features, log_gaps
+from gatework.tasks.labelling.columns import ColumnLabeller
 from gatework.tasks.labelling.held_out import HeldOutLabels
 from gatework.tasks.labelling.model import Labeller
 from gatework.tasks.labelling.settings import (
@@ -173,6 +174,11 @@ class LabelTask(Task):
             layers,
             dropout,
         )
+
+    def standalone(self, model: SequenceModel) -> ColumnLabeller:
+        """Return a model that reads columns as they are, and gives numbers in their own unit."""
+        numbers = self.targets if isinstance(self.targets, Numbers) else None
+        return ColumnLabeller(cast(Labeller, model), self.features, numbers)
 
     # ---- batches
 

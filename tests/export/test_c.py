@@ -1,63 +1,26 @@
 """C objects: every cell equals the reference, and no object asks for anything from outside."""
 
-import ctypes
 import shutil
 import struct
 import subprocess
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import gatework as gw
-from c_objects import CELLS, STEPS, assert_near, layer_and_inputs
-from gatework.backends.cpu.machine.jit import Library
+from c_objects import (
+    CELLS,
+    NATIVE,
+    STEPS,
+    Loaded,
+    assert_near,
+    layer_and_inputs,
+    runs_here,
+)
 from gatework.errors import InputError
 from gatework.export.objects.targets import TARGETS
-
-
-def native():
-    """The best target that runs here; None where none does."""
-    features = llvm.get_host_cpu_features()
-    if llvm.get_process_triple().startswith("aarch64"):
-        return "aarch64"
-    if llvm.get_process_triple().startswith("x86_64"):
-        return "x86-64-v3" if features.get("avx2") and features.get("fma") else "x86-64"
-    return None
-
-
-NATIVE = native()
-runs_here = pytest.mark.skipif(NATIVE is None, reason="no target of ours runs here")
-
-
-class Loaded:
-    """An object in this process."""
-
-    def __init__(self, files, *weights):
-        self.name, self.header = files[0].stem, files[1].read_text()
-        words = ("reset", "step", "sequence", "save", "load")
-        symbols = tuple(f"{self.name}_{w}" for w in words)
-        self._library = Library(files[0].read_bytes(), symbols)
-        self.calls = dict(zip(words, map(self._library.address, symbols), strict=True))
-        size = self.header.partition("float memory[")[2].partition("]")[0]
-        self.state = np.full(int(size), np.nan, "f4")
-        self.call("reset", self.state, *weights)
-
-    def call(self, word, *rows):
-        kinds = [ctypes.c_size_t if isinstance(r, int) else ctypes.c_void_p for r in rows]
-        given = [r if isinstance(r, int) else r.ctypes.data for r in rows]
-        ctypes.CFUNCTYPE(None, *kinds)(self.calls[word])(*given)
-
-    def number(self, name):
-        return int(self.header.partition(f"#define {self.name.upper()}_{name} ")[2].split()[0])
-
-    def run(self, *inputs):
-        rows = [np.ascontiguousarray(x.numpy(), "f4") for x in inputs]
-        y = np.empty((len(rows[0]), self.number("Y")), "f4")
-        self.call("sequence", self.state, *rows, y, len(y))
-        return torch.from_numpy(y)
 
 
 def exported(model, tmp_path, target=None):

@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from tests.export.test_c import NATIVE, STEPS, Loaded, runs_here
 from torch import nn
 
 import gatework as gw
+from c_objects import NATIVE, STEPS, Loaded, runs_here
 from gatework.errors import InputError
 from gatework.nn import Recurrent
 from gatework.tasks.labelling.model import Labeller

@@ -48,7 +48,7 @@ def test_a_run_leaves_what_it_promises(finished, tiny):
         "checkpoint.safetensors",
         "checkpoint.previous.safetensors",
     }
-    assert Run.open(path).config == tiny
+    assert Run.open(path).config == tiny.settled
     for name, weight in load_file(path / "weights.safetensors").items():
         assert weight.equal(finished.trainer.model.state_dict()[name])
 

@@ -151,6 +151,16 @@ class RunConfig(Checked):
         wide = len(cell.states) == 1 and self.hidden_size > NARROW
         return GATED_RATE * (NARROW / self.hidden_size) ** 0.5 if wide else GATED_RATE
 
+    @property
+    def settled(self) -> Self:
+        """These settings with the rate that suits the cell, as written down: a default may change.
+
+        Example:
+            >>> RunConfig.of(cell="gru", hidden_size=256).settled.learning_rate
+            0.005
+        """
+        return self.model_copy(update={"learning_rate": self.peak_rate})
+
     def shown(self) -> dict[str, Any]:
         """Return the settings that a page shows; the equations have a place of their own."""
         hidden = {"files", "equations", "task", "tensorboard"}

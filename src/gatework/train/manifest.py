@@ -60,7 +60,7 @@ class Manifest(Checked):
             "torch": version("torch"),
         }
         return cls(
-            config=config,
+            config=config.settled,
             source=source.name,
             sizes=source.sizes,
             sha256=source.sha256,

@@ -35,7 +35,17 @@ def test_the_best_model_is_the_one_with_the_least_held_out_cost(overfitting):
     assert bits_per_byte(run.load_model(), valid) == pytest.approx(best.cost, rel=1e-5)
     last = bits_per_byte(run.load_model(last=True), valid)
     assert last == pytest.approx(figures[max(figures)], rel=1e-5)
-    assert f"{last - best.cost:.2f} worse" in run.about_best()
+    said = run.about_best()
+    assert f"costs {figures[max(figures)]:.3f}" in said
+    assert "--dropout 0.2, fewer units" in said
+
+
+def test_who_drops_half_is_not_told_to_drop_less(overfitting):
+    run = overfitting.run
+    for dropout, advice in ((0.3, "--dropout 0.5"), (0.5, "more data, fewer units")):
+        config = run.config.model_copy(update={"dropout": dropout})
+        run.manifest = run.manifest.model_copy(update={"config": config})
+        assert advice in run.about_best()
 
 
 def test_a_run_that_goes_on_keeps_a_best_that_is_better(overfitting):

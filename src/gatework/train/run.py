@@ -50,6 +50,8 @@ __all__ = ["Record", "Run", "check_writable", "new_folder", "runs_of"]
 REPORT = "report.html"
 MUCH_WORSE = 0.02
 """Share by which a last model is so much worse than the best that it is worth a word."""
+MUCH_DROPOUT = 0.5
+"""From here on more of it is no advice."""
 BEST, LAST, CHECKPOINT, PREVIOUS, METRICS, RATES = (
     "best.safetensors",
     "weights.safetensors",
@@ -156,12 +158,14 @@ class Run:
         if best is None or not points or best.step == points[-1].step:
             return None
         words = f"{best.cost:.3f} at {best.progress:.0%}, kept beside the last model"
-        worse = points[-1].cost - best.cost
-        if worse < MUCH_WORSE * best.cost:
+        last = points[-1].cost
+        if last <= (1 + MUCH_WORSE) * best.cost:
             return words
+        dropout = self.config.dropout
+        more = f"--dropout {dropout + 0.2:.1g}, " if dropout < MUCH_DROPOUT else ""
         return (
-            f"{words}, which is {worse:.2f} worse: it has begun to learn its data by heart; "
-            "more data, --dropout 0.2 or fewer steps help"
+            f"{words}, which costs {last:.3f}: it has begun to learn its data by heart; "
+            f"more data, {more}fewer units or fewer steps help"
         )
 
     def save(self, trainer: Trainer) -> None:
